@@ -1,0 +1,5 @@
+"""Doorleaf: a self-hosted MongoDB Data API, HTTP and JSON in front of any MongoDB."""
+
+from importlib.metadata import version
+
+__version__ = version("doorleaf")

@@ -1,0 +1,131 @@
+"""What operations answer: one class per shape, its fields named as on the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from doorleaf.documents import ABSENT, Document, Documents
+
+
+def camel(attribute: str) -> str:
+    """``max_time_ms`` → ``maxTimeMS``, ``array_filters`` → ``arrayFilters``."""
+    head, *rest = attribute.split("_")
+    return head + "".join("MS" if part == "ms" else part.capitalize() for part in rest)
+
+
+@dataclass(slots=True)
+class Result:
+    """What an operation answers. ``wire()`` gives its members by wire name; values are BSON values,
+    :class:`Documents`, or ``bytes`` in ``document`` for one whole BSON document."""
+
+    def wire(self) -> Document:
+        return {camel(item.name): value for item in fields(self) if (value := getattr(self, item.name)) is not ABSENT}
+
+
+@dataclass(slots=True)
+class DocumentResult(Result):
+    """One document as BSON bytes, or None."""
+
+    document: bytes | None
+
+
+@dataclass(slots=True)
+class DocumentsResult(Result):
+    documents: Documents
+
+
+@dataclass(slots=True)
+class InsertOneResult(Result):
+    inserted_id: Any
+
+
+@dataclass(slots=True)
+class InsertManyResult(Result):
+    """The ids in the order of the input."""
+
+    inserted_ids: list[Any]
+
+
+@dataclass(slots=True)
+class UpdateResult(Result):
+    """``upserted_id`` is there only when an upsert inserted, whatever its value; then the counts are 0."""
+
+    matched_count: int
+    modified_count: int
+    upserted_id: Any = ABSENT
+
+
+@dataclass(slots=True)
+class DeleteResult(Result):
+    deleted_count: int
+
+
+@dataclass(slots=True)
+class CountResult(Result):
+    count: int
+
+
+@dataclass(slots=True)
+class DistinctResult(Result):
+    values: list[Any]
+
+
+@dataclass(slots=True)
+class BulkWriteResult(Result):
+    """``upserted_ids`` and ``inserted_ids`` are keyed by the operation's index, as a string."""
+
+    inserted_count: int = 0
+    matched_count: int = 0
+    modified_count: int = 0
+    deleted_count: int = 0
+    upserted_count: int = 0
+    upserted_ids: Document = field(default_factory=dict)
+    inserted_ids: Document = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class CreateIndexResult(Result):
+    created_collection_automatically: bool
+    num_indexes_before: int
+    num_indexes_after: int
+    ok: int = 1
+
+
+@dataclass(slots=True)
+class DropIndexResult(Result):
+    n_indexes_was: int
+    ok: int = 1
+
+
+@dataclass(slots=True)
+class IndexesResult(Result):
+    indexes: list[Document]
+
+
+@dataclass(slots=True)
+class CollectionsResult(Result):
+    """Each is ``{name, type}``, type ``collection``, ``view`` or ``timeseries``."""
+
+    collections: list[Document]
+
+
+@dataclass(slots=True)
+class DatabasesResult(Result):
+    """Each is ``{name, sizeOnDisk, empty}``; sizes in bytes."""
+
+    databases: list[Document]
+    total_size: int
+    ok: int = 1
+
+
+@dataclass(slots=True)
+class OkResult(Result):
+    ok: int = 1
+
+
+@dataclass(slots=True)
+class CommandResult(Result):
+    """The server's reply without its cluster bookkeeping (``$clusterTime``, ``operationTime``, ``signature``)."""
+
+    result: Document
