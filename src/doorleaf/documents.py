@@ -27,24 +27,53 @@ CODEC: CodecOptions[Document] = CodecOptions(
 
 
 class Documents:
-    """A list of documents as BSON: each batch is one or more whole documents, end to end."""
+    """A list of documents as BSON: each batch is one or more whole documents, end to end.
 
-    __slots__ = ("batches",)
+    Whoever had to look inside hands on what it ``decoded``, so that nothing is decoded twice.
+    """
 
-    def __init__(self, batches: list[bytes]) -> None:
-        self.batches = batches
+    __slots__ = ("_batches", "_source", "decoded")
+
+    def __init__(self, batches: list[bytes], decoded: list[Document] | None = None) -> None:
+        self._batches: list[bytes] | None = batches
+        self._source: list[bytes] | None = None
+        self.decoded = decoded
 
     @classmethod
-    def of(cls, documents: list[Document]) -> Documents:
-        """Encode ``documents``, for whoever had to look inside."""
-        return cls([bson.encode(document, codec_options=CODEC) for document in documents])
+    def decoded_as(cls, documents: list[Document], source: list[bytes] | None = None) -> Documents:
+        """The same from Python values; they become BSON only when somebody asks for it.
+
+        ``source`` is BSON that has all of their values and maybe more.
+        """
+        made = cls([], documents)
+        made._batches, made._source = None, source
+        return made
+
+    @property
+    def source(self) -> list[bytes]:
+        """BSON that has every value of these documents, and maybe some that are not theirs: only for looking."""
+        return self._source if self._source is not None else self.batches
+
+    @property
+    def batches(self) -> list[bytes]:
+        if self._batches is None:
+            self._batches = [bson.encode(document, codec_options=CODEC) for document in self.decoded or ()]
+        return self._batches
 
     def decode(self) -> list[Document]:
-        """All documents as Python values, read with :data:`CODEC`."""
-        decoded: list[Document] = []
-        for batch in self.batches:
-            decoded += bson.decode_all(batch, CODEC)
-        return decoded
+        """All documents as Python values, read with :data:`CODEC`; the caller may change them."""
+        if self.decoded is None:
+            decoded: list[Document] = []
+            for batch in self.batches:
+                decoded += bson.decode_all(batch, CODEC)
+            self.decoded = decoded
+        return self.decoded
+
+    def first(self) -> bytes | Document | None:
+        """The first document, as Python values if they are there already."""
+        if self.decoded is not None:
+            return self.decoded[0] if self.decoded else None
+        return next(iter(self), None)
 
     def __iter__(self) -> Iterator[bytes]:
         for batch in self.batches:
@@ -55,7 +84,7 @@ class Documents:
                 position += size
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self.decoded) if self.decoded is not None else sum(1 for _ in self)
 
 
 class Absent(Enum):

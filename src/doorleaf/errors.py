@@ -24,11 +24,13 @@ class DoorleafError(Exception):
     """An answer that is not a result.
 
     ``status`` is the HTTP status, ``code`` the word a program may branch on (``error_code`` on the wire),
-    ``fields`` are further members of the error envelope and ``headers`` of the response.
+    ``fields`` are further members of the error envelope and ``headers`` of the response. ``audited`` is set once
+    somebody accounted for it, so that nobody does again.
     """
 
     status: ClassVar[int] = 500
     code: str = "InternalServerError"
+    audited: bool = False
 
     def __init__(
         self,
@@ -199,6 +201,7 @@ CODE_NAMES: dict[int, str] = {
     26: "NamespaceNotFound",
     27: "IndexNotFound",
     28: "PathNotViable",
+    34: "CannotBackfillArray",
     40: "ConflictingUpdateOperators",
     48: "NamespaceExists",
     50: "MaxTimeMSExpired",
@@ -206,6 +209,7 @@ CODE_NAMES: dict[int, str] = {
     52: "DollarPrefixedFieldName",
     53: "InvalidIdField",
     54: "NotSingleValueField",
+    55: "InvalidDBRef",
     56: "EmptyFieldName",
     57: "DottedFieldName",
     59: "CommandNotFound",
@@ -216,13 +220,17 @@ CODE_NAMES: dict[int, str] = {
     73: "InvalidNamespace",
     85: "IndexOptionsConflict",
     86: "IndexKeySpecsConflict",
+    111: "NotExactValueField",
     115: "CommandNotSupported",
     121: "DocumentValidationFailure",
     146: "ExceededMemoryLimit",
     168: "InvalidPipelineOperator",
     171: "CannotIndexParallelArrays",
     197: "InvalidIndexSpecificationOption",
+    224: "QueryFeatureNotAllowed",
+    232: "MaxSubPipelineDepthExceeded",
     241: "ConversionFailure",
+    291: "NoQueryExecutionPlans",
     292: "QueryExceededMemoryLimitNoDiskUseAllowed",
     10334: "BSONObjectTooLarge",
     11000: "DuplicateKey",

@@ -12,27 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
+from doorleaf import results
 from doorleaf.documents import Document, Pipeline
 from doorleaf.parameters import Alias, Kind, parameter
-from doorleaf.results import (
-    BulkWriteResult,
-    CollectionsResult,
-    CommandResult,
-    CountResult,
-    CreateIndexResult,
-    DatabasesResult,
-    DeleteResult,
-    DistinctResult,
-    DocumentResult,
-    DocumentsResult,
-    DropIndexResult,
-    IndexesResult,
-    InsertManyResult,
-    InsertOneResult,
-    OkResult,
-    Result,
-    UpdateResult,
-)
 
 R = TypeVar("R")
 
@@ -130,18 +112,22 @@ OPERATIONS: dict[str, type[Operation[Any]]] = {}
 
 @dataclass(slots=True, kw_only=True)
 class Operation(Generic[R]):
-    """One thing to do. ``namespace`` is always there; ``max_time_ms`` None lets the service put its default."""
+    """One thing to do. ``namespace`` is always there; ``max_time_ms`` None lets the service put its default.
+
+    ``max_scan`` is the most documents that a collection may have to be read without an index; None is no bound.
+    """
 
     name: ClassVar[str] = ""
     effect: ClassVar[Effect] = Effect.READ
     scope: ClassVar[str] = "collection"
     """What the namespace must name: ``collection``, ``database`` or ``server``."""
     summary: ClassVar[str] = ""
-    result: ClassVar[type[Result]]
+    result: ClassVar[type[results.Result]]
 
     namespace: Namespace
     comment: Any = _comment()
     max_time_ms: int | None = _max_time()
+    max_scan: int | None = None
 
 
 C = TypeVar("C", bound="type[Operation[Any]]")
@@ -154,10 +140,10 @@ def _listed(cls: C) -> C:
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class FindOne(Operation[DocumentResult]):
+class FindOne(Operation[results.DocumentResult]):
     name = "findOne"
     summary = "Find one document"
-    result = DocumentResult
+    result = results.DocumentResult
 
     filter: Document = _filter()
     projection: Document | None = _projection()
@@ -170,12 +156,12 @@ class FindOne(Operation[DocumentResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class Find(Operation[DocumentsResult]):
+class Find(Operation[results.DocumentsResult]):
     """``limit`` 0 is the default limit; ``cap`` is the server's bound on the number of documents."""
 
     name = "find"
     summary = "Find documents"
-    result = DocumentsResult
+    result = results.DocumentsResult
 
     filter: Document = _filter()
     projection: Document | None = _projection()
@@ -189,11 +175,11 @@ class Find(Operation[DocumentsResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class InsertOne(Operation[InsertOneResult]):
+class InsertOne(Operation[results.InsertOneResult]):
     name = "insertOne"
     effect = Effect.WRITE
     summary = "Insert one document"
-    result = InsertOneResult
+    result = results.InsertOneResult
 
     document: Document = parameter(Kind.DOCUMENT, "The document; without `_id` it gets an ObjectId.", required=True)
     guard: Guard | None = None
@@ -201,11 +187,11 @@ class InsertOne(Operation[InsertOneResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class InsertMany(Operation[InsertManyResult]):
+class InsertMany(Operation[results.InsertManyResult]):
     name = "insertMany"
     effect = Effect.WRITE
     summary = "Insert several documents"
-    result = InsertManyResult
+    result = results.InsertManyResult
 
     documents: list[Document] = parameter(Kind.DOCUMENTS, "The documents, inserted in this order.", required=True)
     ordered: bool = _ordered()
@@ -214,11 +200,11 @@ class InsertMany(Operation[InsertManyResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class UpdateOne(Operation[UpdateResult]):
+class UpdateOne(Operation[results.UpdateResult]):
     name = "updateOne"
     effect = Effect.WRITE
     summary = "Update one document"
-    result = UpdateResult
+    result = results.UpdateResult
 
     filter: Document = _filter(required=True)
     update: Document | Pipeline = _update()
@@ -233,11 +219,11 @@ class UpdateOne(Operation[UpdateResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class UpdateMany(Operation[UpdateResult]):
+class UpdateMany(Operation[results.UpdateResult]):
     name = "updateMany"
     effect = Effect.WRITE
     summary = "Update every matching document"
-    result = UpdateResult
+    result = results.UpdateResult
 
     filter: Document = _filter(required=True)
     update: Document | Pipeline = _update()
@@ -251,11 +237,11 @@ class UpdateMany(Operation[UpdateResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class ReplaceOne(Operation[UpdateResult]):
+class ReplaceOne(Operation[results.UpdateResult]):
     name = "replaceOne"
     effect = Effect.WRITE
     summary = "Replace one document"
-    result = UpdateResult
+    result = results.UpdateResult
 
     filter: Document = _filter(required=True)
     replacement: Document = _replacement()
@@ -269,11 +255,11 @@ class ReplaceOne(Operation[UpdateResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class DeleteOne(Operation[DeleteResult]):
+class DeleteOne(Operation[results.DeleteResult]):
     name = "deleteOne"
     effect = Effect.WRITE
     summary = "Delete one document"
-    result = DeleteResult
+    result = results.DeleteResult
 
     filter: Document = _filter(required=True)
     collation: Document | None = _collation()
@@ -284,11 +270,11 @@ class DeleteOne(Operation[DeleteResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class DeleteMany(Operation[DeleteResult]):
+class DeleteMany(Operation[results.DeleteResult]):
     name = "deleteMany"
     effect = Effect.WRITE
     summary = "Delete every matching document"
-    result = DeleteResult
+    result = results.DeleteResult
 
     filter: Document = _filter(required=True)
     collation: Document | None = _collation()
@@ -299,12 +285,12 @@ class DeleteMany(Operation[DeleteResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class Aggregate(Operation[DocumentsResult]):
+class Aggregate(Operation[results.DocumentsResult]):
     """``cap`` is the most documents the answer may have; more is an error, never a cut."""
 
     name = "aggregate"
     summary = "Run an aggregation pipeline"
-    result = DocumentsResult
+    result = results.DocumentsResult
 
     pipeline: Pipeline = parameter(Kind.PIPELINE, "The stages.", required=True)
     collation: Document | None = _collation()
@@ -316,10 +302,10 @@ class Aggregate(Operation[DocumentsResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class CountDocuments(Operation[CountResult]):
+class CountDocuments(Operation[results.CountResult]):
     name = "countDocuments"
     summary = "Count matching documents"
-    result = CountResult
+    result = results.CountResult
 
     filter: Document = _filter()
     limit: int = parameter(Kind.COUNT, "Stop counting here; 0 counts all.", default=0)
@@ -330,18 +316,18 @@ class CountDocuments(Operation[CountResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class EstimatedDocumentCount(Operation[CountResult]):
+class EstimatedDocumentCount(Operation[results.CountResult]):
     name = "estimatedDocumentCount"
     summary = "Count all documents from the collection's metadata"
-    result = CountResult
+    result = results.CountResult
 
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class Distinct(Operation[DistinctResult]):
+class Distinct(Operation[results.DistinctResult]):
     name = "distinct"
     summary = "List the distinct values of a field"
-    result = DistinctResult
+    result = results.DistinctResult
 
     key: str = parameter(Kind.STRING, "The field, dotted for nested ones.", required=True)
     filter: Document = _filter()
@@ -350,11 +336,11 @@ class Distinct(Operation[DistinctResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class FindOneAndUpdate(Operation[DocumentResult]):
+class FindOneAndUpdate(Operation[results.DocumentResult]):
     name = "findOneAndUpdate"
     effect = Effect.WRITE
     summary = "Update one document and answer with it"
-    result = DocumentResult
+    result = results.DocumentResult
 
     filter: Document = _filter(required=True)
     update: Document | Pipeline = _update()
@@ -371,11 +357,11 @@ class FindOneAndUpdate(Operation[DocumentResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class FindOneAndReplace(Operation[DocumentResult]):
+class FindOneAndReplace(Operation[results.DocumentResult]):
     name = "findOneAndReplace"
     effect = Effect.WRITE
     summary = "Replace one document and answer with it"
-    result = DocumentResult
+    result = results.DocumentResult
 
     filter: Document = _filter(required=True)
     replacement: Document = _replacement()
@@ -391,11 +377,11 @@ class FindOneAndReplace(Operation[DocumentResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class FindOneAndDelete(Operation[DocumentResult]):
+class FindOneAndDelete(Operation[results.DocumentResult]):
     name = "findOneAndDelete"
     effect = Effect.WRITE
     summary = "Delete one document and answer with it"
-    result = DocumentResult
+    result = results.DocumentResult
 
     filter: Document = _filter(required=True)
     projection: Document | None = _projection()
@@ -416,11 +402,11 @@ WRITES: dict[str, type[Operation[Any]]] = {
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class BulkWrite(Operation[BulkWriteResult]):
+class BulkWrite(Operation[results.BulkWriteResult]):
     name = "bulkWrite"
     effect = Effect.WRITE
     summary = "Run several writes"
-    result = BulkWriteResult
+    result = results.BulkWriteResult
 
     operations: list[Write] = parameter(Kind.WRITES, "The writes, each an object with one key.", required=True)
     ordered: bool = _ordered()
@@ -428,11 +414,11 @@ class BulkWrite(Operation[BulkWriteResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class CreateIndex(Operation[CreateIndexResult]):
+class CreateIndex(Operation[results.CreateIndexResult]):
     name = "createIndex"
     effect = Effect.ADMIN
     summary = "Create an index"
-    result = CreateIndexResult
+    result = results.CreateIndexResult
 
     keys: Document = parameter(Kind.DOCUMENT, "Fields and directions or index types, in order.", required=True)
     options: Document = parameter(Kind.DOCUMENT, "Index options such as `name` and `unique`.", default={})
@@ -440,69 +426,69 @@ class CreateIndex(Operation[CreateIndexResult]):
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class DropIndex(Operation[DropIndexResult]):
+class DropIndex(Operation[results.DropIndexResult]):
     name = "dropIndex"
     effect = Effect.ADMIN
     summary = "Drop an index"
-    result = DropIndexResult
+    result = results.DropIndexResult
 
     index: str = parameter(Kind.STRING, "The index's name.", required=True, wire="name", alias=Alias("index"))
 
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class ListIndexes(Operation[IndexesResult]):
+class ListIndexes(Operation[results.IndexesResult]):
     name = "listIndexes"
     summary = "List the indexes of a collection"
-    result = IndexesResult
+    result = results.IndexesResult
 
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class ListCollections(Operation[CollectionsResult]):
+class ListCollections(Operation[results.CollectionsResult]):
     name = "listCollections"
     scope = "database"
     summary = "List the collections of a database"
-    result = CollectionsResult
+    result = results.CollectionsResult
 
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class CreateCollection(Operation[OkResult]):
+class CreateCollection(Operation[results.OkResult]):
     name = "createCollection"
     effect = Effect.ADMIN
     summary = "Create a collection"
-    result = OkResult
+    result = results.OkResult
 
     options: Document = parameter(Kind.DOCUMENT, "Collection options such as `validator`.", default={})
 
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class DropCollection(Operation[OkResult]):
+class DropCollection(Operation[results.OkResult]):
     name = "dropCollection"
     effect = Effect.ADMIN
     summary = "Drop a collection"
-    result = OkResult
+    result = results.OkResult
 
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class ListDatabases(Operation[DatabasesResult]):
+class ListDatabases(Operation[results.DatabasesResult]):
     name = "listDatabases"
     effect = Effect.ADMIN
     scope = "server"
     summary = "List the databases"
-    result = DatabasesResult
+    result = results.DatabasesResult
 
 
 @_listed
 @dataclass(slots=True, kw_only=True)
-class RunCommand(Operation[CommandResult]):
+class RunCommand(Operation[results.CommandResult]):
     name = "runCommand"
     effect = Effect.ADMIN
     scope = "database"
     summary = "Run an allowed database command"
-    result = CommandResult
+    result = results.CommandResult
 
     command: Document = parameter(Kind.DOCUMENT, "The command; its first key is the command's name.", required=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from doorleaf.results import camel
 
@@ -64,11 +65,15 @@ def parameter(
     return field(default=default, metadata=metadata)
 
 
-@cache
 def parameters(operation: type[Any]) -> tuple[Parameter, ...]:
     """The fields of ``operation`` that clients may send, in order; ``namespace`` is not among them."""
+    return _parameters(cast(Hashable, operation))
+
+
+@cache
+def _parameters(operation: Hashable) -> tuple[Parameter, ...]:
     listed = []
-    for item in fields(operation):
+    for item in fields(cast(Any, operation)):
         if "kind" not in item.metadata:
             continue
         required = item.default is MISSING and item.default_factory is MISSING

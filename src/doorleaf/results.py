@@ -25,9 +25,9 @@ class Result:
 
 @dataclass(slots=True)
 class DocumentResult(Result):
-    """One document as BSON bytes, or None."""
+    """One document as BSON bytes, or as Python values when somebody had to look inside, or None."""
 
-    document: bytes | None
+    document: bytes | Document | None
 
 
 @dataclass(slots=True)

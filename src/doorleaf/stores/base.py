@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from doorleaf.errors import DataError, RequestError
 from doorleaf.operations import Operation, R
 
 
@@ -20,3 +21,20 @@ class Store(Protocol):
     async def execute(self, operation: Operation[R]) -> R: ...
 
     async def close(self) -> None: ...
+
+
+def answer_too_large(most: int) -> RequestError:
+    """The error of an answer of more than ``most`` bytes."""
+    return RequestError(
+        f"the answer has more than {most} bytes, the most that this server answers; ask for fewer documents or fields",
+        code="ReadSizeLimitExceeded",
+    )
+
+
+def scan_refused(namespace: str, most: int) -> DataError:
+    """The error of an operation that would read a collection of more than ``most`` documents without an index."""
+    return DataError(
+        f"no index serves this on {namespace}, which has more than {most} documents, the most that this server scans; "
+        "create an index that does",
+        number=291,
+    )

@@ -1,0 +1,21 @@
+-- What wrk sends. Environment: BODY is the request's body, in which every @N@ becomes a number below COUNT; KEY is
+-- the API key; ROUTE the path. The last line of the output is read by run.py.
+local body, count = os.getenv("BODY"), tonumber(os.getenv("COUNT"))
+wrk.method = "POST"
+wrk.path = os.getenv("ROUTE")
+wrk.body = body
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["apiKey"] = os.getenv("KEY")
+
+if body:find("@N@", 1, true) then
+  request = function()
+    return wrk.format(nil, nil, nil, (body:gsub("@N@", math.random(0, count - 1))))
+  end
+end
+
+done = function(summary, latency)
+  local failed = summary.errors
+  io.write(string.format("RESULT %d %f %d %d %d\n", summary.requests, summary.duration / 1e6,
+    latency:percentile(50), latency:percentile(99),
+    failed.connect + failed.read + failed.write + failed.status + failed.timeout))
+end

@@ -1,0 +1,408 @@
+"""Permits: an operation narrowed to what its caller may do, and what to take out of the answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import bson
+from bson import Int64, ObjectId
+
+from doorleaf.access.rules import pipelines
+from doorleaf.access.rules.conditions import Condition
+from doorleaf.access.rules.references import (
+    expression_paths,
+    filter_paths,
+    filtered_arrays,
+    may_fail,
+    positional,
+    projection_paths,
+    update_reads,
+    update_writes,
+)
+from doorleaf.access.rules.view import View
+from doorleaf.documents import CODEC, Document, Documents
+from doorleaf.errors import DataError, DoorleafError, DuplicateKey, PermissionDenied, ValidationFailed, WriteFailed
+from doorleaf.mql.context import Context
+from doorleaf.mql.expressions import compile_expression
+from doorleaf.mql.match import compile_filter
+from doorleaf.mql.project import compile_projection, is_inclusion
+from doorleaf.mql.update import compile_update
+from doorleaf.operations import (
+    Aggregate,
+    BulkWrite,
+    CountDocuments,
+    DeleteMany,
+    DeleteOne,
+    Distinct,
+    EstimatedDocumentCount,
+    Find,
+    FindOne,
+    FindOneAndDelete,
+    FindOneAndReplace,
+    FindOneAndUpdate,
+    InsertMany,
+    InsertOne,
+    Operation,
+    ReplaceOne,
+    UpdateMany,
+    UpdateOne,
+)
+from doorleaf.results import DocumentResult, DocumentsResult, Result
+
+Redact = Callable[[Result], Result]
+_INDEX = re.compile(r"index: ([^\s{]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """``operation`` is what the store may be asked; ``redact`` turns its result into what the caller gets.
+
+    ``conceal`` does the same to an error of the store, which may quote what the caller may not read.
+    """
+
+    operation: Operation[Any]
+    redact: Redact | None = None
+    conceal: Callable[[DataError], DoorleafError] | None = None
+
+
+def permit(operation: Operation[Any], view: View, views: pipelines.Views) -> Permit:
+    """Narrow ``operation`` to ``view``; raises :class:`PermissionDenied` for what cannot be narrowed."""
+    narrow = NARROWED.get(type(operation))
+    if narrow is None:
+        raise PermissionDenied(f"{operation.name} is not available to callers with rules")
+    return narrow(operation, view, views)
+
+
+# --- what every operation with a filter goes through -----------------------------------------------------------------
+
+
+def _checked(operation: Any, view: View, *, upsert: bool = False, by_position: bool = False) -> Document:
+    """The operation's filter joined with the view's, after a look at every field that the request refers to."""
+    given: Document = operation.filter
+    _refuse_collation(operation, view)
+    if not view.reads_all:
+        _require_readable(operation, view)
+    query = view.query
+    if query is None:
+        return given
+    if may_fail(given):
+        raise PermissionDenied(
+            "filter: $expr may only compare and combine fields here; another expression could fail on documents that "
+            "you may not read, and tell about them"
+        )
+    if upsert or by_position:
+        # Behind a double negation a condition adds no field to the document that an upsert makes, and chooses no
+        # element for a positional operator.
+        query = {"$nor": [{"$nor": [query]}]}
+    if not given:
+        return query
+    return {**query, **given} if query.keys().isdisjoint(given) else {"$and": [query, given]}
+
+
+def _refuse_collation(operation: Any, view: View) -> None:
+    """A collation would hold for the rules' conditions too, and take the documents of "Red" for those of "red"."""
+    collation = getattr(operation, "collation", None)
+    if collation and collation != {"locale": "simple"} and (view.query is not None or view.tree is None):
+        raise PermissionDenied(f"collation is not available on '{view.namespace}': rules choose its documents")
+
+
+def _require_readable(operation: Any, view: View) -> None:
+    paths = list(filter_paths(operation.filter))
+    for name, value in (getattr(operation, "sort", None) or {}).items():
+        if name != "$natural":
+            paths.append("" if isinstance(value, dict) else name)
+    if projection := getattr(operation, "projection", None):
+        paths += projection_paths(projection)
+    for value in (getattr(operation, "let", None) or {}).values():
+        paths += expression_paths(value)
+    view.require_readable(paths)
+    _refuse_hint(operation)
+
+
+def _refuse_hint(operation: Any) -> None:
+    """An index orders and leaves out documents by its fields, which may be hidden."""
+    hint = getattr(operation, "hint", None)
+    if hint and hint != "_id_" and not (isinstance(hint, dict) and set(hint) <= {"_id", "$natural"}):
+        raise PermissionDenied("hint is not available where fields are hidden")
+
+
+# --- reads -----------------------------------------------------------------------------------------------------------
+
+
+def _find(operation: Any, view: View, _: pipelines.Views) -> Permit:
+    projection = operation.projection
+    if not projection and not view.narrows and view.visible is not None and _is_by_id(operation):
+        # One document at most, which is here anyway: whether it may be seen is known without asking for it again.
+        return Permit(operation, _redaction(view, None, view.visible))
+    query = _checked(operation, view, by_position=bool(projection) and positional(frozenset(projection)))
+    sent, shown = _projections(operation, view)
+    return Permit(replace(operation, filter=query, projection=sent), shown)
+
+
+def _is_by_id(operation: Any) -> bool:
+    """Whether this is a findOne that names an `_id` and nothing else which could matter."""
+    given = operation.filter
+    if type(operation) is not FindOne or len(given) != 1 or type(given.get("_id")) not in (ObjectId, str, int, Int64):
+        return False
+    return not (operation.skip or operation.sort or operation.hint or operation.let or operation.collation)
+
+
+def _projections(operation: Any, view: View) -> tuple[Document | None, Redact | None]:
+    """The projection to send, and what is left to do to the answer."""
+    asked: Document | None = operation.projection or None
+    if view.reads_all:
+        return asked, None
+    if asked is None:
+        return (view.hiding if view.narrows else None), _redaction(view, None)
+    if _is_plain(asked):
+        if is_inclusion(asked):
+            # Every path of it was found readable, but for the `_id` that comes along unasked.
+            identity = True if "_id" in asked else view.shows_everywhere("_id")
+            if identity is not None:
+                return (asked if identity else {**asked, "_id": 0}), None
+        elif view.tree is not None:
+            hiding = view.hiding if view.narrows and view.excludes else None
+            joined = {**asked, **hiding} if hiding and not _overlap(asked, hiding) else asked
+            return joined, _redaction(view, None)
+    # Expressions see what the caller sees, and where documents decide what is hidden they have to be whole to tell.
+    later = compile_projection(asked, Context(), filter=operation.filter, variables=_let(operation))
+    return (view.hiding if view.narrows else None), _redaction(view, later)
+
+
+def _is_plain(asked: Document) -> bool:
+    """Whether a projection only takes or leaves out fields."""
+    return all(value.__class__ in (int, bool) and not name.endswith(".$") for name, value in asked.items())
+
+
+def _overlap(asked: Document, hiding: Document) -> bool:
+    return any(a == b or a.startswith(b + ".") or b.startswith(a + ".") for a in asked for b in hiding)
+
+
+def _let(operation: Any) -> Document:
+    given = getattr(operation, "let", None) or {}
+    return {name: compile_expression(value, Context())({}, {}) for name, value in given.items()}
+
+
+def _redaction(
+    view: View,
+    later: Callable[[Document], Document] | None,
+    visible: Callable[[Document], bool] | None = None,
+) -> Redact:
+    """What is done to an answer: documents that are not ``visible`` go, hidden fields go, then a projection."""
+
+    def redact(result: Result) -> Result:
+        if isinstance(result, DocumentResult):
+            document = result.document
+            if document is None:
+                return result
+            if isinstance(document, bytes):
+                document = bson.decode(document, CODEC)
+            if visible is not None and not visible(document):
+                return DocumentResult(None)
+            (seen,) = view.shown([document])
+            return DocumentResult(seen if later is None else later(seen))
+        found = cast(DocumentsResult, result).documents
+        documents = view.shown(found.decode())
+        if later is None:
+            return DocumentsResult(Documents.decoded_as(documents, found.source))
+        return DocumentsResult(Documents.decoded_as([*map(later, documents)]))
+
+    return redact
+
+
+def _count(operation: Any, view: View, _: pipelines.Views) -> Permit:
+    return Permit(replace(operation, filter=_checked(operation, view)))
+
+
+def _estimated_count(operation: EstimatedDocumentCount, view: View, _: pipelines.Views) -> Permit:
+    if view.query is None:
+        return Permit(operation)
+    common = {"namespace": operation.namespace, "comment": operation.comment, "max_time_ms": operation.max_time_ms}
+    return Permit(CountDocuments(filter=view.query, **common))
+
+
+def _distinct(operation: Distinct, view: View, _: pipelines.Views) -> Permit:
+    view.require_readable([operation.key])
+    return Permit(replace(operation, filter=_checked(operation, view)))
+
+
+def _aggregate(operation: Aggregate, view: View, views: pipelines.Views) -> Permit:
+    _refuse_collation(operation, view)
+    if not view.reads_all:
+        _refuse_hint(operation)
+
+    def views_for_it(database: str, collection: str) -> View:
+        found = views(database, collection)
+        _refuse_collation(operation, found)
+        return found
+
+    stages = pipelines.secured(operation.pipeline, operation.namespace.database, view, views_for_it)
+    return Permit(replace(operation, pipeline=stages))
+
+
+# --- writes ----------------------------------------------------------------------------------------------------------
+
+
+def _insert_one(operation: InsertOne, view: View, _: pipelines.Views) -> Permit:
+    document = _with_id(operation.document)
+    view.check_insert(document)
+    return Permit(replace(operation, document=document))
+
+
+def _insert_many(operation: InsertMany, view: View, _: pipelines.Views) -> Permit:
+    documents = [_with_id(document) for document in operation.documents]
+    for document in documents:
+        view.check_insert(document)
+    return Permit(replace(operation, documents=documents))
+
+
+def _with_id(document: Document) -> Document:
+    return document if "_id" in document else {"_id": ObjectId(), **document}
+
+
+def _update(operation: Any, view: View, _: pipelines.Views) -> Permit:
+    paths = update_writes(operation.update)
+    query = _checked(operation, view, upsert=operation.upsert, by_position=positional(paths))
+    if not view.reads_all:
+        view.require_readable(update_reads(operation.update))
+        view.require_readable(filtered_arrays(operation))
+        view.require_within_limit(paths)
+    return _guarded(operation, view, query, paths)
+
+
+def _replace(operation: Any, view: View, _: pipelines.Views) -> Permit:
+    return _guarded(operation, view, _checked(operation, view, upsert=operation.upsert), frozenset({""}))
+
+
+def _delete(operation: Any, view: View, _: pipelines.Views) -> Permit:
+    query = _checked(operation, view)
+    if view.covers(view.deletable):
+        return Permit(replace(operation, filter=query))
+    return Permit(replace(operation, filter=query, guard=WriteCheck(view, frozenset(), view.deletable)))
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCheck:
+    """A guard. ``sufficient`` are the stored documents in which the write is allowed whatever it makes of them, as a
+    filter, or None when it has to be seen: with it a store without transactions can keep the rule too."""
+
+    view: View
+    paths: frozenset[str]
+    sufficient: Condition | None
+
+    def __call__(self, before: Document | None, after: Document | None) -> None:
+        if after is None:
+            self.view.check_delete(cast(Document, before))
+        elif before is None:
+            self.view.check_insert(after)
+        else:
+            self.view.check_update(before, after, self.paths)
+
+
+def _guarded(operation: Any, view: View, query: Document, paths: frozenset[str]) -> Permit:
+    conceal = None if view.reads_all else _concealing(operation)
+    allowed = view.updatable(paths)
+    if not operation.upsert and view.covers(allowed):
+        return Permit(replace(operation, filter=query), conceal=conceal)
+    guard = WriteCheck(view, paths, None if operation.upsert else allowed)
+    return Permit(replace(operation, filter=query, guard=guard), conceal=conceal)
+
+
+def _find_and(narrow: Callable[[Any, View, pipelines.Views], Permit]) -> Callable[[Any, View, pipelines.Views], Permit]:
+    """A findOneAnd… is its write with the answer shown as a read would show it."""
+
+    def both(operation: Any, view: View, views: pipelines.Views) -> Permit:
+        narrowed = narrow(operation, view, views)
+        projection = operation.projection
+        if projection and positional(frozenset(projection)):
+            query = _checked(operation, view, by_position=True)
+            narrowed = replace(narrowed, operation=replace(cast(Any, narrowed.operation), filter=query))
+        sent, shown = _projections(operation, view)
+        return replace(narrowed, operation=replace(cast(Any, narrowed.operation), projection=sent), redact=shown)
+
+    return both
+
+
+def _bulk(operation: BulkWrite, view: View, views: pipelines.Views) -> Permit:
+    writes = [permit(write, view, views).operation for write in operation.operations]
+    conceal = None if view.reads_all else _concealing(operation)
+    return Permit(replace(operation, operations=cast(Any, writes)), conceal=conceal)
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+def _concealing(operation: Any) -> Callable[[DataError], DoorleafError]:
+    """What an error of an update may tell somebody who cannot read all of the document that it met.
+
+    A mistake that is in the request itself is told as it is.
+    """
+
+    def conceal(error: DataError) -> DoorleafError:
+        if error.code == "SchemaValidationFailedWrite":
+            return error
+        if isinstance(error, WriteFailed):
+            entries = [
+                {**entry, "message": _told(entry["message"], entry["code"])}
+                for entry in error.fields.get("writeErrors", [])
+            ]
+            fields = {**error.fields, "writeErrors": entries}
+            return WriteFailed(_told(error.message, error.number), number=error.number, fields=fields)
+        mistake = _mistake(operation)
+        if mistake is not None:
+            return mistake
+        text = _told(error.message, error.number)
+        if isinstance(error, DuplicateKey):
+            return DuplicateKey(text)
+        if isinstance(error, ValidationFailed):
+            return ValidationFailed(text)
+        return DataError(text, number=error.number, code=error.code)
+
+    return conceal
+
+
+def _mistake(operation: Any) -> DataError | None:
+    """What is wrong with the request whatever it meets."""
+    try:
+        compile_filter(operation.filter, Context(), variables=_let(operation))
+        if hasattr(operation, "update"):
+            compile_update(
+                operation.update, Context(), array_filters=operation.array_filters, variables=_let(operation)
+            )
+    except DataError as error:
+        return error
+    except DoorleafError:
+        return None
+    return None
+
+
+def _told(message: str, number: int) -> str:
+    if number in (11000, 11001, 12582):
+        index = _INDEX.search(message)
+        return "E11000 duplicate key error" + (f" index: {index[1]}" if index else "")
+    return f"the update cannot be carried out (code {number})"
+
+
+NARROWED: dict[type[Operation[Any]], Callable[[Any, View, pipelines.Views], Permit]] = {
+    FindOne: _find,
+    Find: _find,
+    CountDocuments: _count,
+    EstimatedDocumentCount: _estimated_count,
+    Distinct: _distinct,
+    Aggregate: _aggregate,
+    InsertOne: _insert_one,
+    InsertMany: _insert_many,
+    UpdateOne: _update,
+    UpdateMany: _update,
+    ReplaceOne: _replace,
+    DeleteOne: _delete,
+    DeleteMany: _delete,
+    FindOneAndUpdate: _find_and(_update),
+    FindOneAndReplace: _find_and(_replace),
+    FindOneAndDelete: _find_and(_delete),
+    BulkWrite: _bulk,
+}
+"""How each operation is narrowed; one that is not here is refused."""

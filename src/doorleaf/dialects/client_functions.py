@@ -1,0 +1,173 @@
+"""Function calls of the App Services client API: the service calls that the SDKs' collection objects make.
+
+A call is ``{name, arguments, service}`` with one argument, an object of ``database``, ``collection`` and the call's own
+fields, in Extended JSON. The answer is the bare value in canonical Extended JSON: a document, an array, a count, or an
+object such as ``{"deletedCount": …}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bson import Int64
+
+from doorleaf import ejson
+from doorleaf.dialects.base import Reply, Request, Route
+from doorleaf.dialects.decode import Decoder, DefaultDatabase
+from doorleaf.dialects.fields import wrong
+from doorleaf.documents import Document
+from doorleaf.errors import InvalidParameter, MissingParameter, NotFound, Unsupported
+from doorleaf.operations import (
+    Aggregate,
+    CountDocuments,
+    DeleteMany,
+    DeleteOne,
+    Distinct,
+    Find,
+    FindOne,
+    FindOneAndDelete,
+    FindOneAndReplace,
+    FindOneAndUpdate,
+    InsertMany,
+    InsertOne,
+    Operation,
+    UpdateMany,
+    UpdateOne,
+)
+from doorleaf.results import CountResult, DistinctResult, DocumentResult, DocumentsResult, Result
+
+PATH = "/api/client/v2.0/app/{app_id}/functions/call"
+
+_QUERY = {"query": "filter"}
+_SHAPE = {"project": "projection"}
+
+CALLS: Mapping[str, tuple[type[Operation[Any]], Mapping[str, str]]] = {
+    "find": (Find, _QUERY | _SHAPE),
+    "findOne": (FindOne, _QUERY | _SHAPE),
+    "findOneAndUpdate": (FindOneAndUpdate, _QUERY | _SHAPE),
+    "findOneAndReplace": (FindOneAndReplace, _QUERY | _SHAPE | {"update": "replacement"}),
+    "findOneAndDelete": (FindOneAndDelete, _QUERY | _SHAPE),
+    "aggregate": (Aggregate, {}),
+    "count": (CountDocuments, _QUERY),
+    "distinct": (Distinct, _QUERY | {"field": "key"}),
+    "insertOne": (InsertOne, {}),
+    "insertMany": (InsertMany, {}),
+    "updateOne": (UpdateOne, _QUERY),
+    "updateMany": (UpdateMany, _QUERY),
+    "deleteOne": (DeleteOne, _QUERY),
+    "deleteMany": (DeleteMany, _QUERY),
+}
+"""The calls: each an operation, and what the clients call its fields beside the operation's own names."""
+
+SourceName = Callable[[str | None], str | None]
+"""The name of a data source by what a request calls it; None where there is none such."""
+
+
+def function_routes(
+    *, source_name: SourceName, default_database: DefaultDatabase, max_documents: int
+) -> tuple[Route, ...]:
+    """The routes of function calls. ``max_documents`` is the ``limit`` of a find without one."""
+    call = _Calls(source_name, default_database, max_documents)
+    return (
+        Route("POST", PATH, "callFunction", decode=call, encode=_encode),
+        Route("GET", PATH, "streamFunction", handle=_stream),
+    )
+
+
+class _Calls:
+    """Decodes calls."""
+
+    def __init__(self, source_name: SourceName, default_database: DefaultDatabase, max_documents: int) -> None:
+        self._source_name = source_name
+        self._max_documents = max_documents
+        self._decoders = {
+            name: Decoder(operation, default_database, names=names) for name, (operation, names) in CALLS.items()
+        }
+
+    def __call__(self, request: Request) -> Operation[Any]:
+        body = ejson.loads(request.body or b"{}")
+        name = body.get("name")
+        if type(name) is not str or not name:
+            raise InvalidParameter("name: expected the name of a function")
+        service = body.get("service")
+        if service is None:
+            raise _no_function(name)
+        if type(service) is not str or not service:
+            raise wrong("service", "a non-empty string", service)
+        source = self._source_name(service)
+        if source is None:
+            raise NotFound(f"service not found: '{service[:100]}'", code="ServiceNotFound")
+        decoder = self._decoders.get(name)
+        if decoder is None:
+            raise _not_watched() if name == "watch" else _no_function(name)
+        return self._operation(name, decoder, source, _argument(body.get("arguments")))
+
+    def _operation(self, name: str, decoder: Decoder, source: str, fields: Document) -> Operation[Any]:
+        for field in fields:
+            if field not in decoder.names and field not in ("database", "collection"):
+                raise InvalidParameter(f"{field[:100]}: {name} has no such argument")
+        if name == "findOneAndReplace" and fields.get("update") is None and fields.get("replacement") is None:
+            raise MissingParameter(
+                "update is required: without a replacement nothing is replaced, and nothing deleted; "
+                "to delete call findOneAndDelete"
+            )
+        returns = fields.get("returnNewDocument") is None and fields.get("returnDocument") is None
+        if returns and "returnNewDocument" in decoder.names:
+            # Clients of this API get the document before the change unless they ask for the other.
+            fields = {**fields, "returnNewDocument": False}
+        namespace = decoder.namespace({**_place(fields), "dataSource": source})
+        operation = decoder.decode({key: value for key, value in fields.items() if key not in _PLACE}, namespace)
+        if type(operation) is Find:
+            operation.limit = operation.limit or self._max_documents
+        return operation
+
+
+_PLACE = ("database", "collection")
+
+
+def _place(fields: Document) -> Document:
+    return {name: fields[name] for name in _PLACE if name in fields}
+
+
+def _argument(arguments: Any) -> Document:
+    """The one argument of a service call."""
+    if type(arguments) is not list:
+        raise wrong("arguments", "an array with one object", arguments)
+    if len(arguments) != 1:
+        raise InvalidParameter(f"arguments: expected an array with one object, got {len(arguments)} arguments")
+    if type(arguments[0]) is not dict:
+        raise wrong("arguments[0]", "an object", arguments[0])
+    fields: Document = arguments[0]
+    return fields
+
+
+def _encode(result: Result, request: Request) -> Reply:
+    # JSON by its name and Extended JSON by its content: what the clients expect whatever they accept.
+    value: Any
+    if type(result) is DocumentResult:
+        document = result.document
+        if isinstance(document, bytes):
+            return Reply(200, ejson.encode_document(document, ejson.Mode.CANONICAL))
+        value = document
+    elif type(result) is DocumentsResult:
+        return Reply(200, ejson.encode_documents(result.documents, ejson.Mode.CANONICAL))
+    elif type(result) is CountResult:
+        value = Int64(result.count)
+    elif type(result) is DistinctResult:
+        value = result.values
+    else:
+        value = result.wire()
+    return Reply(200, ejson.dumps(value, ejson.Mode.CANONICAL))
+
+
+async def _stream(request: Request) -> Reply:
+    raise _not_watched()
+
+
+def _not_watched() -> Unsupported:
+    return Unsupported("watch is not supported", code="NotCallable")
+
+
+def _no_function(name: str) -> NotFound:
+    return NotFound(f"function not found: '{name[:100]}'", code="FunctionNotFound")

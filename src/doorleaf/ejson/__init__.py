@@ -1,0 +1,11 @@
+"""Extended JSON and BSON values: ``loads`` reads a request body, ``dumps`` and its kin write an answer.
+
+Reading takes Extended JSON v2, relaxed and canonical, value by value, whatever the content type says, and never
+guesses: a string of 24 hexadecimal digits stays a string. Writing has three modes, see :class:`Mode`.
+"""
+
+from doorleaf.ejson.modes import Mode, mode_of
+from doorleaf.ejson.read import loads
+from doorleaf.ejson.write import dumps, encode_document, encode_documents, encode_result
+
+__all__ = ["Mode", "dumps", "encode_document", "encode_documents", "encode_result", "loads", "mode_of"]

@@ -1,0 +1,319 @@
+"""From BSON values to an answer's bytes, in three modes.
+
+Plain, the default:
+
+=====================  ================================================================================
+ObjectId, Decimal128   a string
+date                   ``"2023-03-29T15:54:47.069Z"``; outside years 1 to 9999 ``{"$date": {"$numberLong": "…"}}``
+int32, int64           a number with all its digits
+double                 a number that keeps its point or exponent (``10.0``); NaN and infinities are
+                       ``{"$numberDouble": "NaN"}``, never null
+binary                 ``{"Subtype": 5, "Data": "<base64>"}``
+regular expression     ``{"Pattern": "…", "Options": "…"}``
+timestamp              ``{"T": seconds, "I": ordinal}``
+MinKey, MaxKey         ``{}``
+code                   a string; with a scope ``{"Code": "…", "Scope": {…}}``
+DBRef                  its document
+=====================  ================================================================================
+
+Canonical and relaxed are Extended JSON v2. Bytes of stored strings that are not UTF-8 are replaced by U+FFFD.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from math import isfinite
+from typing import Any
+
+import bson
+import orjson
+from bson import Binary, Code, DatetimeMS, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+
+from doorleaf.documents import CODEC, Documents
+from doorleaf.ejson.modes import Mode
+from doorleaf.results import DocumentResult, DocumentsResult, Result
+
+Convert = Callable[[Any], Any]
+
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+_NOT_FINITE = re.compile(rb"\x01[^\x00]*\x00.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
+"""Found in every BSON that has a NaN or an infinity (an exponent of ones), and hardly ever in another."""
+
+_EPOCH = datetime(1970, 1, 1)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def _may_have_nan(document: bytes) -> bool:
+    """Two quick looks answer for most: the last byte of such a double is 7F or FF."""
+    return (b"\x7f" in document or b"\xff" in document) and _NOT_FINITE.search(document) is not None
+
+
+def encode_result(result: Result, mode: Mode) -> bytes:
+    """The body of the answer ``result``."""
+    if type(result) is DocumentResult:
+        document = result.document
+        written = encode_document(document, mode) if isinstance(document, bytes) else dumps(document, mode)
+        return b'{"document":' + written + b"}"
+    if type(result) is DocumentsResult:
+        return b'{"documents":' + encode_documents(result.documents, mode) + b"}"
+    return dumps(result.wire(), mode)
+
+
+def encode_document(document: bytes, mode: Mode) -> bytes:
+    """One BSON document as a JSON object."""
+    value = bson.decode(document, CODEC)
+    if mode is not Mode.PLAIN:
+        return _json(_tree(value, _TABLES[mode]))
+    return _plain(value, lambda: _may_have_nan(document))
+
+
+def encode_documents(documents: Documents, mode: Mode) -> bytes:
+    """BSON documents as a JSON array."""
+    values = documents.decode()
+    if mode is not Mode.PLAIN:
+        return _json(_tree(values, _TABLES[mode]))
+    return _plain(values, lambda: any(map(_may_have_nan, documents.source)))
+
+
+def dumps(value: Any, mode: Mode) -> bytes:
+    """Any BSON value as JSON; :class:`Documents` are an array, ``bytes`` are binary of subtype 0."""
+    if mode is not Mode.PLAIN:
+        return _json(_tree(value, _TABLES[mode]))
+    return _plain(value, lambda: _has_nan(value))
+
+
+def _has_nan(value: Any) -> bool:
+    """Whether a NaN or an infinity is in ``value``, or something that is not looked into."""
+    kind = type(value)
+    if kind is float:
+        return not isfinite(value)
+    if kind is dict:
+        return any(map(_has_nan, value.values()))
+    if kind is list:
+        return any(map(_has_nan, value))
+    return kind not in _WITHOUT_NAN
+
+
+def _plain(value: Any, may_have_nan: Callable[[], bool]) -> bytes:
+    """orjson writes null for a double that is not finite, so a null that may be one sends ``value`` the slow way."""
+    try:
+        written = orjson.dumps(value, _default, _OPTIONS)
+    except orjson.JSONEncodeError:  # nested beyond what orjson takes
+        return _json(_tree(value, _PLAIN))
+    if b"null" in written and may_have_nan():
+        return _json(_tree(value, _PLAIN))
+    return written
+
+
+def _json(tree: Any) -> bytes:
+    try:
+        return orjson.dumps(tree, None, orjson.OPT_PASSTHROUGH_SUBCLASS)
+    except orjson.JSONEncodeError:
+        return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+
+def _default(value: Any) -> Any:
+    """The plain form of what orjson does not know, the most frequent types first."""
+    kind = type(value)
+    if kind is ObjectId:
+        return value.binary.hex()
+    if kind is datetime:
+        return _iso(value)
+    if kind is Int64:
+        return int(value)
+    convert = _PLAIN.get(kind)
+    return convert(value) if convert else _converted(value, _PLAIN)
+
+
+def _tree(value: Any, table: dict[type, Convert]) -> Any:
+    """``value`` as JSON values: by its type from ``table``, containers member by member."""
+    kind = type(value)
+    if kind is str:
+        return value
+    if kind is dict:
+        return {key: _tree(member, table) for key, member in value.items()}
+    if kind is list:
+        return [_tree(member, table) for member in value]
+    convert = table.get(kind)
+    if convert is None:
+        return _tree(_converted(value, table), table)
+    written = convert(value)
+    return _tree(written, table) if kind in _HOLDERS else written
+
+
+_WITHOUT_NAN = frozenset(
+    {str, bool, type(None), int, Int64, ObjectId, datetime, DatetimeMS, Decimal128, bytes, Binary, Timestamp}
+)
+
+_HOLDERS = (DBRef, Documents)
+"""Types whose conversion has BSON values inside."""
+
+
+def _converted(value: Any, table: dict[type, Convert]) -> Any:
+    """A value whose type is a subclass of a known one, as that one. Raises TypeError for what BSON cannot hold."""
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, dict):
+        return dict(value)
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    for known, convert in table.items():
+        if isinstance(value, known):
+            return convert(value)
+    raise TypeError(f"a {type(value).__name__} is no BSON value")
+
+
+# --- one function per type and form ------------------------------------------------------------------------------
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _utc(value: datetime) -> datetime:
+    return value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)
+
+
+def _milliseconds(value: datetime | DatetimeMS) -> int:
+    return int(value) if isinstance(value, DatetimeMS) else (_utc(value) - _EPOCH) // _MILLISECOND
+
+
+_MINUTES = tuple(f"T{minute // 60:02}:{minute % 60:02}:" for minute in range(24 * 60))
+_SECONDS = tuple(f"{second:02}." for second in range(60))
+_MILLISECONDS = tuple(f"{milliseconds:03}Z" for milliseconds in range(1000))
+
+
+@lru_cache(4096)
+def _day(ordinal: int) -> str:
+    return date.fromordinal(ordinal).isoformat()
+
+
+def _iso(value: datetime) -> str:
+    """``2023-03-29T15:54:47.069Z``, put together from ready parts: in a long answer dates cost more than all else."""
+    if value.tzinfo is not None:
+        value = _utc(value)
+    minute = _MINUTES[value.hour * 60 + value.minute]
+    return _day(value.toordinal()) + minute + _SECONDS[value.second] + _MILLISECONDS[value.microsecond // 1000]
+
+
+def _canonical_date(value: datetime | DatetimeMS) -> Any:
+    return {"$date": {"$numberLong": str(_milliseconds(value))}}
+
+
+def _relaxed_date(value: datetime) -> Any:
+    """ISO between 1970 and 9999, its fraction left out when it is zero."""
+    value = _utc(value)
+    if value.year < 1970:
+        return _canonical_date(value)
+    fraction = "milliseconds" if value.microsecond // 1000 else "seconds"
+    return {"$date": value.isoformat(timespec=fraction) + "Z"}
+
+
+def _canonical_double(value: float) -> Any:
+    if value != value:
+        return {"$numberDouble": "NaN"}
+    if value in (float("inf"), float("-inf")):
+        return {"$numberDouble": "Infinity" if value > 0 else "-Infinity"}
+    return {"$numberDouble": repr(value)}
+
+
+def _double(value: float) -> Any:
+    finite = float("-inf") < value < float("inf")
+    return value if finite else _canonical_double(value)
+
+
+def _canonical_int(value: int) -> Any:
+    return {"$numberInt" if -(2**31) <= value < 2**31 else "$numberLong": str(value)}
+
+
+def _canonical_binary(value: bytes) -> Any:
+    subtype = value.subtype if isinstance(value, Binary) else 0
+    return {"$binary": {"base64": b64encode(value).decode(), "subType": f"{subtype:02x}"}}
+
+
+def _plain_binary(value: bytes) -> Any:
+    return {"Subtype": value.subtype if isinstance(value, Binary) else 0, "Data": b64encode(value).decode()}
+
+
+_LETTERS = ((re.I, "i"), (re.L, "l"), (re.M, "m"), (re.S, "s"), (re.U, "u"), (re.X, "x"))
+
+
+def _options(value: Regex[Any]) -> str:
+    return "".join(letter for flag, letter in _LETTERS if value.flags & flag)
+
+
+def _pattern(value: Regex[Any]) -> str:
+    pattern = value.pattern
+    return pattern if isinstance(pattern, str) else pattern.decode(errors="replace")
+
+
+def _canonical_code(table: dict[type, Convert]) -> Convert:
+    def convert(value: Code) -> Any:
+        written: dict[str, Any] = {"$code": str(value)}
+        if value.scope is not None:
+            written["$scope"] = _tree(dict(value.scope), table)
+        return written
+
+    return convert
+
+
+def _plain_code(value: Code) -> Any:
+    return str(value) if value.scope is None else {"Code": str(value), "Scope": _tree(dict(value.scope), _PLAIN)}
+
+
+def _dbref(value: DBRef) -> Any:
+    return dict(value.as_doc())
+
+
+_PLAIN: dict[type, Convert] = {
+    bool: _itself,
+    type(None): _itself,
+    int: _itself,
+    Int64: int,
+    float: _double,
+    ObjectId: str,
+    datetime: _iso,
+    DatetimeMS: _canonical_date,
+    Decimal128: str,
+    bytes: _plain_binary,
+    Binary: _plain_binary,
+    Regex: lambda value: {"Pattern": _pattern(value), "Options": _options(value)},
+    Timestamp: lambda value: {"T": value.time, "I": value.inc},
+    MinKey: lambda value: {},
+    MaxKey: lambda value: {},
+    Code: _plain_code,
+    DBRef: _dbref,
+    Documents: Documents.decode,
+}
+
+_CANONICAL: dict[type, Convert] = {
+    bool: _itself,
+    type(None): _itself,
+    int: _canonical_int,
+    Int64: lambda value: {"$numberLong": str(value)},
+    float: _canonical_double,
+    ObjectId: lambda value: {"$oid": str(value)},
+    datetime: _canonical_date,
+    DatetimeMS: _canonical_date,
+    Decimal128: lambda value: {"$numberDecimal": str(value)},
+    bytes: _canonical_binary,
+    Binary: _canonical_binary,
+    Regex: lambda value: {"$regularExpression": {"pattern": _pattern(value), "options": _options(value)}},
+    Timestamp: lambda value: {"$timestamp": {"t": value.time, "i": value.inc}},
+    MinKey: lambda value: {"$minKey": 1},
+    MaxKey: lambda value: {"$maxKey": 1},
+    DBRef: _dbref,
+    Documents: Documents.decode,
+}
+_CANONICAL[Code] = _canonical_code(_CANONICAL)
+
+_RELAXED: dict[type, Convert] = _CANONICAL | {int: _itself, Int64: int, float: _double, datetime: _relaxed_date}
+_RELAXED[Code] = _canonical_code(_RELAXED)
+
+_TABLES = {Mode.PLAIN: _PLAIN, Mode.CANONICAL: _CANONICAL, Mode.RELAXED: _RELAXED}

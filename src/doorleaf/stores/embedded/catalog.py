@@ -1,0 +1,207 @@
+"""What the database holds: collections with their options, and indexes. Immutable snapshots, one per version.
+
+Table names come from integer ids that are never used again, so a statement prepared for a dropped collection fails
+instead of reading another one, and no SQL is ever made from a user's text.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import bson
+
+from doorleaf.documents import CODEC, Document
+from doorleaf.errors import DataError
+from doorleaf.mql.paths import array_index
+from doorleaf.operations import Namespace
+from doorleaf.stores.embedded.keys import KeyPattern
+
+SCHEMA = (
+    "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), catalog INTEGER NOT NULL)",
+    "INSERT INTO state VALUES (1, 1)",
+    """CREATE TABLE collections (id INTEGER PRIMARY KEY AUTOINCREMENT, database TEXT NOT NULL, name TEXT NOT NULL,
+        options BLOB NOT NULL, UNIQUE (database, name))""",
+    """CREATE TABLE indexes (id INTEGER PRIMARY KEY AUTOINCREMENT, collection INTEGER NOT NULL,
+        specification BLOB NOT NULL, arrays INTEGER NOT NULL)""",
+    "CREATE TABLE counts (collection INTEGER PRIMARY KEY, documents INTEGER NOT NULL, bytes INTEGER NOT NULL)",
+)
+
+VERSION = "SELECT catalog FROM state WHERE id = 1"
+
+MAX_INDEXES = 64
+
+
+@dataclass(frozen=True)
+class Index:
+    """One index. ``arrays`` is a bit mask of the fields in which any document ever had an array."""
+
+    id: int
+    specification: Document
+    arrays: int
+    name: str = field(init=False)
+    fields: tuple[tuple[str, bool], ...] = field(init=False)
+    usable: int = field(init=False)
+    pattern: KeyPattern = field(init=False)
+    insert: str = field(init=False)
+    delete: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        specification = self.specification
+        fields = tuple((path, is_descending(kind)) for path, kind in specification["key"].items())
+        # A numeric component is an array position and a field name at once: keys hold only one of the readings.
+        numeric = [any(array_index(part) >= 0 for part in path.split(".")) for path, _ in fields]
+        derived = {
+            "name": specification["name"],
+            "fields": fields,
+            "usable": 0 if self.hidden else numeric.index(True) if True in numeric else len(fields),
+            "pattern": KeyPattern(fields, sparse=bool(specification.get("sparse"))),
+            "insert": f"INSERT INTO {self.table} (key, row) VALUES (?, ?)",  # noqa: S608 - an integer id
+            "delete": f"DELETE FROM {self.table} WHERE key = ? AND row = ?",  # noqa: S608
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def table(self) -> str:
+        return f"i{self.id}"
+
+    @property
+    def unique(self) -> bool:
+        return bool(self.specification.get("unique")) or self.name == "_id_"
+
+    @property
+    def sparse(self) -> bool:
+        return bool(self.specification.get("sparse"))
+
+    @property
+    def hidden(self) -> bool:
+        return bool(self.specification.get("hidden"))
+
+    @property
+    def partial(self) -> Document | None:
+        return self.specification.get("partialFilterExpression")
+
+    @property
+    def expire_after(self) -> float | None:
+        return self.specification.get("expireAfterSeconds")
+
+    @property
+    def hashed(self) -> bool:
+        return "hashed" in self.specification["key"].values()
+
+
+def is_descending(kind: Any) -> bool:
+    """Whether an index field's direction is negative; ``hashed`` is kept as ascending."""
+    return not isinstance(kind, str) and kind < 0
+
+
+@dataclass(frozen=True)
+class Collection:
+    """One collection; its documents are rows (id, document, sum) of table ``d<id>``, in natural order of id."""
+
+    id: int
+    database: str
+    name: str
+    options: Document
+    indexes: tuple[Index, ...]
+    plain: dict[str, Index] = field(init=False, compare=False)
+    """By path, the best index on that field alone that holds every value and no array."""
+
+    def __post_init__(self) -> None:
+        plain: dict[str, Index] = {}
+        for index in self.indexes:
+            if index.usable != 1 or len(index.fields) > 1 or index.arrays or index.partial is not None:
+                continue
+            path, descending = index.fields[0]
+            if not descending and (path not in plain or index.unique):
+                plain[path] = index
+        object.__setattr__(self, "plain", plain)
+
+    @property
+    def table(self) -> str:
+        return f"d{self.id}"
+
+    @property
+    def namespace(self) -> str:
+        return f"{self.database}.{self.name}"
+
+    def index(self, name: str) -> Index | None:
+        """The index called ``name``."""
+        return next((index for index in self.indexes if index.name == name), None)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All collections as of one version of the catalog."""
+
+    version: int
+    collections: dict[tuple[str, str], Collection]
+
+    def get(self, namespace: Namespace) -> Collection | None:
+        """The collection of ``namespace``, or None."""
+        return self.collections.get((namespace.database, namespace.collection))
+
+    def of(self, database: str) -> list[Collection]:
+        """The collections of ``database``, sorted by name."""
+        found = [collection for (owner, _), collection in self.collections.items() if owner == database]
+        return sorted(found, key=lambda collection: collection.name)
+
+    def databases(self) -> list[str]:
+        """The names of all databases that have a collection, sorted."""
+        return sorted({owner for owner, _ in self.collections})
+
+    def changed(self, collection: Collection) -> Catalog:
+        """This catalog with one collection put in or replaced, in memory only."""
+        return replace(self, collections={**self.collections, (collection.database, collection.name): collection})
+
+
+def load(connection: sqlite3.Connection) -> Catalog:
+    """Read the catalog as ``connection``'s transaction sees it."""
+    indexes: dict[int, list[Index]] = {}
+    for number, owner, specification, arrays in connection.execute(
+        "SELECT id, collection, specification, arrays FROM indexes ORDER BY id"
+    ):
+        indexes.setdefault(owner, []).append(Index(number, bson.decode(specification, CODEC), arrays))
+    collections = {}
+    for number, database, name, options in connection.execute("SELECT id, database, name, options FROM collections"):
+        collections[database, name] = Collection(
+            number, database, name, bson.decode(options, CODEC), tuple(indexes.get(number, ()))
+        )
+    (version,) = connection.execute(VERSION).fetchone()
+    return Catalog(version, collections)
+
+
+_BAD_IN_DATABASE = frozenset('/\\. "$*<>:|?\x00')
+
+
+def check_database(name: str) -> None:
+    """Raise code 73 for a name that no database can have."""
+    if not name or len(name.encode("utf-8", "surrogatepass")) > 63 or _BAD_IN_DATABASE.intersection(name):
+        raise DataError(f"Invalid database name: '{_shown(name)}'", number=73)
+
+
+def check_namespace(namespace: Namespace) -> None:
+    """Raise code 73 for a namespace that cannot hold documents."""
+    check_database(namespace.database)
+    name = namespace.collection
+    reason = ""
+    if not name:
+        reason = f"Invalid namespace specified '{_shown(namespace.database)}.'"
+    elif "$" in name or "\x00" in name or name.startswith(".") or name.endswith("."):
+        reason = f"Invalid collection name: {_shown(name)}"
+    elif name.startswith("system."):
+        reason = f"Invalid system namespace: {_shown(str(namespace))}"
+    elif len(str(namespace).encode("utf-8", "surrogatepass")) > 255:
+        reason = "Fully qualified namespace is too long, the most is 255 bytes"
+    if reason:
+        raise DataError(reason, number=73)
+    try:
+        str(namespace).encode()
+    except UnicodeEncodeError:
+        raise DataError("Invalid collection name: it is not valid Unicode", number=73) from None
+
+
+def _shown(name: str) -> str:
+    return name.encode("unicode_escape", "backslashreplace").decode("ascii") if "\x00" in name else name[:120]

@@ -1,0 +1,66 @@
+"""What operations say, as PyMongo and MongoDB's commands want it; and what they refuse before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from bson.decimal128 import Decimal128
+from bson.raw_bson import RawBSONDocument
+
+from doorleaf.documents import CODEC, Document, Pipeline
+from doorleaf.errors import DataError
+from doorleaf.operations import Operation
+
+RAW: CodecOptions[RawBSONDocument] = CODEC.with_options(document_class=RawBSONDocument)
+"""As :data:`doorleaf.documents.CODEC`, with documents left as BSON."""
+
+DEFAULT_TIME_LIMIT = 30_000
+"""Milliseconds for an operation that has no limit of its own: nothing is sent without one."""
+
+
+def time_limit(operation: Operation[Any]) -> int:
+    """The operation's time limit in milliseconds."""
+    return operation.max_time_ms or DEFAULT_TIME_LIMIT
+
+
+def ordering(value: Mapping[str, Any] | None) -> list[tuple[str, Any]] | None:
+    """A ``sort`` as the list PyMongo takes; None when it is absent or empty.
+
+    PyMongo knows only integers, strings and objects here, MongoDB any whole number.
+    """
+    return [(key, _direction(key, item)) for key, item in value.items()] if value else None
+
+
+def _direction(key: str, value: Any) -> Any:
+    if isinstance(value, Decimal128):
+        value = float(value.to_decimal())
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, str, Mapping)):
+        raise DataError(f"Illegal key in $sort specification: {key}: {value}", number=15974)
+    return value
+
+
+def hinted(value: str | Document | None) -> str | list[tuple[str, Any]] | None:
+    """A ``hint`` as PyMongo takes it; None when it is absent or empty."""
+    return ordering(value) if isinstance(value, Mapping) else value or None
+
+
+def check_update(update: Document | Pipeline) -> None:
+    """Refuse what MongoDB would take for a whole replacement."""
+    if isinstance(update, Mapping) and not next(iter(update), "").startswith("$"):
+        raise DataError("the update has no update operators: its fields must start with $", number=9)
+
+
+def check_replacement(replacement: Document) -> None:
+    """Refuse update operators in a replacement."""
+    for key in replacement:
+        if key.startswith("$"):
+            raise DataError(f"the replacement must not contain update operators, it has '{key}'", number=52)
+
+
+def present(**values: Any) -> Document:
+    """The arguments that have a value, None being absent."""
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,155 @@
+// Plays an app that uses realm-web: node realm_web.mjs <folder with node_modules> <JSON of what to use>.
+// Prints one JSON object, an entry for each step: what came back, or the error's code and text.
+import { createRequire } from "node:module";
+
+const [folder, given] = process.argv.slice(2);
+const Realm = createRequire(`${folder}/package.json`)("realm-web");
+const { baseUrl, email, password, key, token } = JSON.parse(given);
+const app = new Realm.App({ id: "shop-abcde", baseUrl });
+const told = {};
+
+async function step(name, work) {
+  try {
+    const value = await work();
+    told[name] = value === undefined ? null : value;
+  } catch (error) {
+    told[name] = { failed: error.errorCode ?? error.code ?? error.name, text: error.error ?? error.message };
+  }
+}
+
+const collection = (name) => app.currentUser.mongoClient("mongodb-atlas").db("x").collection(name);
+
+// --- every way to log in
+
+await step("anonymous", async () => {
+  const user = await app.logIn(Realm.Credentials.anonymous());
+  return { id: user.id, loggedIn: user.isLoggedIn, deviceId: user.deviceId, identities: user.identities };
+});
+await step("wrong password", () => app.logIn(Realm.Credentials.emailPassword(email, "nonsense")));
+await step("register", () => app.emailPasswordAuth.registerUser({ email, password }));
+await step("register again", () => app.emailPasswordAuth.registerUser({ email, password }));
+await step("password", async () => {
+  const user = await app.logIn(Realm.Credentials.emailPassword(email, password));
+  return { id: user.id, profile: user.profile, identities: user.identities, customData: user.customData };
+});
+await step("custom token", async () => {
+  const user = await app.logIn(Realm.Credentials.jwt(token));
+  const profile = user.profile;
+  await app.removeUser(user);
+  return profile;
+});
+await step("API key", async () => {
+  const user = await app.logIn(Realm.Credentials.apiKey(key));
+  const profile = user.profile;
+  await app.removeUser(user);
+  return profile;
+});
+await step("link", () => app.currentUser.linkCredentials(Realm.Credentials.emailPassword("b@example.com", password)));
+await step("current", () => ({ id: app.currentUser.id }));
+
+// --- documents
+
+const ObjectId = Realm.BSON.ObjectId;
+const first = new ObjectId("64224f3cd79f54ad342dd9b1");
+await step("insertOne", () =>
+  collection("y").insertOne({ _id: first, n: 1, when: new Date(0), long: Realm.BSON.Long.fromString("9007199254740993") }),
+);
+await step("insertMany", () => collection("y").insertMany([{ _id: 2, n: 2 }, { _id: 3, n: 3, deep: { a: [1, null] } }]));
+await step("duplicate", () => collection("y").insertOne({ _id: 2 }));
+await step("findOne", async () => {
+  const found = await collection("y").findOne({ _id: first });
+  return { isObjectId: found._id instanceof ObjectId, n: found.n, when: found.when.toISOString() };
+});
+await step("longs", async () => {
+  const times = (text) => collection("y").count({ long: Realm.BSON.Long.fromString(text) });
+  return [await times("9007199254740993"), await times("9007199254740992")];
+});
+await step("findOne nothing", async () => ({ found: await collection("y").findOne({ _id: 99 }) }));
+await step("find", async () =>
+  collection("y").find({ n: { $gte: 2 } }, { sort: { n: -1 }, limit: 5, projection: { _id: 0, n: 1, deep: 1 } }),
+);
+await step("find by regular expression", async () => collection("y").find({ name: /^a/i }));
+await step("count", () => collection("y").count({ n: { $gt: 1 } }));
+await step("aggregate", () => collection("y").aggregate([{ $group: { _id: null, sum: { $sum: "$n" } } }]));
+await step("updateOne", () => collection("y").updateOne({ _id: 2 }, { $set: { n: 20 } }));
+await step("updateMany", () => collection("y").updateMany({ n: { $gte: 3 } }, { $inc: { n: 1 } }));
+await step("upsert", () => collection("y").updateOne({ _id: 4 }, { $set: { n: 4 } }, { upsert: true }));
+await step("arrayFilters", () =>
+  collection("y").updateOne({ _id: 3 }, { $set: { "deep.a.$[e]": 7 } }, { arrayFilters: [{ e: 1 }] }),
+);
+await step("findOneAndUpdate", () => collection("y").findOneAndUpdate({ _id: 2 }, { $set: { n: 21 } }));
+await step("findOneAndUpdate new", () =>
+  collection("y").findOneAndUpdate({ _id: 2 }, { $set: { n: 22 } }, { returnNewDocument: true }),
+);
+await step("findOneAndReplace", () =>
+  collection("y").findOneAndReplace({ _id: 2 }, { m: 1 }, { returnNewDocument: true }),
+);
+await step("findOneAndDelete", () => collection("y").findOneAndDelete({ _id: 2 }));
+await step("findOneAndDelete by name", () =>
+  collection("y").functions.findOneAndDelete({ database: "x", collection: "y", filter: { _id: 4 } }),
+);
+await step("deleteOne", () => collection("y").deleteOne({ _id: 2 }));
+await step("deleteMany", () => collection("y").deleteMany({ n: { $gte: 0 } }));
+await step("unknown function", () => app.currentUser.functions.sum(1, 2));
+await step("watch", async () => {
+  for await (const event of collection("y").watch()) return event;
+});
+await step("bad filter", () => collection("y").find({ $who: 1 }));
+await step("no rule", () => collection("hidden").find());
+
+// --- what users see of each other
+
+await step("isolation", async () => {
+  await collection("notes").insertOne({ owner: app.currentUser.id, text: "mine" });
+  const mine = await collection("notes").find();
+  const other = Object.values(app.allUsers).find((user) => user.id !== app.currentUser.id && user.isLoggedIn);
+  app.switchUser(other);
+  const theirs = await collection("notes").find();
+  app.switchUser(Object.values(app.allUsers).find((user) => user.providerType === "local-userpass"));
+  return { mine: mine.length, theirs: theirs.length, others: other.providerType };
+});
+
+// --- keys of one's own
+
+await step("keys", async () => {
+  const keys = app.currentUser.apiKeys;
+  const made = await keys.create("phone");
+  const listed = await keys.fetchAll();
+  const one = await keys.fetch(made._id);
+  await keys.disable(made._id);
+  const off = await keys.fetch(made._id);
+  await keys.enable(made._id);
+  const other = new Realm.App({ id: "other-abcde", baseUrl });
+  const user = await other.logIn(Realm.Credentials.apiKey(made.key));
+  await keys.delete(made._id);
+  return { listed, one, off: off.disabled, same: user.id === app.currentUser.id, left: await keys.fetchAll() };
+});
+
+// --- sessions
+
+await step("refresh", async () => {
+  const before = app.currentUser.accessToken;
+  app.currentUser.accessToken = before.slice(0, -4) + "AAAA";
+  const count = await collection("y").count({});
+  return { count, renewed: app.currentUser.accessToken !== before.slice(0, -4) + "AAAA" };
+});
+await step("refreshCustomData", () => app.currentUser.refreshCustomData());
+await step("log out", async () => {
+  const user = app.currentUser;
+  const { accessToken, refreshToken } = user;
+  await user.logOut();
+  const bearer = { Authorization: `Bearer ${refreshToken}` };
+  const renewed = await fetch(`${baseUrl}/api/client/v2.0/auth/session`, { method: "POST", headers: bearer });
+  const profile = await fetch(`${baseUrl}/api/client/v2.0/auth/profile`, {
+    headers: { Authorization: `Bearer ${accessToken}` },
+  });
+  return { state: user.state, renewed: renewed.status, profile: profile.status };
+});
+await step("delete", async () => {
+  const user = await app.logIn(Realm.Credentials.emailPassword(email, password));
+  await app.deleteUser(user);
+  return { users: Object.keys(app.allUsers).includes(user.id) };
+});
+await step("log in after deletion", () => app.logIn(Realm.Credentials.emailPassword(email, password)));
+
+console.log(JSON.stringify(told));

@@ -1,0 +1,56 @@
+"""A store in an empty folder, and what tests ask it over and over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from doorleaf.documents import Document
+from doorleaf.operations import Find, InsertMany, Namespace, RunCommand
+from doorleaf.stores.embedded.store import EmbeddedStore
+
+C = Namespace("db", "c")
+DB = Namespace("db")
+
+Scenario = Callable[[EmbeddedStore], Awaitable[None]]
+Run = Callable[[Scenario], None]
+
+
+def run_in(folder: Path) -> Run:
+    """Runs a scenario on a store in ``folder``, opened and closed around it."""
+
+    def runner(scenario: Scenario) -> None:
+        async def whole() -> None:
+            store = EmbeddedStore(folder)
+            await store.open()
+            try:
+                await scenario(store)
+            finally:
+                await store.close()
+
+        asyncio.run(whole())
+
+    return runner
+
+
+async def fill(store: EmbeddedStore, *documents: Document, namespace: Namespace = C) -> None:
+    """Insert documents."""
+    await store.execute(InsertMany(namespace=namespace, documents=list(documents)))
+
+
+async def find(store: EmbeddedStore, filter: Document | None = None, **options: Any) -> list[Document]:
+    """The documents of the collection, by ``_id``."""
+    options = {"sort": {"_id": 1}, **options}
+    return (await store.execute(Find(namespace=C, filter=filter or {}, **options))).documents.decode()
+
+
+async def command(store: EmbeddedStore, **fields: Any) -> Document:
+    """What a database command answers."""
+    return (await store.execute(RunCommand(namespace=DB, command=fields))).result
+
+
+async def explain(store: EmbeddedStore, **fields: Any) -> Document:
+    """How a command is carried out."""
+    return await command(store, explain=fields, verbosity="executionStats")

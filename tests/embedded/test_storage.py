@@ -1,0 +1,284 @@
+"""The file: made, reopened, shared, damaged, full."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from doorleaf.documents import Document
+from doorleaf.errors import StoreUnavailable
+from doorleaf.operations import (
+    CountDocuments,
+    CreateIndex,
+    DropCollection,
+    Find,
+    FindOne,
+    InsertMany,
+    InsertOne,
+    ListIndexes,
+    Namespace,
+    Operation,
+    RunCommand,
+)
+from doorleaf.stores.embedded.storage import FILE, FORMAT, DamagedDatabase
+from doorleaf.stores.embedded.store import EmbeddedStore
+
+C = Namespace("db", "c")
+
+
+def with_store(folder: Path, scenario: Callable[[EmbeddedStore], Awaitable[Any]], **options: Any) -> Any:
+    """Open a store, run ``scenario`` on it and close it."""
+
+    async def run() -> Any:
+        store = EmbeddedStore(folder, **options)
+        await store.open()
+        try:
+            return await scenario(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+async def fill(store: EmbeddedStore, number: int = 300) -> None:
+    documents: list[Document] = [{"_id": n, "a": n % 7, "text": "x" * 200} for n in range(number)]
+    await store.execute(InsertMany(namespace=C, documents=documents))
+    await store.execute(CreateIndex(namespace=C, keys={"a": 1}))
+
+
+async def nothing(store: EmbeddedStore) -> None:
+    pass
+
+
+async def found(store: EmbeddedStore) -> list[Document]:
+    return (await store.execute(Find(namespace=C, sort={"_id": 1}))).documents.decode()
+
+
+def test_documents_indexes_and_counts_survive_a_reopening(tmp_path: Path) -> None:
+    with_store(tmp_path / "new" / "folder", fill)
+
+    async def look(store: EmbeddedStore) -> None:
+        assert len(await found(store)) == 300
+        assert (await store.execute(CountDocuments(namespace=C))).count == 300
+        assert (await store.execute(CountDocuments(namespace=C, filter={"a": 3}))).count == 43
+        assert [index["name"] for index in (await store.execute(ListIndexes(namespace=C))).indexes] == ["_id_", "a_1"]
+        report = await store.execute(RunCommand(namespace=Namespace("db"), command={"validate": "c"}))
+        assert report.result["valid"]
+
+    with_store(tmp_path / "new" / "folder", look)
+
+
+def test_the_log_is_folded_in_at_close_and_the_file_is_private(tmp_path: Path) -> None:
+    with_store(tmp_path, fill)
+    log = tmp_path / (FILE + "-wal")
+    assert not log.exists() or log.stat().st_size == 0
+    assert [name for name in os.listdir(tmp_path) if name.startswith(".")] == []
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+
+
+def test_an_operation_before_open_or_after_close_is_unavailable(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = EmbeddedStore(tmp_path)
+        operations: list[Operation[Any]] = [
+            *(FindOne(namespace=C), InsertOne(namespace=C, document={}), CountDocuments(namespace=C))
+        ]
+        for operation in operations:
+            with pytest.raises(StoreUnavailable):
+                await store.execute(operation)
+        await store.open()
+        await store.close()
+        with pytest.raises(StoreUnavailable):
+            await store.execute(FindOne(namespace=C))
+        await store.close()
+
+    asyncio.run(run())
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+
+def _damaged(folder: Path) -> str:
+    with pytest.raises(DamagedDatabase) as caught:
+        with_store(folder, nothing)
+    assert str(folder / FILE) in caught.value.message
+    assert "damaged" in caught.value.message or "no database of Doorleaf" in caught.value.message
+    return caught.value.message
+
+
+@pytest.mark.parametrize("content", [b"x", b"not a database at all" * 300, b""])
+def test_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    _damaged(tmp_path)
+    assert (tmp_path / FILE).read_bytes() == content
+
+
+def test_a_database_of_another_program(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE) as other:
+        other.execute("CREATE TABLE t (x)")
+    other.close()
+    assert "no database of Doorleaf" in _damaged(tmp_path)
+
+
+@pytest.mark.parametrize("part", [0.05, 0.3, 0.5, 0.9])
+def test_a_truncated_file(tmp_path: Path, part: float) -> None:
+    with_store(tmp_path, fill)
+    size = (tmp_path / FILE).stat().st_size
+    os.truncate(tmp_path / FILE, int(size * part))
+    _damaged(tmp_path)
+
+
+@pytest.mark.parametrize("part", [0.2, 0.4, 0.6, 0.8])
+def test_an_overwritten_page(tmp_path: Path, part: float) -> None:
+    with_store(tmp_path, fill)
+    size = (tmp_path / FILE).stat().st_size
+    with (tmp_path / FILE).open("r+b") as file:
+        file.seek(int(size * part) // 4096 * 4096)
+        file.write(os.urandom(4096))
+    _damaged(tmp_path)
+
+
+def test_one_flipped_bit_in_a_document(tmp_path: Path) -> None:
+    with_store(tmp_path, fill)
+    content = bytearray((tmp_path / FILE).read_bytes())
+    place = content.rindex(b"xxxxxxxxxx")
+    content[place] ^= 1
+    (tmp_path / FILE).write_bytes(content)
+    assert "db.c" in _damaged(tmp_path)
+
+
+def test_damage_that_is_met_while_running_is_no_answer(tmp_path: Path) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store)
+        with sqlite3.connect(tmp_path / FILE) as other:
+            (table,) = other.execute("SELECT 'd' || id FROM collections").fetchone()
+            other.execute(f"UPDATE {table} SET sum = sum + 1 WHERE id = 6")
+        other.close()
+        operations: list[Operation[Any]] = [
+            *(FindOne(namespace=C, filter={"_id": 5}), Find(namespace=C), Find(namespace=C, sort={"a": 1}))
+        ]
+        for operation in operations:
+            with pytest.raises(StoreUnavailable, match="damaged") as caught:
+                await store.execute(operation)
+            assert str(tmp_path) not in caught.value.message
+        assert (await store.execute(FindOne(namespace=C, filter={"_id": 6}))).document is not None
+
+    with_store(tmp_path, scenario)
+
+
+def test_a_newer_format_is_left_alone(tmp_path: Path) -> None:
+    with_store(tmp_path, fill)
+    with sqlite3.connect(tmp_path / FILE) as other:
+        other.execute(f"PRAGMA user_version = {FORMAT + 1}")
+    other.close()
+    with pytest.raises(StoreUnavailable, match=f"format {FORMAT + 1}") as caught:
+        with_store(tmp_path, nothing)
+    assert not isinstance(caught.value, DamagedDatabase)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match="cannot open the database file"):
+        with_store(tmp_path / "file" / "data", nothing)
+
+
+def test_a_full_disk_acknowledges_nothing(tmp_path: Path) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store)
+        writer = store._writer
+        assert writer is not None
+        execute = writer._session.execute
+        (pages,) = execute("PRAGMA page_count").fetchone()
+        execute(f"PRAGMA max_page_count = {pages + 5}")
+        large: list[Document] = [{"_id": f"big{n}", "data": "y" * 10_000} for n in range(20)]
+        answers = await asyncio.gather(
+            *(store.execute(InsertOne(namespace=C, document=document)) for document in large), return_exceptions=True
+        )
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        assert failures
+        assert all(isinstance(answer, StoreUnavailable) and "disk full" in answer.message for answer in failures)
+        stored = {document["_id"] for document in await found(store)}
+        for document, answer in zip(large, answers, strict=True):
+            assert (document["_id"] in stored) == (not isinstance(answer, BaseException))
+        execute("PRAGMA max_page_count = 1000000")
+        await store.execute(InsertOne(namespace=C, document={"_id": "after"}))
+        report = await store.execute(RunCommand(namespace=Namespace("db"), command={"validate": "c"}))
+        assert report.result["valid"], report.result
+
+    with_store(tmp_path, scenario)
+
+
+# --- sharing ---------------------------------------------------------------------------------------------------------
+
+
+def test_two_stores_on_one_folder_see_each_other_at_once(tmp_path: Path) -> None:
+    async def run() -> None:
+        first, second = EmbeddedStore(tmp_path), EmbeddedStore(tmp_path)
+        await first.open()
+        await second.open()
+        await first.execute(InsertOne(namespace=C, document={"_id": 1, "a": 1}))
+        assert len(await found(second)) == 1
+        # An index that one makes is kept up by the other's very next write, and enforced by it.
+        await first.execute(CreateIndex(namespace=C, keys={"a": 1}, options={"unique": True}))
+        with pytest.raises(Exception, match="E11000"):
+            await second.execute(InsertOne(namespace=C, document={"_id": 2, "a": 1}))
+        await second.execute(InsertOne(namespace=C, document={"_id": 3, "a": [5, 6]}))
+        hit = (await first.execute(Find(namespace=C, filter={"a": {"$gt": 5, "$lt": 6}}))).documents.decode()
+        assert [document["_id"] for document in hit] == [3]
+        await second.execute(DropCollection(namespace=C))
+        assert await found(first) == []
+        await first.execute(InsertOne(namespace=C, document={"_id": 1, "b": 1}))
+        assert await found(second) == [{"_id": 1, "b": 1}]
+        await first.close()
+        assert await found(second) == [{"_id": 1, "b": 1}]
+        await second.close()
+
+    asyncio.run(run())
+
+
+_WRITER = """
+import asyncio, sys
+from pathlib import Path
+from doorleaf.operations import InsertOne, Namespace
+from doorleaf.stores.embedded.store import EmbeddedStore
+
+async def main():
+    store = EmbeddedStore(Path(sys.argv[1]))
+    await store.open()
+    name = sys.argv[2]
+    async def write(part):
+        for number in range(40):
+            document = {"_id": f"{name}-{part}-{number}", "by": name, "n": number}
+            await store.execute(InsertOne(namespace=Namespace("db", "c"), document=document))
+    await asyncio.gather(*(write(part) for part in range(4)))
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+def test_several_processes_write_one_folder(tmp_path: Path) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path), name], stderr=subprocess.PIPE)
+        for name in ("one", "two", "three")
+    ]
+    for writer in writers:
+        _, errors = writer.communicate(timeout=120)
+        assert writer.returncode == 0, errors.decode()
+
+    async def look(store: EmbeddedStore) -> None:
+        for name in ("one", "two", "three"):
+            assert (await store.execute(CountDocuments(namespace=C, filter={"by": name}))).count == 160
+        assert (await store.execute(CountDocuments(namespace=C))).count == 480
+        report = await store.execute(RunCommand(namespace=Namespace("db"), command={"validate": "c"}))
+        assert report.result["valid"]
+
+    with_store(tmp_path, look)

@@ -1,0 +1,239 @@
+"""The short way for reads: it is taken, it gives way, and nothing but speed depends on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import bson
+import pytest
+from bson import Int64
+from pymongo.errors import OperationFailure
+from servers import MongoServer, mongodb_uri_from_environment
+
+from doorleaf.documents import CODEC, Document
+from doorleaf.errors import DataError, StoreTimeout, StoreUnavailable
+from doorleaf.operations import DeleteMany, Find, FindOne, InsertMany, InsertOne, Namespace, RunCommand, UpdateOne
+from doorleaf.results import UpdateResult
+from doorleaf.stores import mongo_lanes
+from doorleaf.stores.mongo import MongoStore
+from doorleaf.stores.mongo_lanes import Lanes
+from doorleaf.stores.mongo_replies import batch, cursor_id, is_error, members
+
+NS = Namespace("mongo_lanes", "things")
+TEN = [{"_id": number} for number in range(10)]
+
+
+def run(uri: str, body: Callable[[MongoStore, Lanes], Awaitable[Any]], **options: Any) -> Any:
+    async def whole() -> Any:
+        store = MongoStore(uri, **options)
+        await store.open()
+        try:
+            return await body(store, store._lanes)
+        finally:
+            await store.close()
+
+    return asyncio.run(whole())
+
+
+async def fill(store: MongoStore) -> None:
+    await store.execute(DeleteMany(namespace=NS, filter={}))
+    await store.execute(InsertMany(namespace=NS, documents=list(TEN)))
+
+
+def test_reads_take_a_lane_and_use_it_again(mongodb_uri: str) -> None:
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        await fill(store)
+        for number in range(10):
+            found = await store.execute(FindOne(namespace=NS, filter={"_id": number}))
+            assert found.document == bson.encode({"_id": number})
+        await asyncio.gather(*[store.execute(Find(namespace=NS, limit=5)) for _ in range(4)])
+        assert lanes._usable
+        assert 1 <= lanes._held <= 5
+        for _ in range(300):  # a lane that was being made while its reader took another comes back by itself
+            if len(lanes._free) == lanes._held:
+                break
+            await asyncio.sleep(0.01)
+        assert len(lanes._free) == lanes._held
+
+    run(mongodb_uri, body)
+
+
+def test_errors_of_the_server_do_not_cost_a_lane(mongodb_uri: str) -> None:
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        for _ in range(3):
+            with pytest.raises(DataError) as raised:
+                await store.execute(FindOne(namespace=NS, filter={"a": {"$nope": 1}}))
+            assert raised.value.number == 2
+        assert (lanes._usable, lanes._held, len(lanes._free)) == (True, 1, 1)
+
+    run(mongodb_uri, body)
+
+
+def test_the_pool_is_shared_with_everything_else(mongodb_uri: str) -> None:
+    """More reads at once than connections, and writes among them: lanes hold no more than their part."""
+
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        await fill(store)
+        reads: list[Awaitable[Any]] = [
+            store.execute(FindOne(namespace=NS, filter={"_id": number % 10})) for number in range(60)
+        ]
+        writes: list[Awaitable[Any]] = [
+            store.execute(InsertOne(namespace=NS, document={"_id": f"w{number}"})) for number in range(20)
+        ]
+        answers: list[Any] = await asyncio.gather(*reads, *writes)
+        assert all(answer.document for answer in answers[:60])
+        assert lanes._held <= 3
+
+    separator = "&" if "?" in mongodb_uri else "?"
+    uri = mongodb_uri.replace("&maxPoolSize=16", "") + f"{separator}maxPoolSize=4"
+    run(uri, body)
+
+
+def test_a_read_that_is_cancelled_gives_its_connection_up(mongodb_uri: str) -> None:
+    """The rest of an answer nobody waits for must never be the answer to another."""
+
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        await fill(store)
+        await store.execute(FindOne(namespace=NS))
+        for _ in range(5):
+            task = asyncio.create_task(store.execute(Find(namespace=NS, limit=10)))
+            await asyncio.sleep(0.0005)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            found = await store.execute(FindOne(namespace=NS, filter={"_id": 7}))
+            assert found.document == bson.encode({"_id": 7})
+        await asyncio.gather(*lanes._tasks)
+        assert lanes._held == len(lanes._free)
+
+    run(mongodb_uri, body)
+
+
+def test_a_change_of_the_deployment_hands_the_lanes_back(mongodb_uri: str) -> None:
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        await store.execute(FindOne(namespace=NS))
+        assert lanes._held == 1
+        await lanes.renew()
+        assert lanes._held == 0
+        await store.execute(FindOne(namespace=NS))
+        assert lanes._held == 1
+
+    run(mongodb_uri, body)
+
+
+def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
+    if mongodb_uri_from_environment():
+        pytest.skip("needs a server of its own to kill")
+    server = MongoServer(tmp_path / "db", flags=("--sync-on-commit",))
+    server.start()
+    try:
+
+        async def body(store: MongoStore, lanes: Lanes) -> None:
+            await fill(store)
+            await asyncio.gather(*[store.execute(Find(namespace=NS, limit=5)) for _ in range(5)])
+            server.kill()
+            with pytest.raises((StoreUnavailable, StoreTimeout)):
+                await store.execute(FindOne(namespace=NS))
+            await asyncio.to_thread(server.start)
+            for _ in range(20):
+                try:
+                    found = await store.execute(FindOne(namespace=NS, filter={"_id": 3}))
+                    break
+                except StoreUnavailable:
+                    await asyncio.sleep(0.1)
+            assert found.document == bson.encode({"_id": 3})
+            assert lanes._held == len(lanes._free)
+
+        run(server.uri, body, server_selection_timeout=1)
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("broken", ["_select_server", "_checkout"])
+def test_an_unknown_pymongo_is_used_its_own_way(
+    mongodb_uri: str, broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        await fill(store)
+        setattr(lanes._client, broken, None)
+        try:
+            with caplog.at_level(logging.WARNING):
+                await lanes.run(NS.database, {"find": NS.collection, "filter": {}})
+        finally:
+            delattr(lanes._client, broken)
+        assert not lanes._usable
+        assert lanes._held == 0
+        assert "PyMongo" in caplog.text
+        found = await store.execute(FindOne(namespace=NS, filter={"_id": 3}))
+        assert found.document == bson.encode({"_id": 3})
+        assert len((await store.execute(Find(namespace=NS))).documents) == 10
+
+    run(mongodb_uri, body)
+
+
+@pytest.mark.parametrize("option", ["readPreference=secondaryPreferred", "readConcernLevel=majority"])
+def test_what_the_uri_asks_for_is_kept(mongodb_uri: str, option: str) -> None:
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        await fill(store)
+        assert (await store.execute(FindOne(namespace=NS, filter={"_id": 3}))).document == bson.encode({"_id": 3})
+        assert lanes._held == 0
+        seen: list[Any] = []
+        change = UpdateOne(
+            namespace=NS,
+            filter={"_id": 3},
+            update={"$set": {"a": 1}},
+            guard=lambda before, after: seen.append((before, after)),
+        )
+        assert await store.execute(change) == UpdateResult(1, 1)
+        assert seen == [({"_id": 3}, {"_id": 3, "a": 1})]
+
+    run(f"{mongodb_uri}{'&' if '?' in mongodb_uri else '?'}{option}", body)
+
+
+def test_other_versions_have_no_lanes(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mongo_lanes, "TESTED", ((3, 12),))
+
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        assert (await store.execute(RunCommand(namespace=NS, command={"ping": 1}))).result["ok"] == 1
+        await fill(store)
+        assert (await store.execute(FindOne(namespace=NS, filter={"_id": 3}))).document == bson.encode({"_id": 3})
+        assert (lanes._usable, lanes._held) == (False, 0)
+
+    run(mongodb_uri, body)
+
+
+def encode(document: Document) -> bytes:
+    return bson.encode(document, codec_options=CODEC)
+
+
+DOCUMENTS = [{"_id": number, "a": ["\x00", {}]} for number in range(120)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 10, 11, 99, 100, 101, 120])
+@pytest.mark.parametrize("name", ["firstBatch", "nextBatch"])
+def test_batches_are_cut_out(count: int, name: str) -> None:
+    wanted = b"".join(encode(document) for document in DOCUMENTS[:count])
+    usual = {"cursor": {name: DOCUMENTS[:count], "id": Int64(77), "ns": "a.b"}, "ok": 1.0}
+    turned = {"ok": 1, "cursor": {"ns": "a.b", "id": Int64(77), name: DOCUMENTS[:count]}}
+    for reply in (usual, turned):
+        assert batch(encode(reply)) == wanted
+        assert cursor_id(encode(reply)) == 77
+    array = encode(dict(zip(map(str, range(count)), DOCUMENTS, strict=False)))
+    assert members(array) == wanted
+    assert not is_error(encode(usual))
+
+
+def test_replies_that_are_errors() -> None:
+    reply = encode({"ok": 0.0, "errmsg": "no", "code": 2, "codeName": "BadValue"})
+    assert is_error(reply)
+    assert cursor_id(reply) == 0
+    with pytest.raises(OperationFailure) as raised:
+        batch(reply)
+    assert raised.value.code == 2
+    assert raised.value.details is not None
+    assert raised.value.details["codeName"] == "BadValue"

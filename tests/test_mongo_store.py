@@ -1,0 +1,404 @@
+"""The MongoDB store beyond what both engines share: its errors, its patience, its URI."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson.errors import InvalidDocument
+from pymongo import AsyncMongoClient
+from pymongo import errors as driver
+from servers import free_port, mongodb_uri_from_environment, secantus
+
+from doorleaf.documents import CODEC, Document
+from doorleaf.errors import (
+    DataError,
+    DoorleafError,
+    DuplicateKey,
+    InternalError,
+    InvalidParameter,
+    PermissionDenied,
+    StoreTimeout,
+    StoreUnavailable,
+    Unsupported,
+    ValidationFailed,
+)
+from doorleaf.operations import (
+    BulkWrite,
+    DeleteMany,
+    DeleteOne,
+    Find,
+    FindOne,
+    FindOneAndReplace,
+    InsertMany,
+    InsertOne,
+    Namespace,
+    Operation,
+    ReplaceOne,
+    RunCommand,
+    UpdateOne,
+)
+from doorleaf.results import DeleteResult, UpdateResult
+from doorleaf.stores import mongo_guard
+from doorleaf.stores.mongo import MongoStore
+from doorleaf.stores.mongo_errors import mapped, without_addresses
+from doorleaf.stores.router import Router
+
+NS = Namespace("mongo_store", "things")
+
+
+def failure(code: int, message: str = "no", **details: Any) -> driver.OperationFailure:
+    return driver.OperationFailure(message, code, {"errmsg": message, "code": code, **details})
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "number"),
+    [
+        (failure(2), DataError, 2),
+        (failure(13), PermissionDenied, None),
+        (failure(18), PermissionDenied, None),
+        (failure(50), StoreTimeout, None),
+        (failure(262), StoreTimeout, None),
+        (failure(64), StoreTimeout, None),
+        (failure(121), ValidationFailed, 121),
+        (failure(11000), DuplicateKey, 11000),
+        (failure(11600), StoreUnavailable, None),
+        (failure(40324), DataError, 40324),
+        (driver.OperationFailure("no code"), DataError, 8),
+        (driver.DuplicateKeyError("dup", 11000, {"errmsg": "dup", "code": 11000}), DuplicateKey, 11000),
+        (driver.ExecutionTimeout("slow", 50), StoreTimeout, None),
+        (driver.WTimeoutError("slow", 64), StoreTimeout, None),
+        (driver.NetworkTimeout("db.example.com:27017: timed out"), StoreTimeout, None),
+        (driver.AutoReconnect("db.example.com:27017: connection closed"), StoreUnavailable, None),
+        (driver.NotPrimaryError("not primary"), StoreUnavailable, None),
+        (driver.ServerSelectionTimeoutError("db.example.com:27017: refused"), StoreUnavailable, None),
+        (driver.WaitQueueTimeoutError("db.example.com:27017 busy"), StoreUnavailable, None),
+        (driver.InvalidName("bad"), DataError, 73),
+        (driver.InvalidOperation("Cannot use AsyncMongoClient after close"), StoreUnavailable, None),
+        (driver.ConfigurationError("not there"), Unsupported, None),
+        (driver.DocumentTooLarge("big"), DataError, 10334),
+        (InvalidDocument("cannot encode object"), InvalidParameter, None),
+        (OverflowError("MongoDB can only handle up to 8-byte ints"), InvalidParameter, None),
+        (driver.PyMongoError("what"), InternalError, None),
+    ],
+)
+def test_every_exception_of_the_driver_has_its_error(
+    error: Exception, kind: type[DoorleafError], number: int | None
+) -> None:
+    told = mapped(error)
+    assert type(told) is kind
+    assert getattr(told, "number", None) == number
+    assert "example.com" not in told.message
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("connection to db1.example.com:27017 closed", "connection to (address) closed"),
+        ("10.0.0.7:27018 says no", "(address) says no"),
+        ("localhost:27017: refused", "(address): refused"),
+        ("[::1]:27017 refused", "(address) refused"),
+        ("bad uri mongodb://me:secret@db/x", "bad uri (uri)"),
+        ("the field a.b: 5 is bad", "the field a.b: 5 is bad"),
+    ],
+)
+def test_addresses_are_cut_out(message: str, shown: str) -> None:
+    assert without_addresses(message) == shown
+    assert failure(2, message).code == 2
+    assert mapped(failure(2, message)).message == shown
+
+
+def test_names_and_texts_of_the_server_are_kept() -> None:
+    told = mapped(failure(5678, "a rule of the server", codeName="SomethingNew"))
+    assert (told.code, told.message) == ("SomethingNew", "a rule of the server")
+    duplicate = mapped(failure(11000, 'dup key: { host: "db.example.com:27017" }'))
+    assert duplicate.message == 'dup key: { host: "db.example.com:27017" }'
+
+
+def run(uri: str, body: Any, **options: Any) -> Any:
+    async def whole() -> Any:
+        store = MongoStore(uri, **options)
+        await store.open()
+        try:
+            return await body(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(whole())
+
+
+OPERATIONS: list[Operation[Any]] = [
+    FindOne(namespace=NS),
+    Find(namespace=NS),
+    InsertOne(namespace=NS, document={"_id": 1}),
+    UpdateOne(namespace=NS, filter={}, update={"$set": {"a": 1}}),
+    UpdateOne(namespace=NS, filter={}, update={"$set": {"a": 1}}, guard=lambda before, after: None),
+    BulkWrite(namespace=NS, operations=[DeleteOne(namespace=NS, filter={})]),
+    RunCommand(namespace=NS, command={"ping": 1}),
+]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: str(operation.name))
+def test_a_server_that_is_not_there(operation: Any) -> None:
+    port = free_port()
+
+    async def body(store: MongoStore) -> None:
+        with pytest.raises(StoreUnavailable) as raised:
+            await store.execute(operation)
+        assert raised.value.message == "the database cannot be reached"
+        assert str(port) not in raised.value.message
+
+    run(f"mongodb://me:secret@127.0.0.1:{port}/", body, server_selection_timeout=0.3)
+
+
+def test_opening_does_not_wait_for_the_server(tmp_path: Path) -> None:
+    """The server may come later: the store is there, says so, and answers once it is up."""
+    if mongodb_uri_from_environment():
+        pytest.skip("needs a server of its own to start late")
+    port = free_port()
+
+    async def body(store: MongoStore) -> None:
+        ping = RunCommand(namespace=NS, command={"ping": 1})
+        with pytest.raises(StoreUnavailable):
+            await store.execute(ping)
+        with secantus(tmp_path / "late", "--port", str(port)):
+            assert (await store.execute(ping)).result["ok"] == 1
+
+    run(f"mongodb://127.0.0.1:{port}/?directConnection=true", body, server_selection_timeout=2)
+
+
+class SilentServer:
+    """Takes connections and never says a word."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._stop = threading.Event()
+
+    async def serve(self) -> asyncio.Server:
+        async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        return await asyncio.start_server(silence, "127.0.0.1", self.port)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: str(operation.name))
+def test_a_server_that_never_answers(operation: Any) -> None:
+    async def body(store: MongoStore) -> None:
+        with pytest.raises((StoreUnavailable, StoreTimeout)):
+            await store.execute(operation)
+
+    async def whole() -> None:
+        silent = SilentServer()
+        async with await silent.serve():
+            store = MongoStore(f"mongodb://127.0.0.1:{silent.port}/", server_selection_timeout=0.3)
+            await store.open()
+            await body(store)
+            await store.close()
+
+    asyncio.run(whole())
+
+
+@pytest.mark.parametrize("uri", ["mongodb://", "mongodb://me:sec@ret@db/", "mongodb://db:99999/", "http://db/sec"])
+def test_a_bad_uri_is_refused_and_not_shown(uri: str) -> None:
+    async def body() -> None:
+        with pytest.raises(Unsupported) as raised:
+            await MongoStore(uri).open()
+        for secret in ("sec", "99999"):
+            assert secret not in raised.value.message
+
+    asyncio.run(body())
+
+
+def test_what_the_uri_says_wins() -> None:
+    async def body() -> None:
+        store = MongoStore("mongodb://db.invalid/?maxPoolSize=7&appname=mine", max_pool_size=50)
+        await store.open()
+        client = store._client
+        assert client is not None
+        assert client.options.pool_options.max_pool_size == 7
+        assert client.options.pool_options.appname == "mine"
+        await store.close()
+        plain = MongoStore("mongodb://db.invalid/", max_pool_size=50)
+        await plain.open()
+        assert plain._client is not None
+        assert plain._client.options.pool_options.max_pool_size == 50
+        await plain.close()
+
+    asyncio.run(body())
+
+
+def test_credentials_that_the_database_refuses(tmp_path: Path) -> None:
+    if mongodb_uri_from_environment():
+        pytest.skip("needs a server of its own that asks for credentials")
+    with secantus(tmp_path / "db") as server:
+        create = RunCommand(
+            namespace=Namespace("admin"), command={"createUser": "root", "pwd": "pw1", "roles": ["root"]}
+        )
+        run(server.uri, lambda store: store.execute(create))
+    with secantus(tmp_path / "db", "--auth") as server:
+        right = server.uri.replace("mongodb://", "mongodb://root:pw1@").replace("/?", "/?authSource=admin&")
+
+        async def refused(store: MongoStore) -> None:
+            for operation in (OPERATIONS[0], OPERATIONS[2]):
+                with pytest.raises(PermissionDenied) as raised:
+                    await store.execute(operation)
+                assert "root" not in raised.value.message
+                assert "127.0.0.1" not in raised.value.message
+
+        async def accepted(store: MongoStore) -> None:
+            assert (await store.execute(RunCommand(namespace=NS, command={"ping": 1}))).result["ok"] == 1
+            await store.execute(InsertOne(namespace=NS, document={"_id": 1}))
+
+        run(right.replace("pw1", "pw2"), refused, server_selection_timeout=0.5)
+        run(server.uri, refused)
+        run(right, accepted)
+
+
+THREE = [{"_id": 1, "k": 1}, {"_id": 2, "k": 2}, {"_id": 3, "k": 3}]
+
+
+def allow(before: Document | None, after: Document | None) -> None:
+    return None
+
+
+def refuse(before: Document | None, after: Document | None) -> None:
+    raise PermissionDenied("the rule says no")
+
+
+@pytest.mark.parametrize(
+    ("operation", "result", "after"),
+    [
+        (DeleteOne(namespace=NS, filter={"k": 2}, guard=allow), DeleteResult(1), [THREE[0], THREE[2]]),
+        (DeleteOne(namespace=NS, filter={"k": 9}, guard=allow), DeleteResult(0), THREE),
+        (
+            ReplaceOne(namespace=NS, filter={"k": 2}, replacement={"z": 1}, guard=allow),
+            UpdateResult(1, 1),
+            [THREE[0], {"_id": 2, "z": 1}, THREE[2]],
+        ),
+        (DeleteOne(namespace=NS, filter={"k": 2}, guard=refuse), PermissionDenied, THREE),
+        (FindOneAndReplace(namespace=NS, filter={}, replacement={}, guard=refuse), PermissionDenied, THREE),
+        (DeleteMany(namespace=NS, filter={}, guard=allow), Unsupported, THREE),
+        (UpdateOne(namespace=NS, filter={}, update={"$set": {"a": 1}}, guard=allow), Unsupported, THREE),
+        (ReplaceOne(namespace=NS, filter={}, replacement={}, upsert=True, guard=allow), Unsupported, THREE),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_guards_without_transactions(mongodb_uri: str, operation: Any, result: Any, after: list[Document]) -> None:
+    """A single server has no transactions: what cannot be compared and written at once is refused."""
+
+    async def body(store: MongoStore) -> None:
+        await store.execute(DeleteMany(namespace=NS, filter={}))
+        await store.execute(InsertMany(namespace=NS, documents=list(THREE)))
+        async with AsyncMongoClient[Document](mongodb_uri) as client:
+            database = client.get_database(NS.database, codec_options=CODEC)
+            if isinstance(result, type):
+                with pytest.raises(result):
+                    await mongo_guard._compared(database, operation)
+            else:
+                assert await mongo_guard._compared(database, operation) == result
+        found = await store.execute(Find(namespace=NS, sort={"_id": 1}))
+        assert found.documents.decode() == after
+        await store.execute(RunCommand(namespace=NS, command={"dropDatabase": 1}))
+
+    run(mongodb_uri, body)
+
+
+def test_a_document_that_changed_is_looked_at_again(mongodb_uri: str) -> None:
+    """Between the guard's look and the write somebody changes the document: the guard is asked about the new one."""
+    seen: list[Document | None] = []
+
+    async def body(store: MongoStore) -> None:
+        await store.execute(DeleteMany(namespace=NS, filter={}))
+        await store.execute(InsertOne(namespace=NS, document={"_id": 1, "owner": "me"}))
+        async with AsyncMongoClient[Document](mongodb_uri) as client:
+            database = client.get_database(NS.database, codec_options=CODEC)
+            other = threading.Thread
+
+            def look(before: Document | None, after: Document | None) -> None:
+                seen.append(before)
+                if len(seen) == 1:
+                    change = UpdateOne(namespace=NS, filter={"_id": 1}, update={"$set": {"owner": "you"}})
+                    thread = other(target=lambda: run(mongodb_uri, lambda mine: mine.execute(change)))
+                    thread.start()
+                    thread.join()
+                elif before is not None and before["owner"] == "you":
+                    raise PermissionDenied("not yours")
+
+            with pytest.raises(PermissionDenied):
+                await mongo_guard._compared(database, DeleteOne(namespace=NS, filter={}, guard=look))
+        assert [document and document["owner"] for document in seen] == ["me", "you"]
+        assert len((await store.execute(Find(namespace=NS))).documents) == 1
+        await store.execute(RunCommand(namespace=NS, command={"dropDatabase": 1}))
+
+    run(mongodb_uri, body)
+
+
+class Named:
+    """A store that answers with its name."""
+
+    def __init__(self, name: str, log: list[str], *, fails: bool = False) -> None:
+        self.name = name
+        self._log = log
+        self._fails = fails
+
+    async def open(self) -> None:
+        if self._fails:
+            raise StoreUnavailable(self.name)
+        self._log.append(f"open {self.name}")
+
+    async def execute(self, operation: Any) -> Any:
+        return self.name
+
+    async def close(self) -> None:
+        self._log.append(f"close {self.name}")
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "answer"),
+    [
+        (("one",), None, "one"),
+        (("one",), "Cluster0", "one"),
+        (("one", "two"), None, "one"),
+        (("one", "two"), "one", "one"),
+        (("one", "two"), "two", "two"),
+        (("one", "two"), "mongodb-atlas", "two"),
+        (("one", "two"), "Two", None),
+        (("one", "two"), "", None),
+    ],
+)
+def test_data_sources(names: tuple[str, ...], asked: str | None, answer: str | None) -> None:
+    router = Router({name: Named(name, []) for name in names}, "one", {"mongodb-atlas": names[-1]})
+    operation = FindOne(namespace=Namespace("db", "things", asked))
+    if answer is not None:
+        found: Any = asyncio.run(router.execute(operation))
+        assert found == answer
+        return
+    with pytest.raises(InvalidParameter) as raised:
+        asyncio.run(router.execute(operation))
+    assert "'one', 'two'" in raised.value.message.replace("'mongodb-atlas', ", "")
+
+
+def test_all_data_sources_are_opened_and_closed() -> None:
+    log: list[str] = []
+
+    async def body() -> None:
+        router = Router({"one": Named("one", log), "two": Named("two", log)}, "one", {})
+        await router.open()
+        await router.close()
+        broken = Router({"one": Named("one", log), "two": Named("two", log, fails=True)}, "one", {})
+        with pytest.raises(StoreUnavailable):
+            await broken.open()
+
+    asyncio.run(body())
+    assert log == ["open one", "open two", "close one", "close two", "open one", "close one"]
+
+
+def test_an_alias_of_nothing_is_refused() -> None:
+    with pytest.raises(InvalidParameter, match="nothing"):
+        Router({"one": Named("one", [])}, "one", {"alias": "nothing"})
+    with pytest.raises(InvalidParameter, match="two"):
+        Router({"one": Named("one", [])}, "two", {})
