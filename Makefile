@@ -43,7 +43,7 @@ build: $(VENV)/.development
 	@ls dist/*.whl dist/*.tar.gz
 
 bench: $(VENV)/.development
-	@PATH="$(CURDIR)/$(BIN):$$PATH" bench/run $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python bench/run.py $(ARGS)
 
 # Stamps: a later run installs again only when a lock or pyproject.toml is newer.
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/pip

@@ -77,12 +77,18 @@ def callers(servers: Servers, source: dict[str, str]) -> tuple[Server, Server]:
     keys = {"data_dir": str(servers.folder / "keys"), "default": True}
     os.environ["DOORLEAF_DATA_SOURCES"] = json.dumps({"keys": keys, "bench": source})
     os.environ["DOORLEAF_RULES"] = json.dumps(RULES)
-    free = replace(servers.doorleaf(), name="no rules")
-    headers = {"Content-Type": "application/json", "apiKey": free.key}
-    request = urllib.request.Request(f"{free.url}/api/admin/v1/keys", b'{"name": "bench"}', headers)
+    server = servers.doorleaf()
+    ruled, free = _key(server, {"name": "bench"}), _key(server, {"name": "free", "admin": True})
+    return replace(server, name="rules", key=ruled), replace(server, name="no rules", key=free)
+
+
+def _key(server: Server, rights: dict[str, Any]) -> str:
+    """The text of a new key."""
+    headers = {"Content-Type": "application/json", "apiKey": server.key}
+    request = urllib.request.Request(f"{server.url}/api/admin/v1/keys", json.dumps(rights).encode(), headers)
     with urllib.request.urlopen(request, timeout=60) as answer:
         key: str = json.load(answer)["key"]
-    return replace(free, name="rules", key=key), free
+        return key
 
 
 def canned(servers: Servers, load: Load, options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ WITHIN_ROW = {("results", "documents"), ("parameters", "results"), ("parameters"
 """Arrows inside row 0, and from the command to its parts."""
 
 ONLY_IN: dict[str, tuple[str, ...]] = {
-    "pymongo": ("stores.mongo",),
+    "pymongo": ("stores.mongo.",),
     "sqlite3": ("stores.embedded.",),
     "typer": ("cli",),
     "rich": ("cli",),

@@ -19,10 +19,10 @@ from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DataError, StoreTimeout, StoreUnavailable
 from doorleaf.operations import DeleteMany, Find, FindOne, InsertMany, InsertOne, Namespace, RunCommand, UpdateOne
 from doorleaf.results import UpdateResult
-from doorleaf.stores import mongo_lanes
 from doorleaf.stores.mongo import MongoStore
-from doorleaf.stores.mongo_lanes import Lanes
-from doorleaf.stores.mongo_replies import batch, cursor_id, is_error, members
+from doorleaf.stores.mongo import lanes as lane_versions
+from doorleaf.stores.mongo.lanes import Lanes
+from doorleaf.stores.mongo.replies import batch, cursor_id, is_error, members
 
 NS = Namespace("mongo_lanes", "things")
 TEN = [{"_id": number} for number in range(10)]
@@ -196,7 +196,7 @@ def test_what_the_uri_asks_for_is_kept(mongodb_uri: str, option: str) -> None:
 
 
 def test_other_versions_have_no_lanes(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mongo_lanes, "TESTED", ((3, 12),))
+    monkeypatch.setattr(lane_versions, "TESTED", ((3, 12),))
 
     async def body(store: MongoStore, lanes: Lanes) -> None:
         assert (await store.execute(RunCommand(namespace=NS, command={"ping": 1}))).result["ok"] == 1

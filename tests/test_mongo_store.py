@@ -42,9 +42,9 @@ from doorleaf.operations import (
     UpdateOne,
 )
 from doorleaf.results import DeleteResult, UpdateResult
-from doorleaf.stores import mongo_guard
 from doorleaf.stores.mongo import MongoStore
-from doorleaf.stores.mongo_errors import mapped, without_addresses
+from doorleaf.stores.mongo import guard as guarded
+from doorleaf.stores.mongo.errors import mapped, without_addresses
 from doorleaf.stores.router import Router
 
 NS = Namespace("mongo_store", "things")
@@ -297,9 +297,9 @@ def test_guards_without_transactions(mongodb_uri: str, operation: Any, result: A
             database = client.get_database(NS.database, codec_options=CODEC)
             if isinstance(result, type):
                 with pytest.raises(result):
-                    await mongo_guard._compared(database, operation)
+                    await guarded._compared(database, operation)
             else:
-                assert await mongo_guard._compared(database, operation) == result
+                assert await guarded._compared(database, operation) == result
         found = await store.execute(Find(namespace=NS, sort={"_id": 1}))
         assert found.documents.decode() == after
         await store.execute(RunCommand(namespace=NS, command={"dropDatabase": 1}))
@@ -329,7 +329,7 @@ def test_a_document_that_changed_is_looked_at_again(mongodb_uri: str) -> None:
                     raise PermissionDenied("not yours")
 
             with pytest.raises(PermissionDenied):
-                await mongo_guard._compared(database, DeleteOne(namespace=NS, filter={}, guard=look))
+                await guarded._compared(database, DeleteOne(namespace=NS, filter={}, guard=look))
         assert [document and document["owner"] for document in seen] == ["me", "you"]
         assert len((await store.execute(Find(namespace=NS))).documents) == 1
         await store.execute(RunCommand(namespace=NS, command={"dropDatabase": 1}))

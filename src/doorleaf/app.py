@@ -124,6 +124,7 @@ def build(settings: Settings, *, announce: Callable[[str], None] | None = None) 
         startup=startup,
         shutdown=shutdown,
         max_body_bytes=settings.max_body_bytes,
+        max_streams=settings.max_streams,
         origins=settings.cors_origins,
         admission=admission,
     )

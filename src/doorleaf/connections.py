@@ -6,13 +6,15 @@ import logging
 import os
 import re
 from asyncio import TimerHandle, Transport
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import orjson
 from httptools import HttpParserError, HttpParserUpgrade
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from doorleaf.http import DRAINING, WHOLE_ANSWER, Headers
 from doorleaf.observability import REQUEST_ID
 
 HEAD_BYTES = 64 * 1024
@@ -20,6 +22,9 @@ HEAD_BYTES = 64 * 1024
 
 SILENCE_SECONDS = 20.0
 """How long a client may say nothing in the middle of a request, or on a new connection."""
+
+WHOLE_BYTES = 64 * 1024
+"""The longest body that is copied behind its head."""
 
 _UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*h2c[ \t]*(?=\r\n)", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
@@ -69,6 +74,19 @@ class Connection(HttpToolsProtocol):
         self._head = self._head + len(data) if in_head else 0
         if in_head or self._in_body():
             self._listen()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        cycle = self.cycle
+        if cycle is not None and cycle.scope is self.scope:
+            scope: Any = cycle.scope
+            scope["extensions"] = {WHOLE_ANSWER: partial(_answer, cycle)}
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.cycle is not None:
+            scope: Any = self.cycle.scope
+            scope.get("extensions", {})[DRAINING] = True
 
     def _in_head(self) -> bool:
         return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
@@ -125,6 +143,29 @@ class Connection(HttpToolsProtocol):
         address = self.client[0] if self.client else "-"
         REQUEST_ID.set(request_id)
         LOG.info("connection %d %s from %s", status, _CODES[status], address)
+
+
+def _answer(cycle: RequestResponseCycle, status: int, headers: Headers, body: bytes) -> bool:
+    """Write a whole answer at once, or answer False where the ordinary way has to.
+
+    What it saves are two messages and a system call. ``headers`` are trusted and have the length of ``body``.
+    """
+    if cycle.disconnected or cycle.response_started or cycle.flow.write_paused or len(body) > WHOLE_BYTES:
+        return False
+    parts = [STATUS_LINE[status]]
+    for name, value in (*cycle.default_headers, *headers):
+        parts += (name, b": ", value, b"\r\n")
+    if not cycle.keep_alive:
+        parts.append(b"connection: close\r\n")
+    parts += (b"\r\n", body)
+    cycle.waiting_for_100_continue = False
+    cycle.response_started = cycle.response_complete = True
+    cycle.transport.write(b"".join(parts))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
 
 
 def _without_upgrade(data: bytes) -> bytes:

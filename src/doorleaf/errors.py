@@ -230,6 +230,7 @@ CODE_NAMES: dict[int, str] = {
     224: "QueryFeatureNotAllowed",
     232: "MaxSubPipelineDepthExceeded",
     241: "ConversionFailure",
+    286: "ChangeStreamHistoryLost",
     291: "NoQueryExecutionPlans",
     292: "QueryExceededMemoryLimitNoDiskUseAllowed",
     10334: "BSONObjectTooLarge",

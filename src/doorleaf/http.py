@@ -19,7 +19,7 @@ from doorleaf.access.admission import Admission
 from doorleaf.access.audit import DENIED
 from doorleaf.access.identity import Credentials, Identity
 from doorleaf.access.request import REQUEST
-from doorleaf.dialects.base import Dialect, Reply, Request, Route
+from doorleaf.dialects.base import Decode, Dialect, Encode, Reply, Request, Route
 from doorleaf.dialects.routes import Routes, Target
 from doorleaf.errors import (
     DoorleafError,
@@ -28,15 +28,25 @@ from doorleaf.errors import (
     PayloadTooLarge,
     PermissionDenied,
     RequestError,
+    TooManyRequests,
+    Unauthenticated,
     Unsupported,
 )
 from doorleaf.observability import LOG, REQUEST_ID, Answered, Observer
+from doorleaf.realtime import pour
 from doorleaf.results import DistinctResult, DocumentResult, DocumentsResult, Result
 from doorleaf.service import DataService
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+WHOLE_ANSWER = "doorleaf.whole_answer"
+"""An extension that our own server offers: a call that writes status, headers and body at once."""
+
+DRAINING = "doorleaf.draining"
+"""Another: true once the server waits for its last answers to end."""
 
 MAX_BODY_BYTES = 16 * 1024 * 1024 + 64 * 1024
 _MAX_PUBLIC_BODY_BYTES = 1024 * 1024 + 64 * 1024
@@ -85,6 +95,7 @@ class Endpoint:
         startup: Callable[[], Awaitable[None]] | None = None,
         shutdown: Callable[[], Awaitable[None]] | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
+        max_streams: int = 100,
         origins: Collection[str] = (),
         admission: Admission | None = None,
     ) -> None:
@@ -102,6 +113,8 @@ class Endpoint:
         self._audit = admission.audit if admission is not None and admission.audit.on else None
         self._asks_on_arrival = admission is not None and admission.asks_on_arrival
         self._locates = self._audit is not None or (admission is not None and admission.locates)
+        self._max_streams = max_streams
+        self._streams = 0
         self._id_prefix = os.urandom(6).hex()
         self._ids = itertools.count(1)
 
@@ -151,7 +164,10 @@ class Endpoint:
             code, reply = known.code, target.dialect.error(known, request)
             if self._audit is not None and reply.status in DENIED and not known.audited:
                 self._audit(target.route.name, error=known)
-        await self._send(reply, request, send)
+        if reply.stream is None:
+            await self._send(reply, request, scope, send)
+        else:
+            await self._pour(reply, request, target.dialect, scope, receive, send)
         if self._observers:
             self._tell(target.route, request, reply.status, code, perf_counter() - started)
 
@@ -192,13 +208,16 @@ class Endpoint:
         if admission is None or not (admission.asks_callers or identity.limits is not None):
             return await self._carry_out(route, request, receive, self._max_body)
         await admission.enter(identity, request.address)
-        answered = 0
         try:
             reply = await self._carry_out(route, request, receive, self._max_body)
-            answered = len(reply.body)
-            return reply
-        finally:
-            admission.leave(identity, len(request.body) + answered)
+        except BaseException:
+            admission.leave(identity, len(request.body))
+            raise
+        if reply.stream is None:
+            admission.leave(identity, len(request.body) + len(reply.body))
+        else:
+            reply.done = lambda sent: admission.leave(identity, len(request.body) + sent)
+        return reply
 
     async def _carry_out(self, route: Route, request: Request, receive: Receive, limit: int) -> Reply:
         """The reply of a route to an admitted request, whose body is read here."""
@@ -207,6 +226,8 @@ class Endpoint:
             return await route.handle(request)
         if route.decode is None or route.encode is None:
             raise InternalError(f"the route {route.name} does nothing")
+        if route.streams:
+            return await self._begin(route.decode, route.encode, request)
         if len(body) < _LARGE_BYTES:
             operation = route.decode(request)
         else:
@@ -216,6 +237,21 @@ class Endpoint:
             return await asyncio.to_thread(route.encode, result, request)
         return route.encode(result, request)
 
+    async def _begin(self, decode: Decode, encode: Encode, request: Request) -> Reply:
+        """The beginning of a reply that goes on."""
+        operation = decode(request)
+        if self._streams >= self._max_streams:
+            raise TooManyRequests(
+                f"too many streams at once: the limit of this process is {self._max_streams}",
+                headers={"Retry-After": "10"},
+            )
+        self._streams += 1
+        try:
+            return encode(await self._service.execute(operation, request.identity), request)
+        except BaseException:
+            self._streams -= 1
+            raise
+
     def _known(self, error: Exception) -> DoorleafError:
         if isinstance(error, DoorleafError):
             if error.status >= 500 and error.__cause__ is not None:
@@ -224,8 +260,34 @@ class Endpoint:
         LOG.error("internal error", exc_info=error)
         return InternalError(f"internal error; the log has it under request id {REQUEST_ID.get()}")
 
-    async def _send(self, reply: Reply, request: Request, send: Send) -> None:
-        headers = [
+    async def _pour(
+        self, reply: Reply, request: Request, dialect: Dialect, scope: Message, receive: Receive, send: Send
+    ) -> None:
+        """Send a reply that goes on."""
+        assert reply.stream is not None  # noqa: S101  # what brought us here
+        extensions = scope.get("extensions") or {}
+
+        async def require() -> None:
+            if await self._authenticator.identify(dialect.credentials(request)) is not request.identity:
+                raise Unauthenticated("the rights of the caller have changed; ask again")
+
+        sent = 0
+        brief = request.method == "HEAD"
+        try:
+            headers = [(b"content-type", reply.content_type), (b"x-request-id", request.id.encode()), *reply.headers]
+            if self._cors is not None:
+                headers += self._cors.headers(request)
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            sent = await pour(
+                reply.stream, receive, send, require=require, draining=lambda: brief or bool(extensions.get(DRAINING))
+            )
+        finally:
+            self._streams -= 1
+            if reply.done is not None:
+                reply.done(sent)
+
+    async def _send(self, reply: Reply, request: Request, scope: Message, send: Send) -> None:
+        headers: Headers = [
             (b"content-type", reply.content_type),
             (b"content-length", b"%d" % len(reply.body)),
             (b"x-request-id", request.id.encode()),
@@ -234,6 +296,10 @@ class Endpoint:
             del headers[:2]
         if reply.headers:
             headers += reply.headers
+        elif self._cors is None and request.method == "POST" and (extensions := scope.get("extensions")):
+            answer = extensions.get(WHOLE_ANSWER)
+            if answer is not None and answer(reply.status, headers, reply.body):
+                return
         if self._cors is not None:
             headers += self._cors.headers(request)
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
 from doorleaf import results
@@ -46,71 +47,35 @@ Guard = Callable[[Document | None, Document | None], None]
 before is None for an insert, after is None for a delete. What it raises undoes the whole operation."""
 
 
-def _comment() -> Any:
-    return parameter(Kind.VALUE, "A comment that the database logs with the operation.")
-
-
-def _max_time() -> Any:
-    return parameter(Kind.COUNT, "Time limit on the database, in milliseconds; 0 and absent are the server's default.")
-
-
-def _filter(*, required: bool = False) -> Any:
-    meaning = "Which documents; `{}` matches all."
-    return (
-        parameter(Kind.DOCUMENT, meaning, required=True) if required else parameter(Kind.DOCUMENT, meaning, default={})
-    )
-
-
-def _collation() -> Any:
-    return parameter(Kind.DOCUMENT, "Language rules for comparing strings.")
-
-
-def _hint() -> Any:
-    return parameter(Kind.HINT, "The index to use, by name or key pattern.")
-
-
-def _let() -> Any:
-    return parameter(Kind.DOCUMENT, "Variables for expressions, read as `$$name`.")
-
-
-def _sort() -> Any:
-    return parameter(Kind.DOCUMENT, "Fields and directions (1 or -1), in order of importance.")
-
-
-def _projection() -> Any:
-    return parameter(Kind.DOCUMENT, "Fields to include or exclude.")
-
-
-def _upsert() -> Any:
-    return parameter(Kind.BOOLEAN, "Insert a document when none matches.", default=False)
-
-
-def _array_filters() -> Any:
-    return parameter(Kind.PIPELINE, "Conditions for `$[identifier]` in update paths.")
-
-
-def _update() -> Any:
-    return parameter(Kind.UPDATE, "Update operators, or an aggregation pipeline.", required=True)
-
-
-def _replacement() -> Any:
-    return parameter(Kind.DOCUMENT, "The new document; it has no update operators.", required=True)
-
-
-def _ordered() -> Any:
-    return parameter(Kind.BOOLEAN, "Stop at the first write that fails.", default=True)
-
-
-def _return_new() -> Any:
-    alias = Alias("returnDocument", (("before", False), ("after", True)))
-    return parameter(Kind.BOOLEAN, "Answer with the document after the change.", default=True, alias=alias)
-
+_comment = partial(parameter, Kind.VALUE, "A comment that the database logs with the operation.")
+_max_time = partial(
+    parameter, Kind.COUNT, "Time limit on the database, in milliseconds; 0 and absent are the server's default."
+)
+_some = partial(parameter, Kind.DOCUMENT, "Which documents; `{}` matches all.", required=True)
+_filter = partial(parameter, Kind.DOCUMENT, "Which documents; `{}` matches all.", default={})
+_collation = partial(parameter, Kind.DOCUMENT, "Language rules for comparing strings.")
+_hint = partial(parameter, Kind.HINT, "The index to use, by name or key pattern.")
+_let = partial(parameter, Kind.DOCUMENT, "Variables for expressions, read as `$$name`.")
+_sort = partial(parameter, Kind.DOCUMENT, "Fields and directions (1 or -1), in order of importance.")
+_projection = partial(parameter, Kind.DOCUMENT, "Fields to include or exclude.")
+_upsert = partial(parameter, Kind.BOOLEAN, "Insert a document when none matches.", default=False)
+_array_filters = partial(parameter, Kind.PIPELINE, "Conditions for `$[identifier]` in update paths.")
+_update = partial(parameter, Kind.UPDATE, "Update operators, or an aggregation pipeline.", required=True)
+_replacement = partial(parameter, Kind.DOCUMENT, "The new document; it has no update operators.", required=True)
+_ordered = partial(parameter, Kind.BOOLEAN, "Stop at the first write that fails.", default=True)
+_return_new = partial(
+    parameter,
+    Kind.BOOLEAN,
+    "Answer with the document after the change.",
+    default=True,
+    alias=Alias("returnDocument", (("before", False), ("after", True))),
+)
 
 OPERATIONS: dict[str, type[Operation[Any]]] = {}
-"""Every operation by name, in the order of this file."""
+"""Every operation that answers at once, and so is an action, by name, in the order of this file."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Operation(Generic[R]):
     """One thing to do. ``namespace`` is always there; ``max_time_ms`` None lets the service put its default.
 
@@ -130,6 +95,16 @@ class Operation(Generic[R]):
     max_scan: int | None = None
 
 
+Same = TypeVar("Same", bound="Operation[Any]")
+
+
+def altered(operation: Same, **changes: Any) -> Same:
+    """A copy of ``operation`` with other values in some fields: ``dataclasses.replace``, at a fifth of its cost."""
+    made = object.__new__(type(operation))
+    made.__dict__.update(operation.__dict__, **changes)
+    return made
+
+
 C = TypeVar("C", bound="type[Operation[Any]]")
 
 
@@ -139,7 +114,7 @@ def _listed(cls: C) -> C:
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class FindOne(Operation[results.DocumentResult]):
     name = "findOne"
     summary = "Find one document"
@@ -155,7 +130,7 @@ class FindOne(Operation[results.DocumentResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Find(Operation[results.DocumentsResult]):
     """``limit`` 0 is the default limit; ``cap`` is the server's bound on the number of documents."""
 
@@ -174,7 +149,7 @@ class Find(Operation[results.DocumentsResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class InsertOne(Operation[results.InsertOneResult]):
     name = "insertOne"
     effect = Effect.WRITE
@@ -186,7 +161,7 @@ class InsertOne(Operation[results.InsertOneResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class InsertMany(Operation[results.InsertManyResult]):
     name = "insertMany"
     effect = Effect.WRITE
@@ -199,14 +174,14 @@ class InsertMany(Operation[results.InsertManyResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class UpdateOne(Operation[results.UpdateResult]):
     name = "updateOne"
     effect = Effect.WRITE
     summary = "Update one document"
     result = results.UpdateResult
 
-    filter: Document = _filter(required=True)
+    filter: Document = _some()
     update: Document | Pipeline = _update()
     upsert: bool = _upsert()
     array_filters: list[Document] | None = _array_filters()
@@ -218,14 +193,14 @@ class UpdateOne(Operation[results.UpdateResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class UpdateMany(Operation[results.UpdateResult]):
     name = "updateMany"
     effect = Effect.WRITE
     summary = "Update every matching document"
     result = results.UpdateResult
 
-    filter: Document = _filter(required=True)
+    filter: Document = _some()
     update: Document | Pipeline = _update()
     upsert: bool = _upsert()
     array_filters: list[Document] | None = _array_filters()
@@ -236,14 +211,14 @@ class UpdateMany(Operation[results.UpdateResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class ReplaceOne(Operation[results.UpdateResult]):
     name = "replaceOne"
     effect = Effect.WRITE
     summary = "Replace one document"
     result = results.UpdateResult
 
-    filter: Document = _filter(required=True)
+    filter: Document = _some()
     replacement: Document = _replacement()
     upsert: bool = _upsert()
     sort: Document | None = _sort()
@@ -254,14 +229,14 @@ class ReplaceOne(Operation[results.UpdateResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class DeleteOne(Operation[results.DeleteResult]):
     name = "deleteOne"
     effect = Effect.WRITE
     summary = "Delete one document"
     result = results.DeleteResult
 
-    filter: Document = _filter(required=True)
+    filter: Document = _some()
     collation: Document | None = _collation()
     hint: str | Document | None = _hint()
     let: Document | None = _let()
@@ -269,14 +244,14 @@ class DeleteOne(Operation[results.DeleteResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class DeleteMany(Operation[results.DeleteResult]):
     name = "deleteMany"
     effect = Effect.WRITE
     summary = "Delete every matching document"
     result = results.DeleteResult
 
-    filter: Document = _filter(required=True)
+    filter: Document = _some()
     collation: Document | None = _collation()
     hint: str | Document | None = _hint()
     let: Document | None = _let()
@@ -284,7 +259,7 @@ class DeleteMany(Operation[results.DeleteResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Aggregate(Operation[results.DocumentsResult]):
     """``cap`` is the most documents the answer may have; more is an error, never a cut."""
 
@@ -301,7 +276,7 @@ class Aggregate(Operation[results.DocumentsResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class CountDocuments(Operation[results.CountResult]):
     name = "countDocuments"
     summary = "Count matching documents"
@@ -315,7 +290,7 @@ class CountDocuments(Operation[results.CountResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class EstimatedDocumentCount(Operation[results.CountResult]):
     name = "estimatedDocumentCount"
     summary = "Count all documents from the collection's metadata"
@@ -323,7 +298,7 @@ class EstimatedDocumentCount(Operation[results.CountResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Distinct(Operation[results.DistinctResult]):
     name = "distinct"
     summary = "List the distinct values of a field"
@@ -335,14 +310,14 @@ class Distinct(Operation[results.DistinctResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class FindOneAndUpdate(Operation[results.DocumentResult]):
     name = "findOneAndUpdate"
     effect = Effect.WRITE
     summary = "Update one document and answer with it"
     result = results.DocumentResult
 
-    filter: Document = _filter(required=True)
+    filter: Document = _some()
     update: Document | Pipeline = _update()
     projection: Document | None = _projection()
     sort: Document | None = _sort()
@@ -356,14 +331,14 @@ class FindOneAndUpdate(Operation[results.DocumentResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class FindOneAndReplace(Operation[results.DocumentResult]):
     name = "findOneAndReplace"
     effect = Effect.WRITE
     summary = "Replace one document and answer with it"
     result = results.DocumentResult
 
-    filter: Document = _filter(required=True)
+    filter: Document = _some()
     replacement: Document = _replacement()
     projection: Document | None = _projection()
     sort: Document | None = _sort()
@@ -376,14 +351,14 @@ class FindOneAndReplace(Operation[results.DocumentResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class FindOneAndDelete(Operation[results.DocumentResult]):
     name = "findOneAndDelete"
     effect = Effect.WRITE
     summary = "Delete one document and answer with it"
     result = results.DocumentResult
 
-    filter: Document = _filter(required=True)
+    filter: Document = _some()
     projection: Document | None = _projection()
     sort: Document | None = _sort()
     collation: Document | None = _collation()
@@ -401,7 +376,7 @@ WRITES: dict[str, type[Operation[Any]]] = {
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class BulkWrite(Operation[results.BulkWriteResult]):
     name = "bulkWrite"
     effect = Effect.WRITE
@@ -413,7 +388,7 @@ class BulkWrite(Operation[results.BulkWriteResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class CreateIndex(Operation[results.CreateIndexResult]):
     name = "createIndex"
     effect = Effect.ADMIN
@@ -425,7 +400,7 @@ class CreateIndex(Operation[results.CreateIndexResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class DropIndex(Operation[results.DropIndexResult]):
     name = "dropIndex"
     effect = Effect.ADMIN
@@ -436,7 +411,7 @@ class DropIndex(Operation[results.DropIndexResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class ListIndexes(Operation[results.IndexesResult]):
     name = "listIndexes"
     summary = "List the indexes of a collection"
@@ -444,7 +419,7 @@ class ListIndexes(Operation[results.IndexesResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class ListCollections(Operation[results.CollectionsResult]):
     name = "listCollections"
     scope = "database"
@@ -453,7 +428,7 @@ class ListCollections(Operation[results.CollectionsResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class CreateCollection(Operation[results.OkResult]):
     name = "createCollection"
     effect = Effect.ADMIN
@@ -464,7 +439,7 @@ class CreateCollection(Operation[results.OkResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class DropCollection(Operation[results.OkResult]):
     name = "dropCollection"
     effect = Effect.ADMIN
@@ -473,7 +448,7 @@ class DropCollection(Operation[results.OkResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class ListDatabases(Operation[results.DatabasesResult]):
     name = "listDatabases"
     effect = Effect.ADMIN
@@ -483,7 +458,7 @@ class ListDatabases(Operation[results.DatabasesResult]):
 
 
 @_listed
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class RunCommand(Operation[results.CommandResult]):
     name = "runCommand"
     effect = Effect.ADMIN
@@ -492,3 +467,18 @@ class RunCommand(Operation[results.CommandResult]):
     result = results.CommandResult
 
     command: Document = parameter(Kind.DOCUMENT, "The command; its first key is the command's name.", required=True)
+
+
+@dataclass(kw_only=True)
+class Watch(Operation[results.ChangesResult]):
+    """Changes of a collection as they happen. ``filter`` is over change events, and says which of them come.
+
+    ``before`` asks for ``fullDocumentBeforeChange`` in the events of deletions, where the database has it.
+    """
+
+    name = "watch"
+    summary = "Watch a collection for changes"
+    result = results.ChangesResult
+
+    filter: Document = parameter(Kind.DOCUMENT, "Which change events; `{}` are all.", default={})
+    before: bool = False

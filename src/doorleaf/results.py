@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, Protocol
 
 from doorleaf.documents import ABSENT, Document, Documents
 
@@ -20,14 +20,23 @@ class Result:
     :class:`Documents`, or ``bytes`` in ``document`` for one whole BSON document."""
 
     def wire(self) -> Document:
-        return {camel(item.name): value for item in fields(self) if (value := getattr(self, item.name)) is not ABSENT}
+        return {camel(item.name): value for item in members(self) if (value := getattr(self, item.name)) is not ABSENT}
+
+
+def members(result: Result | type[Result]) -> list[Field[Any]]:
+    """The fields of a result that are on the wire."""
+    return [item for item in fields(result) if item.metadata.get("wire", True)]
 
 
 @dataclass(slots=True)
 class DocumentResult(Result):
-    """One document as BSON bytes, or as Python values when somebody had to look inside, or None."""
+    """One document as BSON bytes, or as Python values when somebody had to look inside, or None.
+
+    ``source`` is BSON that has every value of it, and maybe some that are not its own: only for looking.
+    """
 
     document: bytes | Document | None
+    source: bytes | None = field(default=None, repr=False, compare=False, metadata={"wire": False})
 
 
 @dataclass(slots=True)
@@ -129,3 +138,23 @@ class CommandResult(Result):
     """The server's reply without its cluster bookkeeping (``$clusterTime``, ``operationTime``, ``signature``)."""
 
     result: Document
+
+
+class ChangeStream(Protocol):
+    """Change events in MongoDB's form, in the order of the changes, from when the stream was opened on.
+
+    ``next`` answers those that have come; without any it waits a second at most and answers none. It is None when
+    there will never be another, after an ``invalidate`` event. ``next`` raises DoorleafError when events were lost or
+    the database cannot be reached; the stream is over then. Whoever has a stream closes it.
+    """
+
+    async def next(self) -> list[Document] | None: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class ChangesResult(Result):
+    """An open change stream. It answers for itself: nothing of it is on the wire yet."""
+
+    changes: ChangeStream

@@ -198,6 +198,7 @@ class Settings(BaseSettings):
     max_concurrent_requests: int = Field(
         default=0, ge=0, description="Most requests of one caller at once in each process; 0 is no limit."
     )
+    max_streams: int = Field(default=100, ge=0, description="Most change streams open at once in each process.")
     quotas: dict[str, int] = Field(
         default_factory=dict,
         description="What each key may use: `requests_per_day`, `requests_per_month`, `documents_per_day`, "

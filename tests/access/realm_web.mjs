@@ -92,7 +92,39 @@ await step("deleteOne", () => collection("y").deleteOne({ _id: 2 }));
 await step("deleteMany", () => collection("y").deleteMany({ n: { $gte: 0 } }));
 await step("unknown function", () => app.currentUser.functions.sum(1, 2));
 await step("watch", async () => {
-  for await (const event of collection("y").watch()) return event;
+  const events = collection("y").watch();
+  const first = events.next();
+  await new Promise((done) => setTimeout(done, 1500));
+  await collection("y").insertOne({ _id: "w", text: "100% \n", when: new Date(0) });
+  await collection("y").updateOne({ _id: "w" }, { $set: { n: 7 }, $unset: { text: 1 } });
+  await collection("y").deleteOne({ _id: "w" });
+  const found = [(await first).value, (await events.next()).value, (await events.next()).value];
+  await events.return();
+  return found.map(({ operationType, fullDocument, documentKey, ns, updateDescription }) => ({
+    operationType, fullDocument, documentKey, ns, updateDescription,
+  }));
+});
+await step("watch some", async () => {
+  const events = collection("y").watch({ ids: ["b"], filter: { operationType: "delete" } });
+  const first = events.next();
+  await new Promise((done) => setTimeout(done, 1500));
+  await collection("y").insertMany([{ _id: "a" }, { _id: "b" }]);
+  await collection("y").deleteMany({ _id: { $in: ["a", "b"] } });
+  const { value } = await first;
+  await events.return();
+  return { operationType: value.operationType, key: value.documentKey };
+});
+await step("watch what may not be", async () => {
+  for await (const event of collection("hidden").watch()) return event;
+});
+await step("watch until logged out", async () => {
+  const other = new Realm.App({ id: "other-abcde", baseUrl });
+  const user = await other.logIn(Realm.Credentials.anonymous(), false);
+  const events = user.mongoClient("mongodb-atlas").db("x").collection("y").watch();
+  const first = events.next();
+  await new Promise((done) => setTimeout(done, 1500));
+  await user.logOut();
+  return (await first).value;
 });
 await step("bad filter", () => collection("y").find({ $who: 1 }));
 await step("no rule", () => collection("hidden").find());

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from asgi import Application, application
 from client_app import API, CALL, SETTINGS, administrator, anonymous, call, get, ok, person, post, refused
@@ -105,7 +103,7 @@ def test_a_find_without_a_limit_is_not_cut_at_the_limit_of_the_actions(tmp_path:
             {"name": "watch", "service": "mongodb-atlas", "arguments": [{}]},
             400,
             "NotCallable",
-            "watch is not supported",
+            "watch is a stream: ask for it with GET",
         ),
     ],
 )
@@ -157,14 +155,6 @@ def test_services_are_data_sources(tmp_path: Path) -> None:
         for name in ("main", "mongodb-atlas"):
             assert call(app, bearer, "count", name).json == {"$numberLong": "0"}
         refused(call(app, bearer, "count", "other"), 404, "ServiceNotFound", "service not found: 'other'")
-
-
-def test_watch_is_refused_by_name(app: Application) -> None:
-    place = {"database": "shop", "collection": "things"}
-    asked = orjson.dumps({"name": "watch", "arguments": [place], "service": "mongodb-atlas"})
-    query = b"baas_request=" + base64.b64encode(asked)
-    headers = {"authorization": f"Bearer {administrator(app)}", "accept": "text/event-stream"}
-    refused(app.call("GET", CALL, b"", headers, query), 400, "NotCallable", "watch is not supported")
 
 
 def test_rules_hold_for_calls(app: Application) -> None:

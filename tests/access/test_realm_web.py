@@ -143,9 +143,27 @@ def test_documents(told: dict[str, Any]) -> None:
 
 def test_what_is_refused(told: dict[str, Any]) -> None:
     assert failed(told["unknown function"]) == ("FunctionNotFound", "function not found: 'sum'")
-    assert failed(told["watch"]) == ("NotCallable", "watch is not supported")
     assert "unknown top level operator: $who" in failed(told["bad filter"])[1]
     assert failed(told["no rule"]) == ("NoMatchingRuleFound", "no rule exists for namespace 'x.hidden'")
+
+
+def test_watch(told: dict[str, Any]) -> None:
+    insert, update, delete = told["watch"]
+    when, place, key = "1970-01-01T00:00:00.000Z", {"db": "x", "coll": "y"}, {"_id": "w"}
+    assert insert == {
+        "operationType": "insert",
+        "fullDocument": {"_id": "w", "text": "100% \n", "when": when},
+        "documentKey": key,
+        "ns": place,
+    }
+    assert update["operationType"] == "update"
+    assert update["fullDocument"] == {"_id": "w", "when": when, "n": 7}
+    assert update["updateDescription"] == {"updatedFields": {"n": 7}, "removedFields": ["text"], "truncatedArrays": []}
+    assert delete == {"operationType": "delete", "documentKey": key, "ns": place}
+    assert told["watch some"] == {"operationType": "delete", "key": {"_id": "b"}}
+    assert failed(told["watch what may not be"])[0] == "NoMatchingRuleFound"
+    code, text = failed(told["watch until logged out"])
+    assert (code, text) == ("InvalidSession", "invalid session: error finding user for endpoint")
 
 
 def test_users_see_what_is_theirs(told: dict[str, Any]) -> None:

@@ -20,8 +20,7 @@ from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError
 from doorleaf.operations import CreateCollection, DropCollection, Find, InsertMany, Namespace
 from doorleaf.service import DataService
-from doorleaf.stores import mongo_guard
-from doorleaf.stores.mongo import MongoStore
+from doorleaf.stores.mongo import MongoStore, guard
 
 
 async def prepared(store: MongoStore, app: App, stored: Sequence[Document]) -> DataService:
@@ -144,7 +143,7 @@ def test_without_transactions(
             await prepared(store, app, OWNED)
             permit = app.ruleset().permit(operation(name, **fields), user())
             try:
-                found = plain(await mongo_guard._compared(client["app"], permit.operation))
+                found = plain(await guard._compared(client["app"], permit.operation))
             except DoorleafError as error:
                 found = error
             documents = await answer(DataService(store, Guards()), Find(namespace=NS, sort={"_id": 1}), ADMIN)

@@ -6,10 +6,13 @@ What a caller may see is told by a model of the rules that has nothing of the co
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +22,13 @@ from hypothesis import strategies as st
 from random_requests import MARKS, PLAIN, Step, reading, writing
 from ruled import ADMIN, ME, NS, YOU, App, operation, said, user
 
+from doorleaf.access.guards import Guards
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError
-from doorleaf.operations import Namespace
+from doorleaf.operations import Namespace, Operation, Watch
+from doorleaf.service import DataService
+from doorleaf.stores.embedded import changes
+from doorleaf.stores.embedded.store import EmbeddedStore
 
 EXAMPLES = int(os.environ.get("DOORLEAF_TEST_EXAMPLES", "60"))
 RUN = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -218,7 +225,9 @@ def both(
     outcomes = []
     for stored in (one, other):
         app = App(
-            {"things": rules, "others": rules}, {"things": copy.deepcopy(stored), "others": copy.deepcopy(stored)}
+            {"things": rules, "others": rules},
+            {"things": copy.deepcopy(stored), "others": copy.deepcopy(stored)},
+            {"near": ("main",) if near else ()},
         )
         answers = app.run([(operation(name, **copy.deepcopy(fields)), user()) for name, fields in asked])
         outcomes.append([outcome(answer) for answer in answers])
@@ -270,6 +279,70 @@ def test_what_is_shown_is_what_the_rules_say(model: Model, stored: list[Document
     assert counted == {"count": len(shown)}
     if not isinstance(piped, DoorleafError):
         assert sorted(map(repr, piped)) == sorted(map(repr, shown))
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream says at once that there is nothing."""
+    monkeypatch.setattr(changes, "WAIT_SECONDS", 0.0)
+
+
+async def _events(model: Model, before: list[Document], after: list[Document], replacing: bool) -> None:
+    """Make, change and delete documents, and hold each event against the model."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = EmbeddedStore(Path(folder), synchronous="OFF")
+        await store.open()
+        try:
+            service = DataService(store, Guards(), None, App({"things": model.rules()}).ruleset())
+            stream = (await service.execute(Watch(namespace=NS), user())).changes
+
+            async def event(asked: Operation[Any]) -> Document | None:
+                await service.execute(asked, ADMIN)
+                events = await stream.next() or []
+                assert len(events) < 2
+                return events[0] if events else None
+
+            for document in before:
+                _hold(await event(operation("insertOne", document=copy.deepcopy(document))), model.shown(document))
+            for old, new in zip(before, after, strict=False):
+                same: Any = {"filter": {"_id": old["_id"]}}
+                if replacing:
+                    found = await event(operation("replaceOne", replacement=copy.deepcopy(new), **same))
+                    # Where nothing changes, MongoDB makes no event of it, and whether one comes does not matter.
+                    _hold(found, model.shown(new), may_lack=_same(old, new))
+                    continue
+                fields = {name: value for name, value in new.items() if name != "_id"}
+                gone = {name: 1 for name in old if name not in new}
+                update = {"$set": fields} | ({"$unset": gone} if gone else {})
+                found = await event(operation("updateOne", update=copy.deepcopy(update), **same))
+                was, becomes = model.shown(old), model.shown(new)
+                # An update of nothing that may be read is none, and one of a document that was not shown may be.
+                _hold(found, becomes, may_lack=was is None or becomes is None or _alike(was, becomes))
+        finally:
+            await store.close()
+
+
+def _alike(one: Document, other: Document) -> bool:
+    return sorted(map(repr, one.items())) == sorted(map(repr, other.items()))
+
+
+def _hold(event: Document | None, shown: Document | None, *, may_lack: bool = False) -> None:
+    """An event comes if the document is shown, and has of it what is shown."""
+    if event is None:
+        assert shown is None or may_lack
+        return
+    assert shown is not None
+    assert _alike(event["fullDocument"], shown)
+    assert marks(event) <= marks(shown)
+    assert ("documentKey" in event) == ("_id" in event) == ("_id" in shown)
+
+
+@RUN
+@given(models, documents, documents, st.booleans())
+def test_change_events_show_what_the_rules_say(
+    model: Model, before: list[Document], after: list[Document], replacing: bool
+) -> None:
+    asyncio.run(_events(model, before, after, replacing))
 
 
 @RUN

@@ -10,7 +10,7 @@ from typing import Any
 
 from servers import Answer, Doorleaf, MongoServer, free_port, start_doorleaf
 
-SELECTION_MS = 800
+SELECTION_MS = 400
 QUICKLY = 8.0
 """Seconds: the selection of a server, on a busy machine, and far below the 30 seconds an operation may take."""
 

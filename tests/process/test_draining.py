@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Answer, Doorleaf, start_doorleaf
+from servers import Answer, Doorleaf, doorleaf
 
 BOUND = 30.0
 """Seconds after which a server that was told to end has ended."""
@@ -44,86 +44,81 @@ class Writing:
 
 @pytest.mark.parametrize("args", [(), ("--workers", "2")])
 def test_accepted_writes_are_finished(tmp_path: Path, args: tuple[str, ...]) -> None:
-    server = start_doorleaf(tmp_path / "data", *args)
-    server.ok("insertMany", documents=[{"_id": number, "n": 1} for number in range(5)])
-    server.ok("findOne")
-    idle = server.connection()
-    assert server.call("GET", "/livez", on=idle).status == 200
-    half = socket.create_connection(("127.0.0.1", server.port), timeout=BOUND)
-    body = json.dumps({"database": "d", "collection": "c", "document": {"_id": "half"}}).encode()
-    head = f"POST /action/insertOne HTTP/1.1\r\nHost: x\r\napiKey: {server.key}\r\nContent-Length: {len(body)}\r\n\r\n"
-    half.sendall(head.encode() + body[:10])
-    slow = Writing(server, "updateMany", {"filter": {"n": 1}, "update": [{"$set": {"size": BUSY}}]})
-    more = [Writing(server, "insertOne", {"document": {"_id": f"more {number}"}}) for number in range(5)]
-    time.sleep(0.8)
-    server.process.terminate()
-    half.sendall(body[10:])
-    until = time.monotonic() + 5
-    while not refuses(server.port) and time.monotonic() < until:
-        time.sleep(0.02)
-    assert refuses(server.port)
-    assert slow.thread.is_alive(), "this was while a write was going on"
-    for writing in (slow, *more):
-        writing.thread.join(BOUND)
-        assert writing.answer is not None
-    assert slow.answer is not None
-    assert (slow.answer.status, slow.answer.json) == (200, {"matchedCount": 5, "modifiedCount": 5})
-    assert [writing.answer.status for writing in more if writing.answer] == [201] * 5
-    received = b""
-    while came := half.recv(10_000):
-        received += came
-    assert received.startswith(b"HTTP/1.1 201 ")
-    assert received.endswith(b'{"insertedId":"half"}')
-    with pytest.raises((http.client.HTTPException, OSError)):
-        server.call("GET", "/livez", on=idle)
-    assert server.process.wait(BOUND) == 0
-    half.close()
-    idle.close()
-    assert "Traceback" not in server.output()
+    with doorleaf(tmp_path / "data", *args) as server:
+        server.ok("insertMany", documents=[{"_id": number, "n": 1} for number in range(10)])
+        server.ok("findOne")
+        idle = server.connection()
+        assert server.call("GET", "/livez", on=idle).status == 200
+        half = socket.create_connection(("127.0.0.1", server.port), timeout=BOUND)
+        body = json.dumps({"database": "d", "collection": "c", "document": {"_id": "half"}}).encode()
+        head = (
+            f"POST /action/insertOne HTTP/1.1\r\nHost: x\r\napiKey: {server.key}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        half.sendall(head.encode() + body[:10])
+        slow = Writing(server, "updateMany", {"filter": {"n": 1}, "update": [{"$set": {"size": BUSY}}]})
+        more = [Writing(server, "insertOne", {"document": {"_id": f"more {number}"}}) for number in range(5)]
+        time.sleep(0.8)
+        server.process.terminate()
+        half.sendall(body[10:])
+        until = time.monotonic() + 5
+        while not refuses(server.port) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert refuses(server.port)
+        assert slow.thread.is_alive(), "this was while a write was going on"
+        for writing in (slow, *more):
+            writing.thread.join(BOUND)
+            assert writing.answer is not None
+        assert slow.answer is not None
+        assert (slow.answer.status, slow.answer.json) == (200, {"matchedCount": 10, "modifiedCount": 10})
+        assert [writing.answer.status for writing in more if writing.answer] == [201] * 5
+        received = b""
+        while came := half.recv(10_000):
+            received += came
+        assert received.startswith(b"HTTP/1.1 201 ")
+        assert received.endswith(b'{"insertedId":"half"}')
+        with pytest.raises((http.client.HTTPException, OSError)):
+            server.call("GET", "/livez", on=idle)
+        assert server.process.wait(BOUND) == 0
+        half.close()
+        idle.close()
+        assert "Traceback" not in server.output()
     assert not list((tmp_path / "data").glob("*-wal"))
-
-    again = start_doorleaf(tmp_path / "data")
-    try:
-        assert again.ok("countDocuments", filter={"size": 1500}) == {"count": 5}
+    with doorleaf(tmp_path / "data") as again:
+        assert again.ok("countDocuments", filter={"size": 1500}) == {"count": 10}
         assert again.ok("countDocuments", filter={"_id": {"$type": "string"}}) == {"count": 6}
-    finally:
-        assert again.stop() == 0
 
 
 def test_accepted_writes_reach_the_mongodb(tmp_path: Path, mongodb_uri: str) -> None:
-    server = start_doorleaf(tmp_path / "data", "--uri", mongodb_uri)
     place = {"database": "drained", "collection": "things"}
-    server.ok("dropCollection", **place)
-    documents = [{"_id": number, "text": "t" * 200} for number in range(20_000)]
-    slow = Writing(server, "insertMany", {"documents": documents, **place})
-    time.sleep(0.4)
-    server.process.terminate()
-    slow.thread.join(BOUND)
-    assert server.process.wait(BOUND) == 0
+    with doorleaf(tmp_path / "data", "--uri", mongodb_uri) as server:
+        server.ok("dropCollection", **place)
+        documents = [{"_id": number, "text": "t" * 200} for number in range(20_000)]
+        slow = Writing(server, "insertMany", {"documents": documents, **place})
+        time.sleep(0.4)
+        server.process.terminate()
+        slow.thread.join(BOUND)
+        assert server.process.wait(BOUND) == 0
     assert slow.answer is not None
     assert slow.answer.status == 201
     assert len(slow.answer.json["insertedIds"]) == 20_000
     assert "Traceback" not in server.output()
-    again = start_doorleaf(tmp_path / "data", "--uri", mongodb_uri)
-    try:
+    with doorleaf(tmp_path / "data", "--uri", mongodb_uri) as again:
         assert again.ok("countDocuments", **place) == {"count": 20_000}
         again.ok("dropCollection", **place)
-    finally:
-        assert again.stop() == 0
 
 
 def test_who_does_not_let_go_does_not_keep_it_alive(tmp_path: Path) -> None:
-    """Idle connections, and a request whose rest never comes, do not hold the end up for longer than it takes."""
-    server = start_doorleaf(tmp_path / "data")
-    held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
-    for connection in held[:10]:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
-    held[10].sendall(b"GET /livez HT")
-    time.sleep(0.2)
-    started = time.monotonic()
-    server.process.terminate()
-    assert server.process.wait(BOUND) == 0
-    assert time.monotonic() - started < 10
-    for connection in held:
-        connection.close()
+    """Idle connections and half a head do not hold the end up."""
+    with doorleaf(tmp_path / "data") as server:
+        held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+        for connection in held[:10]:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 ")
+        held[10].sendall(b"GET /livez HT")
+        time.sleep(0.2)
+        started = time.monotonic()
+        server.process.terminate()
+        assert server.process.wait(BOUND) == 0
+        assert time.monotonic() - started < 10
+        for connection in held:
+            connection.close()

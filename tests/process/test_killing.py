@@ -119,19 +119,22 @@ def still_unique(server: Doorleaf) -> None:
 def kill_in_a_loop(folder: Path, rounds: list[list[str]]) -> None:
     memories = [Memory(number) for number in range(WRITERS)]
     server = start_doorleaf(folder, *rounds[0], key=KEY)
-    server.ok("dropCollection", **PLACE)
-    server.ok("createIndex", keys={"u": 1}, options={"unique": True}, **PLACE)
-    for round_number in range(len(rounds)):
-        acknowledged = sum(len(memory.acknowledged) for memory in memories)
-        written_until_killed(server, memories, round_number)
-        assert sum(len(memory.acknowledged) for memory in memories) > acknowledged, "a round without a write is none"
-        server = start_doorleaf(folder, *rounds[(round_number + 1) % len(rounds)], key=KEY)
-        assert server.call("GET", "/readyz").status == 200, "it opens again at once"
-        compare(server, memories)
-        still_unique(server)
-        settle(server, memories)
-    assert server.stop() == 0
-    assert "Traceback" not in server.output()
+    try:
+        server.ok("dropCollection", **PLACE)
+        server.ok("createIndex", keys={"u": 1}, options={"unique": True}, **PLACE)
+        for round_number in range(len(rounds)):
+            acknowledged = sum(len(memory.acknowledged) for memory in memories)
+            written_until_killed(server, memories, round_number)
+            assert sum(len(memory.acknowledged) for memory in memories) > acknowledged, "a round needs a write"
+            server = start_doorleaf(folder, *rounds[(round_number + 1) % len(rounds)], key=KEY)
+            assert server.call("GET", "/readyz").status == 200, "it opens again at once"
+            compare(server, memories)
+            still_unique(server)
+            settle(server, memories)
+        assert server.stop() == 0
+        assert "Traceback" not in server.output()
+    finally:
+        server.kill()
 
 
 def settle(server: Doorleaf, memories: list[Memory]) -> None:

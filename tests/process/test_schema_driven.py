@@ -57,7 +57,7 @@ def test_made_up_requests_are_answered_as_described(server: Doorleaf, tmp_path: 
         [
             *(str(Path(sys.executable).parent / "st"), "run", f"{server.url}/openapi.json"),
             *("--header", f"apiKey: {server.key}", "--phases", "coverage,fuzzing", "--max-examples", "6"),
-            *("--checks", CHECKS, "--seed", "1", "--no-shrink", "--continue-on-failure", "--max-time", "25"),
+            *("--checks", CHECKS, "--seed", "1", "--no-shrink", "--continue-on-failure", "--max-time", "20"),
             *("--suppress-health-check", "all", "--warnings", "off", "--request-timeout", "30"),
         ],
         cwd=tmp_path,

@@ -25,6 +25,7 @@ from doorleaf.operations import (
     Namespace,
     Operation,
     RunCommand,
+    Watch,
 )
 from doorleaf.parameters import Kind, parameters
 from doorleaf.results import CommandResult, DatabasesResult, Result
@@ -44,7 +45,7 @@ _FIELDS: dict[type[Operation[Any]], tuple[str, ...]] = {
         if item.kind in (Kind.DOCUMENT, Kind.PIPELINE, Kind.UPDATE)
         and item.attribute not in _DATA | _LOOKED_AT_BY_ITSELF
     )
-    for operation in OPERATIONS.values()
+    for operation in (*OPERATIONS.values(), Watch)
 }
 """The fields whose operators the database runs, read from the operations so that a new one is covered."""
 

@@ -23,6 +23,7 @@ from doorleaf.operations import (
     Namespace,
     Operation,
     RunCommand,
+    Watch,
 )
 
 FIELDS = ("data_sources", "databases", "collections", "actions")
@@ -68,7 +69,7 @@ def scope_of(document: Mapping[str, Any]) -> Scope | None:
             raise ValueError(f"{name}: expected an array of names")
         parts[name] = frozenset(listed)
     for action in parts.get("actions", ()):
-        if action not in EFFECTS and action not in OPERATIONS:
+        if action not in EFFECTS and action not in OPERATIONS and action != Watch.name:
             raise ValueError(f"actions: there is no action {action!r}; use names of actions, or read, write, admin")
     return Scope(**parts) if parts else None
 

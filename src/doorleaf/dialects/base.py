@@ -7,7 +7,7 @@ can be tested without a server.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,12 +42,21 @@ class Request:
 
 @dataclass(slots=True)
 class Reply:
-    """One HTTP response; the endpoint adds its length and the request id."""
+    """One HTTP response; the endpoint adds its length and the request id.
+
+    One with a ``stream`` goes on, piece by piece, and has no ``body``; ``done`` is told how many bytes that were.
+    """
 
     status: int
     body: bytes = b""
     content_type: bytes = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    stream: AsyncGenerator[bytes, None] | None = None
+    done: Callable[[int], None] | None = None
+
+
+Decode = Callable[[Request], Operation[Any]]
+Encode = Callable[[Any, Request], Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +65,20 @@ class Route:
 
     ``path`` has literal segments and ``{variables}``; method ``*`` is any. A route either has ``decode`` (request →
     operation) with ``encode`` (result → reply), or a ``handle`` of its own. ``public`` routes take no credentials;
-    ``login`` ones are those where credentials can be tried out, and count against the rate of logins.
+    ``login`` ones are those where credentials can be tried out, and count against the rate of logins. ``streams`` says
+    that its replies go on, which only so many may do at once.
     ``name`` is what logs and metrics call it; ``operation`` is what OpenAPI describes.
     """
 
     method: str
     path: str
     name: str
-    decode: Callable[[Request], Operation[Any]] | None = None
-    encode: Callable[[Any, Request], Reply] | None = None
+    decode: Decode | None = None
+    encode: Encode | None = None
     handle: Callable[[Request], Awaitable[Reply]] | None = None
     public: bool = False
     login: bool = False
+    streams: bool = False
     operation: type[Operation[Any]] | None = None
 
 

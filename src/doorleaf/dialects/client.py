@@ -13,15 +13,15 @@ from dataclasses import replace
 
 from doorleaf.access.identity import Credentials
 from doorleaf.dialects.actions import app_check
-from doorleaf.dialects.base import Dialect, Reply, Request, Route, envelope, header_credentials, json
+from doorleaf.dialects.base import Dialect, Reply, Request, Route, header_credentials, json
 from doorleaf.dialects.client_auth import Self, account_routes
+from doorleaf.dialects.client_errors import client_envelope
 from doorleaf.dialects.client_functions import SourceName, function_routes
+from doorleaf.dialects.client_watch import parameters
 from doorleaf.dialects.decode import DefaultDatabase
-from doorleaf.errors import DataError, DoorleafError, InvalidParameter
+from doorleaf.errors import InvalidParameter
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
-
-_RULES_CODES = frozenset({"SchemaValidationFailedWrite", "SchemaValidationFailedRead"})
 
 
 def client(
@@ -54,7 +54,7 @@ def client(
         *account_routes(own),
         *function_routes(source_name=source_name, default_database=default_database, max_documents=max_documents),
     )
-    return Dialect("client", routes, credentials=_bearer_only, error=_envelope, prepare=app_check(app_ids))
+    return Dialect("client", routes, credentials=_bearer_only, error=client_envelope, prepare=app_check(app_ids))
 
 
 def _asked(request: Request) -> str:
@@ -67,20 +67,12 @@ def _asked(request: Request) -> str:
 
 
 def _bearer_only(request: Request) -> Credentials:
-    """This API takes access tokens alone; without one the caller has shown a wrong one."""
+    """This API takes access tokens alone; without one the caller has shown a wrong one.
+
+    Clients that cannot set headers for a stream have the token in its query.
+    """
     given = header_credentials(request)
-    return replace(given, bearer=given.bearer or "", api_key=None, email=None, password=None, jwt=None)
-
-
-def _envelope(error: DoorleafError, request: Request) -> Reply:
-    """``error`` with the codes of this API: what the database refuses is a ``MongoDBError``, its own name beside it."""
-    if not isinstance(error, DataError) or error.code in _RULES_CODES:
-        return envelope(error, request)
-    shown = DataError(
-        error.message,
-        number=error.number,
-        code="MongoDBError",
-        fields={**error.fields, "code": error.number, "code_name": error.code},
-    )
-    shown.status = error.status  # type: ignore[misc]  # one instance differs from its class
-    return envelope(shown, request)
+    bearer = given.bearer
+    if bearer is None and request.method == "GET" and request.path.rstrip("/").endswith("/functions/call"):
+        bearer = parameters(request).get("baas_at")
+    return replace(given, bearer=bearer or "", api_key=None, email=None, password=None, jwt=None)

@@ -13,6 +13,7 @@ from typing import Any
 from bson import Int64
 
 from doorleaf import ejson
+from doorleaf.dialects import client_watch
 from doorleaf.dialects.base import Reply, Request, Route
 from doorleaf.dialects.decode import Decoder, DefaultDatabase
 from doorleaf.dialects.fields import wrong
@@ -34,6 +35,7 @@ from doorleaf.operations import (
     Operation,
     UpdateMany,
     UpdateOne,
+    Watch,
 )
 from doorleaf.results import CountResult, DistinctResult, DocumentResult, DocumentsResult, Result
 
@@ -71,7 +73,7 @@ def function_routes(
     call = _Calls(source_name, default_database, max_documents)
     return (
         Route("POST", PATH, "callFunction", decode=call, encode=_encode),
-        Route("GET", PATH, "streamFunction", handle=_stream),
+        Route("GET", PATH, "streamFunction", decode=call.watch, encode=client_watch.stream, streams=True),
     )
 
 
@@ -84,9 +86,31 @@ class _Calls:
         self._decoders = {
             name: Decoder(operation, default_database, names=names) for name, (operation, names) in CALLS.items()
         }
+        self._watches = Decoder(Watch, default_database)
 
     def __call__(self, request: Request) -> Operation[Any]:
         body = ejson.loads(request.body or b"{}")
+        name, source = self._called(body)
+        decoder = self._decoders.get(name)
+        if decoder is None:
+            raise _only_a_stream() if name == "watch" else _no_function(name)
+        return self._operation(name, decoder, source, _argument(body))
+
+    def watch(self, request: Request) -> Operation[Any]:
+        """The one call that is a stream."""
+        body = client_watch.called(request)
+        name, source = self._called(body)
+        if name != "watch":
+            raise _no_stream(name) if name in CALLS else _no_function(name)
+        fields = _argument(body)
+        for field in fields:
+            if field not in (*_PLACE, "ids", "filter"):
+                raise InvalidParameter(f"{field[:100]}: watch has no such argument")
+        namespace = self._watches.namespace({**_place(fields), "dataSource": source})
+        return Watch(namespace=namespace, filter=client_watch.event_filter(fields))
+
+    def _called(self, body: Document) -> tuple[str, str]:
+        """The name and the data source of a call."""
         name = body.get("name")
         if type(name) is not str or not name:
             raise InvalidParameter("name: expected the name of a function")
@@ -98,10 +122,7 @@ class _Calls:
         source = self._source_name(service)
         if source is None:
             raise NotFound(f"service not found: '{service[:100]}'", code="ServiceNotFound")
-        decoder = self._decoders.get(name)
-        if decoder is None:
-            raise _not_watched() if name == "watch" else _no_function(name)
-        return self._operation(name, decoder, source, _argument(body.get("arguments")))
+        return name, source
 
     def _operation(self, name: str, decoder: Decoder, source: str, fields: Document) -> Operation[Any]:
         for field in fields:
@@ -130,8 +151,9 @@ def _place(fields: Document) -> Document:
     return {name: fields[name] for name in _PLACE if name in fields}
 
 
-def _argument(arguments: Any) -> Document:
+def _argument(body: Document) -> Document:
     """The one argument of a service call."""
+    arguments = body.get("arguments")
     if type(arguments) is not list:
         raise wrong("arguments", "an array with one object", arguments)
     if len(arguments) != 1:
@@ -161,12 +183,12 @@ def _encode(result: Result, request: Request) -> Reply:
     return Reply(200, ejson.dumps(value, ejson.Mode.CANONICAL))
 
 
-async def _stream(request: Request) -> Reply:
-    raise _not_watched()
+def _only_a_stream() -> Unsupported:
+    return Unsupported("watch is a stream: ask for it with GET", code="NotCallable")
 
 
-def _not_watched() -> Unsupported:
-    return Unsupported("watch is not supported", code="NotCallable")
+def _no_stream(name: str) -> Unsupported:
+    return Unsupported(f"{name} is not a stream: call it with POST", code="NotCallable")
 
 
 def _no_function(name: str) -> NotFound:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any, get_type_hints
 
 from doorleaf.documents import ABSENT, Document, Documents
 from doorleaf.operations import WRITES, Operation
 from doorleaf.parameters import Kind, Parameter, parameters
-from doorleaf.results import Result, camel
+from doorleaf.results import Result, camel, members
 
 Schema = dict[str, Any]
 
@@ -197,11 +196,11 @@ def _meaning(item: Parameter) -> str:
 def result_schema(result: type[Result]) -> Schema:
     """The answer ``result`` in plain JSON."""
     hints = get_type_hints(result)
-    properties = {camel(item.name): _of_type(hints[item.name]) for item in fields(result)}
+    properties = {camel(item.name): _of_type(hints[item.name]) for item in members(result)}
     return {
         "type": "object",
         "properties": properties,
-        "required": [camel(item.name) for item in fields(result) if item.default is not ABSENT],
+        "required": [camel(item.name) for item in members(result) if item.default is not ABSENT],
     }
 
 

@@ -180,19 +180,20 @@ def redact(tree: Tree, document: Document, decide: Decide = never) -> Document:
         if child is True:
             kept[name] = value
         elif child is not False:
-            part = _redacted(child, value, decide)
+            part = redact_value(child, value, decide)
             if part is not ABSENT:
                 kept[name] = part
     return kept
 
 
-def _redacted(tree: Tree, value: Any, decide: Decide) -> Any:
+def redact_value(tree: Tree, value: Any, decide: Decide = never) -> Any:
+    """What ``tree`` allows of a field's value; ABSENT is nothing."""
     if isinstance(tree, dict):
         return value if decide(tree, value, value) else ABSENT
     if not isinstance(tree, Branch):
         return value if tree else ABSENT
     if isinstance(value, list):
-        return [part for part in (_redacted(tree, item, decide) for item in value) if part is not ABSENT]
+        return [part for part in (redact_value(tree, item, decide) for item in value) if part is not ABSENT]
     document = as_document(value)
     if document is not None:
         return redact(tree, document, decide)

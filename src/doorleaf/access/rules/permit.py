@@ -16,6 +16,7 @@ from doorleaf.access.rules.references import (
     expression_paths,
     filter_paths,
     filtered_arrays,
+    is_flat,
     may_fail,
     positional,
     projection_paths,
@@ -23,6 +24,7 @@ from doorleaf.access.rules.references import (
     update_writes,
 )
 from doorleaf.access.rules.view import View
+from doorleaf.access.rules.watching import SeenChanges
 from doorleaf.documents import CODEC, Document, Documents
 from doorleaf.errors import DataError, DoorleafError, DuplicateKey, PermissionDenied, ValidationFailed, WriteFailed
 from doorleaf.mql.context import Context
@@ -49,14 +51,16 @@ from doorleaf.operations import (
     ReplaceOne,
     UpdateMany,
     UpdateOne,
+    Watch,
+    altered,
 )
-from doorleaf.results import DocumentResult, DocumentsResult, Result
+from doorleaf.results import ChangesResult, DocumentResult, DocumentsResult, Result
 
 Redact = Callable[[Result], Result]
 _INDEX = re.compile(r"index: ([^\s{]+)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every request
 class Permit:
     """``operation`` is what the store may be asked; ``redact`` turns its result into what the caller gets.
 
@@ -88,7 +92,7 @@ def _checked(operation: Any, view: View, *, upsert: bool = False, by_position: b
     query = view.query
     if query is None:
         return given
-    if may_fail(given):
+    if not is_flat(given) and may_fail(given):
         raise PermissionDenied(
             "filter: $expr may only compare and combine fields here; another expression could fail on documents that "
             "you may not read, and tell about them"
@@ -97,6 +101,10 @@ def _checked(operation: Any, view: View, *, upsert: bool = False, by_position: b
         # Behind a double negation a condition adds no field to the document that an upsert makes, and chooses no
         # element for a positional operator.
         query = {"$nor": [{"$nor": [query]}]}
+    return _joined(query, given)
+
+
+def _joined(query: Document, given: Document) -> Document:
     if not given:
         return query
     return {**query, **given} if query.keys().isdisjoint(given) else {"$and": [query, given]}
@@ -110,14 +118,15 @@ def _refuse_collation(operation: Any, view: View) -> None:
 
 
 def _require_readable(operation: Any, view: View) -> None:
-    paths = list(filter_paths(operation.filter))
-    for name, value in (getattr(operation, "sort", None) or {}).items():
-        if name != "$natural":
-            paths.append("" if isinstance(value, dict) else name)
+    given = operation.filter
+    paths = list(given if is_flat(given) else filter_paths(given))
+    if sort := getattr(operation, "sort", None):
+        paths += ["" if isinstance(value, dict) else name for name, value in sort.items() if name != "$natural"]
     if projection := getattr(operation, "projection", None):
         paths += projection_paths(projection)
-    for value in (getattr(operation, "let", None) or {}).values():
-        paths += expression_paths(value)
+    if let := getattr(operation, "let", None):
+        for value in let.values():
+            paths += expression_paths(value)
     view.require_readable(paths)
     _refuse_hint(operation)
 
@@ -134,20 +143,33 @@ def _refuse_hint(operation: Any) -> None:
 
 def _find(operation: Any, view: View, _: pipelines.Views) -> Permit:
     projection = operation.projection
-    if not projection and not view.narrows and view.visible is not None and _is_by_id(operation):
-        # One document at most, which is here anyway: whether it may be seen is known without asking for it again.
-        return Permit(operation, _redaction(view, None, view.visible))
+    if not (projection or operation.sort or operation.hint or operation.let or operation.collation):
+        given = operation.filter
+        if is_flat(given):
+            return _find_flat(operation, given, view)
     query = _checked(operation, view, by_position=bool(projection) and positional(frozenset(projection)))
     sent, shown = _projections(operation, view)
-    return Permit(replace(operation, filter=query, projection=sent), shown)
+    return Permit(altered(operation, filter=query, projection=sent), shown)
 
 
-def _is_by_id(operation: Any) -> bool:
-    """Whether this is a findOne that names an `_id` and nothing else which could matter."""
-    given = operation.filter
-    if type(operation) is not FindOne or len(given) != 1 or type(given.get("_id")) not in (ObjectId, str, int, Int64):
+def _find_flat(operation: Any, given: Document, view: View) -> Permit:
+    """A find that asks for nothing but some values of fields, which most do."""
+    if not view.narrows and view.visible is not None and _is_by_id(operation, given):
+        # One document at most, which is here anyway: whether it may be seen is known without asking for it again.
+        return Permit(operation, _redaction(view, None, view.visible))
+    view.require_readable(given)
+    query = given if view.query is None else _joined(view.query, given)
+    if view.reads_all:
+        return Permit(altered(operation, filter=query))
+    hiding = view.hiding if view.narrows else None
+    return Permit(altered(operation, filter=query, projection=hiding), _redaction(view, None))
+
+
+def _is_by_id(operation: Any, given: Document) -> bool:
+    """Whether this is a findOne that names an `_id` and nothing else."""
+    if type(operation) is not FindOne or len(given) != 1 or operation.skip:
         return False
-    return not (operation.skip or operation.sort or operation.hint or operation.let or operation.collation)
+    return type(given.get("_id")) in (ObjectId, str, int, Int64)
 
 
 def _projections(operation: Any, view: View) -> tuple[Document | None, Redact | None]:
@@ -195,15 +217,19 @@ def _redaction(
 
     def redact(result: Result) -> Result:
         if isinstance(result, DocumentResult):
-            document = result.document
+            document, source = result.document, result.source
             if document is None:
                 return result
             if isinstance(document, bytes):
+                source = document
                 document = bson.decode(document, CODEC)
             if visible is not None and not visible(document):
                 return DocumentResult(None)
             (seen,) = view.shown([document])
-            return DocumentResult(seen if later is None else later(seen))
+            if later is not None:
+                return DocumentResult(later(seen))
+            result.document, result.source = seen, source
+            return result
         found = cast(DocumentsResult, result).documents
         documents = view.shown(found.decode())
         if later is None:
@@ -214,7 +240,7 @@ def _redaction(
 
 
 def _count(operation: Any, view: View, _: pipelines.Views) -> Permit:
-    return Permit(replace(operation, filter=_checked(operation, view)))
+    return Permit(altered(operation, filter=_checked(operation, view)))
 
 
 def _estimated_count(operation: EstimatedDocumentCount, view: View, _: pipelines.Views) -> Permit:
@@ -226,7 +252,7 @@ def _estimated_count(operation: EstimatedDocumentCount, view: View, _: pipelines
 
 def _distinct(operation: Distinct, view: View, _: pipelines.Views) -> Permit:
     view.require_readable([operation.key])
-    return Permit(replace(operation, filter=_checked(operation, view)))
+    return Permit(altered(operation, filter=_checked(operation, view)))
 
 
 def _aggregate(operation: Aggregate, view: View, views: pipelines.Views) -> Permit:
@@ -240,7 +266,20 @@ def _aggregate(operation: Aggregate, view: View, views: pipelines.Views) -> Perm
         return found
 
     stages = pipelines.secured(operation.pipeline, operation.namespace.database, view, views_for_it)
-    return Permit(replace(operation, pipeline=stages))
+    return Permit(altered(operation, pipeline=stages))
+
+
+def _watch(operation: Watch, view: View, _: pipelines.Views) -> Permit:
+    for condition in (view.query, operation.filter):
+        if condition:
+            compile_filter(condition, Context())  # what cannot be judged is refused now, not at the first event
+    if view.reads_all and view.query is None:
+        return Permit(operation)
+
+    def redact(result: Result) -> Result:
+        return ChangesResult(SeenChanges(cast(ChangesResult, result).changes, view, operation.filter))
+
+    return Permit(altered(operation, filter={}, before=True), redact)
 
 
 # --- writes ----------------------------------------------------------------------------------------------------------
@@ -249,14 +288,14 @@ def _aggregate(operation: Aggregate, view: View, views: pipelines.Views) -> Perm
 def _insert_one(operation: InsertOne, view: View, _: pipelines.Views) -> Permit:
     document = _with_id(operation.document)
     view.check_insert(document)
-    return Permit(replace(operation, document=document))
+    return Permit(altered(operation, document=document))
 
 
 def _insert_many(operation: InsertMany, view: View, _: pipelines.Views) -> Permit:
     documents = [_with_id(document) for document in operation.documents]
     for document in documents:
         view.check_insert(document)
-    return Permit(replace(operation, documents=documents))
+    return Permit(altered(operation, documents=documents))
 
 
 def _with_id(document: Document) -> Document:
@@ -280,8 +319,8 @@ def _replace(operation: Any, view: View, _: pipelines.Views) -> Permit:
 def _delete(operation: Any, view: View, _: pipelines.Views) -> Permit:
     query = _checked(operation, view)
     if view.covers(view.deletable):
-        return Permit(replace(operation, filter=query))
-    return Permit(replace(operation, filter=query, guard=WriteCheck(view, frozenset(), view.deletable)))
+        return Permit(altered(operation, filter=query))
+    return Permit(altered(operation, filter=query, guard=WriteCheck(view, frozenset(), view.deletable)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,9 +345,9 @@ def _guarded(operation: Any, view: View, query: Document, paths: frozenset[str])
     conceal = None if view.reads_all else _concealing(operation)
     allowed = view.updatable(paths)
     if not operation.upsert and view.covers(allowed):
-        return Permit(replace(operation, filter=query), conceal=conceal)
+        return Permit(altered(operation, filter=query), conceal=conceal)
     guard = WriteCheck(view, paths, None if operation.upsert else allowed)
-    return Permit(replace(operation, filter=query, guard=guard), conceal=conceal)
+    return Permit(altered(operation, filter=query, guard=guard), conceal=conceal)
 
 
 def _find_and(narrow: Callable[[Any, View, pipelines.Views], Permit]) -> Callable[[Any, View, pipelines.Views], Permit]:
@@ -319,9 +358,9 @@ def _find_and(narrow: Callable[[Any, View, pipelines.Views], Permit]) -> Callabl
         projection = operation.projection
         if projection and positional(frozenset(projection)):
             query = _checked(operation, view, by_position=True)
-            narrowed = replace(narrowed, operation=replace(cast(Any, narrowed.operation), filter=query))
+            narrowed = replace(narrowed, operation=altered(cast(Any, narrowed.operation), filter=query))
         sent, shown = _projections(operation, view)
-        return replace(narrowed, operation=replace(cast(Any, narrowed.operation), projection=sent), redact=shown)
+        return replace(narrowed, operation=altered(cast(Any, narrowed.operation), projection=sent), redact=shown)
 
     return both
 
@@ -329,7 +368,7 @@ def _find_and(narrow: Callable[[Any, View, pipelines.Views], Permit]) -> Callabl
 def _bulk(operation: BulkWrite, view: View, views: pipelines.Views) -> Permit:
     writes = [permit(write, view, views).operation for write in operation.operations]
     conceal = None if view.reads_all else _concealing(operation)
-    return Permit(replace(operation, operations=cast(Any, writes)), conceal=conceal)
+    return Permit(altered(operation, operations=cast(Any, writes)), conceal=conceal)
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -393,6 +432,7 @@ NARROWED: dict[type[Operation[Any]], Callable[[Any, View, pipelines.Views], Perm
     EstimatedDocumentCount: _estimated_count,
     Distinct: _distinct,
     Aggregate: _aggregate,
+    Watch: _watch,
     InsertOne: _insert_one,
     InsertMany: _insert_many,
     UpdateOne: _update,

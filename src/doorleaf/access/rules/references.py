@@ -75,6 +75,14 @@ def _element_paths(condition: Document, path: str) -> Iterator[str]:
     yield from found or [path]
 
 
+def is_flat(query: Document) -> bool:
+    """Whether a filter is nothing but values of fields, which most are: its paths are its keys."""
+    for name, value in query.items():
+        if name[:1] == "$" or value.__class__ is dict or value.__class__ is list:
+            return False
+    return True
+
+
 def has_expression(query: Any) -> bool:
     """Whether a filter has an aggregation expression."""
     if isinstance(query, dict):

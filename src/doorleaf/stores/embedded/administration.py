@@ -18,10 +18,11 @@ from doorleaf.mql.values import date_millis, is_number, type_name
 from doorleaf.operations import CreateCollection, CreateIndex, DropCollection, DropIndex, Namespace
 from doorleaf.results import CreateIndexResult, DatabasesResult, DropIndexResult, OkResult
 from doorleaf.stores.embedded.catalog import MAX_INDEXES, Collection, Index, check_namespace
+from doorleaf.stores.embedded.change_log import log_of
 from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.indexes import ID_INDEX, add_index, build, drop_index_table, existing, specification
 from doorleaf.stores.embedded.keys import DATE, encode, invert, successor
-from doorleaf.stores.embedded.rows import Rows, Transaction, bump, counts
+from doorleaf.stores.embedded.rows import Rows, Transaction, counts
 from doorleaf.stores.embedded.storage import Session
 
 _REFUSED_OPTIONS = (
@@ -111,13 +112,15 @@ def drop_collection(transaction: Transaction, operation: DropCollection, context
 
 def _drop(transaction: Transaction, collection: Collection) -> None:
     session = transaction.session
+    if (log := log_of(session, collection)) is not None:
+        log.ended()
     for index in collection.indexes:
         drop_index_table(transaction, index)
     session.execute(f"DROP TABLE {collection.table}")
     session.execute("DELETE FROM counts WHERE collection = ?", (collection.id,))
     session.execute("DELETE FROM collections WHERE id = ?", (collection.id,))
     remaining = {key: value for key, value in session.catalog.collections.items() if value.id != collection.id}
-    bump(session, replace(session.catalog, collections=remaining))
+    session.bump(replace(session.catalog, collections=remaining))
 
 
 def drop_database(transaction: Transaction, database: str) -> bool:
@@ -131,6 +134,8 @@ def drop_database(transaction: Transaction, database: str) -> bool:
 def empty(transaction: Transaction, collection: Collection) -> None:
     """Take all documents out and keep the collection, its options and its indexes."""
     session = transaction.session
+    if (log := log_of(session, collection)) is not None:
+        log.ended()
     documents, size = transaction.counted(collection)
     for table in (collection.table, *(index.table for index in collection.indexes)):
         session.execute(f"DELETE FROM {table}")  # noqa: S608 - tables named by integers
@@ -183,7 +188,7 @@ def drop_indexes(transaction: Transaction, namespace: Namespace, names: list[Any
             raise DataError("cannot drop _id index", number=72)
         drop_index_table(transaction, index)
         collection = replace(collection, indexes=tuple(item for item in collection.indexes if item.id != index.id))
-        bump(session, session.catalog.changed(collection))
+        session.bump(session.catalog.changed(collection))
     return were
 
 

@@ -18,7 +18,7 @@ from doorleaf.mql.paths import array_index
 from doorleaf.operations import Namespace
 from doorleaf.stores.embedded.keys import KeyPattern
 
-SCHEMA = (
+SCHEMA_1 = (
     "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), catalog INTEGER NOT NULL)",
     "INSERT INTO state VALUES (1, 1)",
     """CREATE TABLE collections (id INTEGER PRIMARY KEY AUTOINCREMENT, database TEXT NOT NULL, name TEXT NOT NULL,
@@ -27,6 +27,18 @@ SCHEMA = (
         specification BLOB NOT NULL, arrays INTEGER NOT NULL)""",
     "CREATE TABLE counts (collection INTEGER PRIMARY KEY, documents INTEGER NOT NULL, bytes INTEGER NOT NULL)",
 )
+
+SCHEMA_2 = (
+    """CREATE TABLE watched (id INTEGER PRIMARY KEY AUTOINCREMENT, database TEXT NOT NULL, name TEXT NOT NULL,
+        until INTEGER NOT NULL, UNIQUE (database, name))""",
+    """CREATE TABLE changes (id INTEGER PRIMARY KEY AUTOINCREMENT, watch INTEGER NOT NULL, time INTEGER NOT NULL,
+        event BLOB NOT NULL, before BLOB)""",
+    "CREATE INDEX changes_of ON changes (watch, id)",
+    "ALTER TABLE state ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0",
+)
+
+SCHEMAS = (SCHEMA_1, SCHEMA_2)
+"""What each format of the file adds to the one before."""
 
 VERSION = "SELECT catalog FROM state WHERE id = 1"
 
@@ -108,6 +120,8 @@ class Collection:
     indexes: tuple[Index, ...]
     plain: dict[str, Index] = field(init=False, compare=False)
     """By path, the best index on that field alone that holds every value and no array."""
+    points: dict[str, str] = field(init=False, compare=False)
+    """By the paths of ``plain``, the statement for (catalog's version, document, sum) of the first match of a key."""
 
     def __post_init__(self) -> None:
         plain: dict[str, Index] = {}
@@ -118,6 +132,13 @@ class Collection:
             if not descending and (path not in plain or index.unique):
                 plain[path] = index
         object.__setattr__(self, "plain", plain)
+        object.__setattr__(self, "points", {path: self._point(index) for path, index in plain.items()})
+
+    def _point(self, index: Index) -> str:
+        return (
+            f"SELECT ({VERSION}), d.document, d.sum FROM {index.table} AS i"  # noqa: S608 - integer ids
+            f" CROSS JOIN {self.table} AS d ON d.id = i.row WHERE i.key = ? ORDER BY i.key, i.row LIMIT 1"
+        )
 
     @property
     def table(self) -> str:
@@ -134,10 +155,12 @@ class Collection:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All collections as of one version of the catalog."""
+    """All collections as of one version of the catalog. ``watched`` are those whose changes are logged, by the number
+    of their watch: see :mod:`doorleaf.stores.embedded.change_log`."""
 
     version: int
     collections: dict[tuple[str, str], Collection]
+    watched: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def get(self, namespace: Namespace) -> Collection | None:
         """The collection of ``namespace``, or None."""
@@ -169,8 +192,10 @@ def load(connection: sqlite3.Connection) -> Catalog:
         collections[database, name] = Collection(
             number, database, name, bson.decode(options, CODEC), tuple(indexes.get(number, ()))
         )
+    watches = connection.execute("SELECT id, database, name FROM watched")
+    watched = {(database, name): number for number, database, name in watches}
     (version,) = connection.execute(VERSION).fetchone()
-    return Catalog(version, collections)
+    return Catalog(version, collections, watched)
 
 
 _BAD_IN_DATABASE = frozenset('/\\. "$*<>:|?\x00')

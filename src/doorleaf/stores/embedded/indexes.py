@@ -17,7 +17,7 @@ from doorleaf.mql.order import validate_collation
 from doorleaf.mql.values import is_nan, is_number, type_name
 from doorleaf.stores.embedded.catalog import Collection, Index
 from doorleaf.stores.embedded.encoding import decode
-from doorleaf.stores.embedded.rows import Rows, Transaction, bump
+from doorleaf.stores.embedded.rows import Rows, Transaction
 
 ID_INDEX: Document = {"v": 2, "key": {"_id": 1}, "name": "_id_"}
 
@@ -248,7 +248,7 @@ def add_index(transaction: Transaction, collection: Collection, wanted: Document
     primary = "PRIMARY KEY (key)" if index.unique else "PRIMARY KEY (key, row)"
     session.execute(f"CREATE TABLE {index.table} (key BLOB NOT NULL, row INTEGER NOT NULL, {primary}) WITHOUT ROWID")
     changed = replace(collection, indexes=(*collection.indexes, index))
-    bump(session, session.catalog.changed(changed))
+    session.bump(session.catalog.changed(changed))
     return changed
 
 

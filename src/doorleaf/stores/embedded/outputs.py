@@ -128,7 +128,7 @@ def _merge(transaction: Transaction, rows: Rows, output: Output, document: Docum
     before = decode(encoded)
     after = _matched(output, before, document, context)
     if after is not before:
-        rows.replace(row, encoded, before, after)
+        rows.replace(row, encoded, before, after, replacing=output.matched == "replace")
 
 
 def _key_value(document: Document, path: str) -> Any:

@@ -125,8 +125,8 @@ def _straight(collection: Collection, filter: Document) -> Plan | None:
             break
     else:
         return None
-    key = encode(value)
-    if key == NAN or (isinstance(value, int) and not INT64_MIN <= value <= INT64_MAX):
+    key = point_key(value)
+    if key is None:
         return None
     made = Plan(collection, index, [(key, POINT)], exact=True, most=1 if index.unique else None)
     if len(filter) == 1:
@@ -145,6 +145,14 @@ def _straight(collection: Collection, filter: Document) -> Plan | None:
     check_bson("the filter", rest)
     made.exact, made.residual = False, rest
     return made
+
+
+def point_key(value: Any) -> bytes | None:
+    """The key that exactly the values equal to ``value`` have, or None where a key alone cannot tell."""
+    if value.__class__ not in PLAIN or (isinstance(value, int) and not INT64_MIN <= value <= INT64_MAX):
+        return None
+    key = encode(value)
+    return None if key == NAN else key
 
 
 def _best(candidates: list[Candidate]) -> Plan:

@@ -21,6 +21,7 @@ from doorleaf.mql.update import MAX_DOCUMENT_SIZE, check_id, check_size
 from doorleaf.mql.values import MISSING
 from doorleaf.operations import Guard
 from doorleaf.stores.embedded.catalog import Catalog, Collection, Index
+from doorleaf.stores.embedded.change_log import log_of
 from doorleaf.stores.embedded.encoding import check_depth, decode, encode
 from doorleaf.stores.embedded.storage import Session
 
@@ -104,7 +105,7 @@ def counts(session: Session, collection: Collection) -> tuple[int, int]:
 class Rows:
     """Changes to one collection on behalf of one operation."""
 
-    __slots__ = ("_context", "_guard", "_members", "_validator", "collection", "transaction")
+    __slots__ = ("_context", "_guard", "_log", "_members", "_validator", "collection", "transaction")
 
     def __init__(
         self, transaction: Transaction, collection: Collection, context: Context, guard: Guard | None = None
@@ -115,6 +116,7 @@ class Rows:
         self._guard = guard
         self._validator = _validator(collection, context)
         self._members: dict[int, Matcher] = {}
+        self._log = log_of(transaction.session, collection)
 
     def insert(self, document: Document) -> Any:
         """Put in a new document; answers its ``_id``, made here when it has none."""
@@ -138,6 +140,8 @@ class Rows:
             for key in self._keys(index, document):
                 self._add(index, key, row, document)
         self.transaction.count(self.collection, 1, len(encoded))
+        if self._log is not None:
+            self._log.inserted(document["_id"], encoded)
         return document["_id"]
 
     def index(self, name: str, row: int, document: Document) -> None:
@@ -146,8 +150,8 @@ class Rows:
         for key in self._keys(index, document):
             self._add(index, key, row, document)
 
-    def replace(self, row: int, encoded: bytes, before: Document, after: Document) -> bytes:
-        """Put ``after`` in the place of ``before``; answers its BSON."""
+    def replace(self, row: int, encoded: bytes, before: Document, after: Document, *, replacing: bool = False) -> bytes:
+        """Put ``after`` in the place of ``before``; answers its BSON. ``replacing`` says that it is a new document."""
         check_depth(after)
         new = encode(after)
         check_size(new)
@@ -174,6 +178,8 @@ class Rows:
                 if key not in kept:
                     self._add(index, key, row, after)
         self.transaction.count(self.collection, 0, len(new) - len(encoded))
+        if self._log is not None:
+            self._log.changed(before, after, new, replacing=replacing)
         return new
 
     def delete(self, row: int, encoded: bytes, before: Document) -> None:
@@ -186,6 +192,8 @@ class Rows:
             for key in self._keys(index, before):
                 execute(index.delete, (key, row))
         self.transaction.count(self.collection, -1, -len(encoded))
+        if self._log is not None:
+            self._log.deleted(before["_id"], encoded)
 
     def look(self, document: Document) -> None:
         """Show the guard a document that an update matched and did not change."""
@@ -222,7 +230,7 @@ class Rows:
         session.execute("UPDATE indexes SET arrays = ? WHERE id = ?", (marked.arrays, index.id))
         indexes = tuple(marked if item.id == index.id else item for item in self.collection.indexes)
         self.collection = replace(self.collection, indexes=indexes)
-        bump(session, session.catalog.changed(self.collection))
+        session.bump(session.catalog.changed(self.collection))
 
     def _add(self, index: Index, key: bytes, row: int, document: Document) -> None:
         try:
@@ -240,13 +248,6 @@ class Rows:
 def invalid(document: Document) -> ValidationFailed:
     """The error of a document that its collection's validator refuses."""
     return ValidationFailed("Document failed validation", fields={"failingDocumentId": document.get("_id")})
-
-
-def bump(session: Session, catalog: Catalog) -> None:
-    """Make ``catalog`` the session's, under a new version that other sessions and processes will see."""
-    version = catalog.version + 1
-    session.execute("UPDATE state SET catalog = ? WHERE id = 1", (version,))
-    session.catalog = replace(catalog, version=version)
 
 
 def _validator(collection: Collection, context: Context) -> Matcher | None:

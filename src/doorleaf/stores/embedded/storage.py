@@ -9,6 +9,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -17,11 +18,11 @@ from bson.errors import BSONError
 
 from doorleaf.errors import DoorleafError, StoreTimeout, StoreUnavailable
 from doorleaf.mql.context import Context, timed_out
-from doorleaf.stores.embedded.catalog import SCHEMA, VERSION, Catalog, load
+from doorleaf.stores.embedded.catalog import SCHEMAS, VERSION, Catalog, load
 
 FILE = "doorleaf.sqlite3"
 APPLICATION_ID = 0x446F6F72
-FORMAT = 1
+FORMAT = len(SCHEMAS)
 
 CHECK_SECONDS = 1.0
 """How long opening may look for damage; what is larger is checked as it is read."""
@@ -57,6 +58,12 @@ class Session:
         if version != self.catalog.version:
             latest = self.storage.latest
             self.catalog = latest if latest.version == version else load(self.connection)
+
+    def bump(self, catalog: Catalog) -> None:
+        """Make ``catalog`` this session's, under a new version that other sessions and processes will see."""
+        version = catalog.version + 1
+        self.execute("UPDATE state SET catalog = ? WHERE id = 1", (version,))
+        self.catalog = replace(catalog, version=version)
 
     def rows(self, statement: str, parameters: Sequence[Any]) -> Iterator[Any]:
         """The rows of a statement, which ends with them or with the transaction, whoever stopped asking.
@@ -151,6 +158,7 @@ class Storage:
             connection = self._connect(cache_pages=4000, busy=10.0)
             self._check_format(connection)
             self._switch_to_wal(connection)
+            _upgrade(connection)
             self._look_for_damage(connection)
             self.latest = load(connection)
         except (sqlite3.Error, BSONError) as error:
@@ -190,10 +198,8 @@ class Storage:
             with contextlib.closing(connection):
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("BEGIN")
-                for statement in SCHEMA:
-                    connection.execute(statement)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {FORMAT}")
+                _add_schemas(connection)
                 connection.execute("COMMIT")
             _name(new, self.path)
         finally:
@@ -238,7 +244,7 @@ class Storage:
             raise StoreUnavailable(
                 f"the database file {self.path} has format {version}; this version reads formats up to {FORMAT}"
             )
-        if version != FORMAT:
+        if version < 1:
             raise DamagedDatabase(f"the database file {self.path} is damaged: its format number is {version}")
 
     def _look_for_damage(self, connection: sqlite3.Connection) -> None:
@@ -274,6 +280,24 @@ class Storage:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             finally:
                 connection.close()
+
+
+def _add_schemas(connection: sqlite3.Connection) -> None:
+    """Bring the file from its format to the newest, in the transaction at hand."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for schema in SCHEMAS[version:]:
+        for statement in schema:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring a file of an earlier format to the newest, unless another process has done so."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version < FORMAT:
+        connection.execute("BEGIN IMMEDIATE")
+        _add_schemas(connection)
+        connection.execute("COMMIT")
 
 
 def _name(new: Path, path: Path) -> None:

@@ -36,8 +36,10 @@ from doorleaf.operations import (
     Operation,
     R,
     RunCommand,
+    Watch,
 )
 from doorleaf.results import (
+    ChangesResult,
     CollectionsResult,
     CountResult,
     DatabasesResult,
@@ -46,8 +48,9 @@ from doorleaf.results import (
     DocumentsResult,
     IndexesResult,
 )
-from doorleaf.stores.embedded import administration, outputs, reads, writes
+from doorleaf.stores.embedded import administration, change_log, changes, outputs, reads, writes
 from doorleaf.stores.embedded.commands import run_command
+from doorleaf.stores.embedded.points import find_point
 from doorleaf.stores.embedded.rows import Transaction
 from doorleaf.stores.embedded.scan import Budget, Postponed
 from doorleaf.stores.embedded.storage import Session, Storage, failure
@@ -122,10 +125,14 @@ class EmbeddedStore:
 
     async def execute(self, operation: Operation[R]) -> R:
         """Carry out one operation; see :class:`doorleaf.stores.base.Store`."""
-        limit = operation.max_time_ms or DEFAULT_TIME_LIMIT
-        context = Context(time.monotonic() + limit / 1000)
-        context.max_scan = operation.max_scan
         try:
+            if type(operation) is FindOne and self._inline is not None:
+                found = find_point(self._inline, operation)
+                if found is not None:
+                    return found  # type: ignore[return-value]  # what R is for a FindOne
+            limit = operation.max_time_ms or DEFAULT_TIME_LIMIT
+            context = Context(time.monotonic() + limit / 1000)
+            context.max_scan = operation.max_scan
             return await self._execute(operation, context)  # type: ignore[no-any-return]
         except DoorleafError:
             raise
@@ -152,23 +159,25 @@ class EmbeddedStore:
         if isinstance(operation, CountDocuments):
             return CountResult(await self._count(operation, context))
         if isinstance(operation, EstimatedDocumentCount):
-            return CountResult(self._now(lambda session: reads.estimate(session, namespace)))
+            return CountResult(self.now(lambda session: reads.estimate(session, namespace)))
         if isinstance(operation, Distinct):
             return DistinctResult(await self.read(lambda session: reads.distinct(session, operation, context), context))
         if isinstance(operation, ListIndexes):
-            return IndexesResult(self._now(lambda session: administration.list_indexes(session, namespace)))
+            return IndexesResult(self.now(lambda session: administration.list_indexes(session, namespace)))
         if isinstance(operation, ListCollections):
-            listed = self._now(lambda session: administration.list_collections(session, namespace.database))
+            listed = self.now(lambda session: administration.list_collections(session, namespace.database))
             return CollectionsResult(listed)
         if isinstance(operation, ListDatabases):
             return await self._list_databases(context)
+        if isinstance(operation, Watch):
+            return ChangesResult(await changes.watch(self, operation, context))
         if isinstance(operation, RunCommand):
             return await run_command(self, operation, context)
         raise Unsupported(f"{operation.name} is not supported by this data source")
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def _now(self, work: Callable[[Session], T]) -> T:
+    def now(self, work: Callable[[Session], T]) -> T:
         """Read on the event loop, at once."""
         session = self._inline
         if session is None:
@@ -178,6 +187,13 @@ class EmbeddedStore:
             return work(session)
         finally:
             session.end()
+
+    def version(self) -> int:
+        """A number that changes with every commit of others than the reader on the event loop, whoever they are."""
+        if self._inline is None:
+            raise StoreUnavailable("the database is closed")
+        version: int = self._inline.execute("PRAGMA data_version").fetchone()[0]
+        return version
 
     async def read(self, work: Callable[[Session], T], context: Context) -> T:
         """Read in a thread, in one snapshot, up to the deadline."""
@@ -197,12 +213,12 @@ class EmbeddedStore:
     async def _find(self, operation: Any, context: Context) -> Documents:
         budget = Budget(INLINE_DOCUMENTS, INLINE_BYTES)
         with contextlib.suppress(Postponed):
-            return self._now(lambda session: reads.find(session, operation, context, budget))
+            return self.now(lambda session: reads.find(session, operation, context, budget))
         return await self.read(lambda session: reads.find(session, operation, context), context)
 
     async def _count(self, operation: CountDocuments, context: Context) -> int:
         with contextlib.suppress(Postponed):
-            return self._now(lambda session: reads.count(session, operation, context, inline=True))
+            return self.now(lambda session: reads.count(session, operation, context, inline=True))
         return await self.read(lambda session: reads.count(session, operation, context), context)
 
     async def _list_databases(self, context: Context) -> DatabasesResult:
@@ -230,13 +246,17 @@ class EmbeddedStore:
     # --- documents that expire ---------------------------------------------------------------------------------------
 
     async def sweep(self) -> int:
-        """Take out the documents whose time has come; answers how many."""
+        """Take out the documents and the logged changes whose time has come; answers how many documents."""
         total = 0
-        for namespace, name in self._now(administration.expiring):
+        while not self.now(change_log.is_idle):
+            context = Context(time.monotonic() + DEFAULT_TIME_LIMIT / 1000)
+            pruned = await self.write(lambda transaction: change_log.prune(transaction.session), context)
+            if pruned < change_log.PRUNED_AT_ONCE:
+                break
+        for namespace, name in self.now(administration.expiring):
             while True:
                 context = Context(time.monotonic() + DEFAULT_TIME_LIMIT / 1000)
-                work = _expiry(namespace, name, context)
-                taken = await self.write(work, context)
+                taken = await self.write(_expiry(namespace, name, context), context)
                 total += taken
                 if taken < administration.SWEEP:
                     break

@@ -156,6 +156,7 @@ def _update(
     change, needs_position = _change(operation, context, variables)
     position_of = compile_positional(operation.filter, context, variables=variables) if needs_position else None
     matched = modified = 0
+    replacing = isinstance(operation, (ReplaceOne, FindOneAndReplace))
     before: bytes | None = None
     after: bytes | None = None
     for rows, (row, encoded), document in _found(transaction, operation, context, many=many):
@@ -165,7 +166,7 @@ def _update(
         try:
             changed = change(document, position, False)
             if changed is not document:
-                after = rows.replace(row, encoded, document, changed)
+                after = rows.replace(row, encoded, document, changed, replacing=replacing)
                 modified += 1
         except DataError:
             # Who may not write the document is told that, and not what stands in the way of writing it.
@@ -175,7 +176,6 @@ def _update(
             rows.look(document)
     if matched or not operation.upsert:
         return UpdateResult(matched, modified), before, after
-    replacing = isinstance(operation, (ReplaceOne, FindOneAndReplace))
     document = change(upsert_base(operation.filter, replacing=replacing), None, True)
     collection = collection_for_write(transaction, operation.namespace)
     identity = Rows(transaction, collection, context, operation.guard).insert(document)

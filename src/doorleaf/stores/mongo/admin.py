@@ -19,8 +19,8 @@ from doorleaf.operations import (
     RunCommand,
 )
 from doorleaf.results import CommandResult, CreateIndexResult, DropIndexResult, OkResult
-from doorleaf.stores.mongo_arguments import present, time_limit
-from doorleaf.stores.mongo_reads import list_indexes
+from doorleaf.stores.mongo.arguments import present, time_limit
+from doorleaf.stores.mongo.reads import list_indexes
 
 Database = AsyncDatabase[Document]
 

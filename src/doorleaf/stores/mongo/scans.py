@@ -15,7 +15,7 @@ from doorleaf import operations as op
 from doorleaf.documents import CODEC, Document
 from doorleaf.operations import Operation
 from doorleaf.stores.base import scan_refused
-from doorleaf.stores.mongo_arguments import present, time_limit
+from doorleaf.stores.mongo.arguments import present, time_limit
 
 Database = AsyncDatabase[Document]
 

@@ -42,8 +42,8 @@ from doorleaf.results import (
     InsertOneResult,
     UpdateResult,
 )
-from doorleaf.stores.mongo_arguments import RAW, check_replacement, check_update, hinted, ordering, present
-from doorleaf.stores.mongo_errors import write_failed
+from doorleaf.stores.mongo.arguments import RAW, check_replacement, check_update, hinted, ordering, present
+from doorleaf.stores.mongo.errors import write_failed
 
 Database = AsyncDatabase[Document]
 Session = AsyncClientSession | None

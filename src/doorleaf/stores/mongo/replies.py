@@ -7,7 +7,7 @@ from struct import Struct
 from typing import Any
 
 import bson
-from pymongo.errors import OperationFailure
+from pymongo.errors import ExecutionTimeout, NotPrimaryError, OperationFailure, PyMongoError, WTimeoutError
 
 from doorleaf.documents import CODEC, Document
 
@@ -21,9 +21,11 @@ _LONG = Struct("<q").unpack_from
 NOT_PRIMARY = frozenset({91, 189, 10058, 10107, 11600, 11602, 13435, 13436})
 """Codes that say the server is no longer, or not yet, the one to ask."""
 
+_TIME_LIMIT = 50
+
 
 def batch(reply: bytes) -> bytes:
-    """The documents of ``reply``'s batch, end to end. Raises OperationFailure for a reply that is an error."""
+    """The documents of ``reply``'s batch, end to end. Raises what PyMongo would for a reply that is an error."""
     start = _array(reply)
     if not start:
         return _decoded(reply)
@@ -82,6 +84,23 @@ def _decoded(reply: bytes) -> bytes:
     return b"".join(bson.encode(member, codec_options=CODEC) for member in documents)
 
 
-def failure(document: Document) -> OperationFailure:
+def failure(document: Document) -> PyMongoError:
     """The exception PyMongo would raise for this reply."""
-    return OperationFailure(str(document.get("errmsg", "")), document.get("code"), document)
+    message, code = str(document.get("errmsg", "")), document.get("code")
+    if code in NOT_PRIMARY:
+        return NotPrimaryError(message, document)
+    if code == _TIME_LIMIT:
+        return ExecutionTimeout(message, code, document)
+    return OperationFailure(message, code, document)
+
+
+def require_written(reply: Document) -> None:
+    """Return if ``reply`` says that a write was done and replicated as asked. Raises what PyMongo would."""
+    if reply.get("ok") != 1:
+        raise failure(reply)
+    if errors := reply.get("writeErrors"):
+        raise OperationFailure(str(errors[0].get("errmsg", "")), errors[0].get("code"), {"writeErrors": errors})
+    if error := reply.get("writeConcernError"):
+        timed_out = error.get("code") == _TIME_LIMIT or error.get("errInfo", {}).get("wtimeout")
+        kind = WTimeoutError if timed_out else OperationFailure
+        raise kind(str(error.get("errmsg", "")), error.get("code"), error)

@@ -44,9 +44,9 @@ from doorleaf.results import (
     Result,
     UpdateResult,
 )
-from doorleaf.stores import mongo_writes
-from doorleaf.stores.mongo_arguments import RAW, check_replacement, hinted, ordering, present
-from doorleaf.stores.mongo_errors import operation_failure, transactions_missing
+from doorleaf.stores.mongo import writes as unguarded
+from doorleaf.stores.mongo.arguments import RAW, check_replacement, hinted, ordering, present
+from doorleaf.stores.mongo.errors import operation_failure, transactions_missing
 
 Database = AsyncDatabase[Document]
 Matching = (
@@ -66,15 +66,15 @@ _MANY = (UpdateMany, DeleteMany)
 _ATTEMPTS = 10
 
 _RUN: dict[type[Operation[Any]], Callable[[Database, Any, AsyncClientSession], Awaitable[Any]]] = {
-    InsertOne: mongo_writes.insert_one,
-    UpdateOne: mongo_writes.update_one,
-    UpdateMany: mongo_writes.update_many,
-    ReplaceOne: mongo_writes.replace_one,
-    DeleteOne: mongo_writes.delete_one,
-    DeleteMany: mongo_writes.delete_many,
-    FindOneAndUpdate: mongo_writes.find_one_and_update,
-    FindOneAndReplace: mongo_writes.find_one_and_replace,
-    FindOneAndDelete: mongo_writes.find_one_and_delete,
+    InsertOne: unguarded.insert_one,
+    UpdateOne: unguarded.update_one,
+    UpdateMany: unguarded.update_many,
+    ReplaceOne: unguarded.replace_one,
+    DeleteOne: unguarded.delete_one,
+    DeleteMany: unguarded.delete_many,
+    FindOneAndUpdate: unguarded.find_one_and_update,
+    FindOneAndReplace: unguarded.find_one_and_replace,
+    FindOneAndDelete: unguarded.find_one_and_delete,
 }
 
 
@@ -111,11 +111,11 @@ async def execute(database: Database, operation: Operation[Any]) -> Any:
 def _guarded_inserts(operation: Operation[Any]) -> InsertOne | InsertMany | BulkWrite | None:
     """``operation`` with its guards asked and gone, where it guards only inserts: their documents are known."""
     if isinstance(operation, InsertOne):
-        document = mongo_writes.identified(operation.document)
+        document = unguarded.identified(operation.document)
         _ask(operation.guard, None, document)
         return replace(operation, document=document, guard=None)
     if isinstance(operation, InsertMany):
-        documents = [mongo_writes.identified(document) for document in operation.documents]
+        documents = [unguarded.identified(document) for document in operation.documents]
         for document in documents:
             _ask(operation.guard, None, document)
         return replace(operation, documents=documents, guard=None)
@@ -129,10 +129,10 @@ def _guarded_inserts(operation: Operation[Any]) -> InsertOne | InsertMany | Bulk
 
 async def _insert(database: Database, operation: InsertOne | InsertMany | BulkWrite) -> Result:
     if isinstance(operation, InsertOne):
-        return await mongo_writes.insert_one(database, operation)
+        return await unguarded.insert_one(database, operation)
     if isinstance(operation, InsertMany):
-        return await mongo_writes.insert_many(database, operation)
-    return await mongo_writes.bulk_write(database, operation)
+        return await unguarded.insert_many(database, operation)
+    return await unguarded.bulk_write(database, operation)
 
 
 def _ask(guard: Guard | None, before: Document | None, after: Document | None) -> None:
@@ -154,9 +154,9 @@ async def _seen(database: Database, operation: Any, session: AsyncClientSession)
     """One guarded write: read what it will touch, write, read again, ask."""
     guard = operation.guard
     if isinstance(operation, InsertOne):
-        document = mongo_writes.identified(operation.document)
+        document = unguarded.identified(operation.document)
         _ask(guard, None, document)
-        return await mongo_writes.insert_one(database, replace(operation, document=document), session)
+        return await unguarded.insert_one(database, replace(operation, document=document), session)
     if guard is None:
         return await _RUN[type(operation)](database, operation, session)
     befores = await _matching(database, operation, session)

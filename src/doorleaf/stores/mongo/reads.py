@@ -31,9 +31,9 @@ from doorleaf.results import (
     DocumentsResult,
     IndexesResult,
 )
-from doorleaf.stores.mongo_arguments import RAW, hinted, ordering, present, time_limit
-from doorleaf.stores.mongo_lanes import Follow, Lanes
-from doorleaf.stores.mongo_replies import NOT_PRIMARY, batch, cursor_id, is_error
+from doorleaf.stores.mongo.arguments import RAW, hinted, ordering, present, time_limit
+from doorleaf.stores.mongo.lanes import Follow, Lanes
+from doorleaf.stores.mongo.replies import NOT_PRIMARY, batch, cursor_id, is_error
 
 Database = AsyncDatabase[Document]
 

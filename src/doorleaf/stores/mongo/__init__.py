@@ -1,0 +1,5 @@
+"""MongoDB through PyMongo's asynchronous client."""
+
+from doorleaf.stores.mongo.store import MongoStore
+
+__all__ = ["MongoStore"]

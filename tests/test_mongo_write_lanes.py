@@ -1,0 +1,471 @@
+"""Writes by the short way: as safe as by the driver's. A proxy breaks connections and answers in a server's name."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import bson
+import pytest
+from bson import ObjectId
+from servers import mongodb_uri_from_environment
+
+from doorleaf.documents import CODEC, Document
+from doorleaf.errors import DataError, DoorleafError, DuplicateKey, InvalidParameter, StoreTimeout, StoreUnavailable
+from doorleaf.operations import (
+    CountDocuments,
+    CreateCollection,
+    DeleteMany,
+    DeleteOne,
+    DropCollection,
+    Find,
+    InsertMany,
+    InsertOne,
+    Namespace,
+    Operation,
+    ReplaceOne,
+    UpdateOne,
+)
+from doorleaf.results import DeleteResult, UpdateResult
+from doorleaf.stores.mongo import MongoStore
+from doorleaf.stores.mongo.lanes import Lanes
+
+NS = Namespace("mongo_write_lanes", "things")
+NOT_PRIMARY = {
+    "ok": 0.0,
+    "errmsg": "not primary",
+    "code": 10107,
+    "codeName": "NotWritablePrimary",
+    "errorLabels": ["RetryableWriteError"],
+}
+SOCKET = {"ok": 0.0, "errmsg": "socket", "code": 9001, "errorLabels": ["RetryableWriteError"]}
+ENDING = {
+    "ok": 1.0,
+    "n": 1,
+    "writeConcernError": {"code": 91, "errmsg": "shutting down"},
+    "errorLabels": ["RetryableWriteError"],
+}
+OVERLOADED = {
+    "ok": 0.0,
+    "errmsg": "busy",
+    "code": 462,
+    "errorLabels": ["SystemOverloadedError", "RetryableError", "NoWritesPerformed"],
+}
+WRITE = re.compile(rb"\x02(insert|update|delete)\x00")
+
+
+class Proxy:
+    """Stands between the store and the server. ``plan`` says what becomes of each write in turn: ``pass``, ``lost``
+    (before the server has it), ``unanswered`` (after the server has carried it out), or a document to answer with.
+    ``seen`` are the writes that came, as the server would have read them."""
+
+    def __init__(self, uri: str, plan: list[Any]) -> None:
+        address = urlsplit(uri.replace("mongodb://", "http://"))
+        self._server = (address.hostname, address.port)
+        self.plan = plan
+        self.seen: list[Document] = []
+        self.port = 0
+        self._clients: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Proxy:
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._listener.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listener.close()
+        for client in self._clients:
+            client.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients.add(asyncio.create_task(self._client(reader, writer)))
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(*self._server)
+        try:
+            while True:
+                message = await _message(reader)
+                what = "pass"
+                if WRITE.search(message):
+                    self.seen.append(bson.decode(message[21 : 21 + _size(message, 21)], CODEC))
+                    what = self.plan.pop(0) if self.plan else "pass"
+                if what == "lost":
+                    return
+                if isinstance(what, dict):
+                    writer.write(_reply(message, what))
+                    continue
+                back.write(message)
+                # One reply for one message: the driver's own streaming of `hello` has a connection of its own.
+                answer = await _message(there)
+                if what == "unanswered":
+                    return
+                writer.write(answer)
+                while answer[16] & 2:  # more to come
+                    answer = await _message(there)
+                    writer.write(answer)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # one of the two ends has gone, or the test is over
+        finally:
+            for end in (writer, back):
+                end.close()
+                with contextlib.suppress(OSError):
+                    await end.wait_closed()
+
+
+def _size(message: bytes, at: int) -> int:
+    size: int = struct.unpack_from("<i", message, at)[0]
+    return size
+
+
+async def _message(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readexactly(4)
+    return head + await reader.readexactly(_size(head, 0) - 4)
+
+
+def _reply(message: bytes, document: Document) -> bytes:
+    body = bson.encode(document, codec_options=CODEC)
+    return struct.pack("<iiiiIB", 21 + len(body), 1, _size(message, 4), 2013, 0, 0) + body
+
+
+Body = Callable[[MongoStore, Proxy], Awaitable[Any]]
+
+
+def through(uri: str, plan: list[Any], body: Body, *, retries: bool, **options: Any) -> None:
+    """Run ``body`` with a store that sees the server through a proxy; its first lane is open already."""
+
+    async def whole() -> None:
+        async with Proxy(uri, plan) as proxy:
+            words = f"directConnection=true&retryWrites={'true' if retries else 'false'}&maxPoolSize=4"
+            words += "&heartbeatFrequencyMS=500"  # how soon the driver looks again at a server that was no primary
+            store = MongoStore(f"mongodb://127.0.0.1:{proxy.port}/?{words}", server_selection_timeout=2, **options)
+            await store.open()
+            try:
+                await store.execute(DropCollection(namespace=NS))
+                await store.execute(CreateCollection(namespace=NS))
+                await body(store, proxy)
+            finally:
+                await store.close()
+
+    if mongodb_uri_from_environment():
+        pytest.skip("the proxy knows no TLS and no authentication")
+    asyncio.run(whole())
+
+
+async def insert(store: MongoStore, document: Document, **options: Any) -> Any:
+    return (await store.execute(InsertOne(namespace=NS, document=document, **options))).inserted_id
+
+
+async def count(store: MongoStore) -> int:
+    return (await store.execute(CountDocuments(namespace=NS))).count
+
+
+def numbers(proxy: Proxy) -> list[tuple[Any, Any]]:
+    return [(command.get("lsid", {}).get("id"), command.get("txnNumber")) for command in proxy.seen]
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["lost", "unanswered", NOT_PRIMARY, SOCKET, ENDING],
+    ids=["lost", "unanswered", "10107", "9001", "write concern 91"],
+)
+def test_a_write_is_retried_and_done_once(mongodb_uri: str, what: Any) -> None:
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        assert await insert(store, {"_id": 1}) == 1
+        proxy.plan.append(what)
+        assert await insert(store, {"_id": 2}) == 2
+        assert await count(store) == 2
+        first, second, again = numbers(proxy)
+        assert second == again, "the server knows it again"
+        assert (second[0], second[1]) == (first[0], first[1] + 1)
+        # Whatever comes later cannot be taken for it.
+        await asyncio.gather(*(insert(store, {"_id": number}) for number in range(3, 9)))
+        assert await count(store) == 8
+        later = numbers(proxy)[3:]
+        assert len(set(later)) == len(later)
+        assert second not in later
+        assert store._lanes._usable
+
+    through(mongodb_uri, [], body, retries=True)
+
+
+@pytest.mark.parametrize("what", ["lost", "unanswered"])
+def test_a_write_that_nobody_knows_again_is_sent_once(mongodb_uri: str, what: str) -> None:
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        await insert(store, {"_id": 1})
+        proxy.plan.append(what)
+        with pytest.raises(StoreUnavailable) as raised:
+            await insert(store, {"_id": 2})
+        assert raised.value.message == "the database cannot be reached"
+        assert len(proxy.seen) == 2
+        assert all("lsid" not in command and "txnNumber" not in command for command in proxy.seen)
+        assert await insert(store, {"_id": 3}) == 3
+        assert await count(store) == (2 if what == "lost" else 3)
+
+    through(mongodb_uri, [], body, retries=False)
+
+
+def test_a_refusal_is_not_repeated_where_nothing_is(mongodb_uri: str) -> None:
+    """Without retries a server that is no primary is asked once, and the driver is told to look for another."""
+
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        await insert(store, {"_id": 1})
+        picture = store._lanes._client.topology_description
+        proxy.plan.append(NOT_PRIMARY)
+        with pytest.raises(StoreUnavailable) as raised:
+            await insert(store, {"_id": 2})
+        assert raised.value.message == "the database cannot be reached"
+        assert len(proxy.seen) == 2
+        assert store._lanes._client.topology_description is not picture
+        assert await insert(store, {"_id": 3}) == 3
+
+    through(mongodb_uri, [], body, retries=False)
+
+
+CHANGES: list[tuple[Operation[Any], Any, Document | None]] = [
+    (UpdateOne(namespace=NS, filter={"_id": 1}, update={"$inc": {"a": 1}}), UpdateResult(1, 1), {"_id": 1, "a": 1}),
+    (ReplaceOne(namespace=NS, filter={"_id": 1}, replacement={"b": 2}), UpdateResult(1, 1), {"_id": 1, "b": 2}),
+    (DeleteOne(namespace=NS, filter={}), DeleteResult(1), None),
+]
+
+
+@pytest.mark.parametrize("what", ["lost", "unanswered"])
+@pytest.mark.parametrize(("change", "result", "left"), CHANGES, ids=lambda value: getattr(value, "name", None))
+def test_a_change_is_retried_and_done_once(
+    mongodb_uri: str, change: Operation[Any], result: Any, left: Document | None, what: str
+) -> None:
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        await insert(store, {"_id": 1, "a": 0})
+        proxy.plan.append(what)
+        assert await store.execute(change) == result
+        found = (await store.execute(Find(namespace=NS))).documents.decode()
+        assert found == ([] if left is None else [left])
+        assert len(set(numbers(proxy))) == len(proxy.seen) - 1
+        # The driver would have put it into the command.
+        assert not any({"updates", "deletes"} & command.keys() for command in proxy.seen)
+
+    through(mongodb_uri, [], body, retries=True)
+
+
+@pytest.mark.parametrize("second", [OVERLOADED, {**SOCKET, "errorLabels": ["NoWritesPerformed"], "code": 2}])
+def test_a_second_attempt_that_did_nothing_tells_nothing(mongodb_uri: str, second: Document) -> None:
+    """The first may have been carried out: that is what is said, and the write is not begun anew."""
+
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        await insert(store, {"_id": 1})
+        proxy.plan += ["unanswered", second]
+        with pytest.raises(StoreUnavailable):
+            await insert(store, {"_id": 2})
+        assert len(proxy.seen) == 3
+        assert await count(store) == 2
+
+    through(mongodb_uri, [], body, retries=True)
+
+
+def test_an_overloaded_server_is_left_to_the_driver(mongodb_uri: str) -> None:
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        await insert(store, {"_id": 1})
+        proxy.plan.append(OVERLOADED)
+        assert await insert(store, {"_id": 2}) == 2
+        assert len(proxy.seen) == 3
+        assert await count(store) == 2
+
+    through(mongodb_uri, [], body, retries=True)
+
+
+def test_data_that_looks_like_a_label_is_data(mongodb_uri: str) -> None:
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        await insert(store, {"_id": "RetryableWriteError"})
+        with pytest.raises(DuplicateKey):
+            await insert(store, {"_id": "RetryableWriteError"})
+        assert len(proxy.seen) == 2
+
+    through(mongodb_uri, [], body, retries=True)
+
+
+def test_sessions_are_few_and_none_is_old(mongodb_uri: str) -> None:
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        for number in range(5):
+            await insert(store, {"_id": number})
+            await store._lanes.renew()
+        (first,) = {session for session, _ in numbers(proxy)}
+        for idle in store._lanes._client._topology._session_pool:
+            idle.last_use -= 29 * 60 + 1  # the server forgets a session after 30 minutes
+        await insert(store, {"_id": 5})
+        assert numbers(proxy)[-1][0] != first
+        assert len(set(numbers(proxy))) == 6
+
+    through(mongodb_uri, [], body, retries=True)
+
+
+@pytest.mark.parametrize("plan", [["lost", "lost"], ["unanswered", "unanswered"], [NOT_PRIMARY, NOT_PRIMARY]])
+def test_it_is_retried_only_once(mongodb_uri: str, plan: list[Any]) -> None:
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        await insert(store, {"_id": 1})
+        proxy.plan += plan
+        with pytest.raises(StoreUnavailable):
+            await insert(store, {"_id": 2})
+        assert len(proxy.seen) == 3
+        assert await insert(store, {"_id": 3}) == 3
+
+    through(mongodb_uri, [], body, retries=True)
+
+
+def test_many_writes_at_once_survive_a_break(mongodb_uri: str) -> None:
+    """All connections break at once, and more writes wait than there are connections."""
+
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        await asyncio.gather(*(insert(store, {"_id": f"a{number}"}) for number in range(10)))
+        proxy.plan += ["unanswered", "lost", "unanswered"]
+        answers = await asyncio.gather(*(insert(store, {"_id": number}) for number in range(30)))
+        assert answers == list(range(30))
+        assert await count(store) == 40
+
+    through(mongodb_uri, [], body, retries=True)
+
+
+def test_a_write_that_is_cancelled_gives_its_connection_up(mongodb_uri: str) -> None:
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        await insert(store, {"_id": "first"})
+        for number in range(5):
+            task = asyncio.create_task(insert(store, {"_id": number}))
+            await asyncio.sleep(0.0005)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            assert await insert(store, {"_id": f"after {number}"}) == f"after {number}"
+        await asyncio.gather(*store._lanes._tasks)
+        assert store._lanes._held == len(store._lanes._free)
+
+    through(mongodb_uri, [], body, retries=True)
+
+
+REFUSALS: list[tuple[Document, type[DoorleafError], int, str]] = [
+    ({"ok": 0.0, "errmsg": "no", "code": 13, "codeName": "Unauthorized"}, DoorleafError, 403, "not authorized"),
+    ({"ok": 0.0, "errmsg": "operation exceeded time limit", "code": 50}, StoreTimeout, 504, "time limit"),
+    ({"ok": 1.0, "n": 0, "writeErrors": [{"index": 0, "code": 121, "errmsg": "bad"}]}, DataError, 400, "bad"),
+    ({"ok": 1.0, "n": 1, "writeConcernError": {"code": 64, "errmsg": "w"}}, StoreTimeout, 504, "not replicated"),
+    ({"ok": 1.0, "n": 1, "writeConcernError": {"code": 100, "errmsg": "few"}}, DataError, 400, "few"),
+]
+
+
+@pytest.mark.parametrize(("reply", "kind", "status", "text"), REFUSALS)
+def test_what_a_server_refuses(
+    mongodb_uri: str, reply: Document, kind: type[DoorleafError], status: int, text: str
+) -> None:
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        await insert(store, {"_id": 1})
+        proxy.plan.append(reply)
+        with pytest.raises(kind) as raised:
+            await insert(store, {"_id": 2})
+        assert (raised.value.status, text in raised.value.message) == (status, True), raised.value.message
+        assert len(proxy.seen) == 2
+        assert store._lanes._held == len(store._lanes._free)
+
+    through(mongodb_uri, [], body, retries=True)
+
+
+def directly(uri: str, body: Callable[[MongoStore, Lanes], Awaitable[Any]], words: str = "") -> None:
+    async def whole() -> None:
+        store = MongoStore(uri + words)
+        await store.open()
+        try:
+            await store.execute(DropCollection(namespace=NS))
+            await body(store, store._lanes)
+        finally:
+            await store.close()
+
+    asyncio.run(whole())
+
+
+def test_the_short_way_writes_what_the_other_writes(mongodb_uri: str) -> None:
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        made = await insert(store, {"a": 1}, comment={"who": "me"})
+        assert isinstance(made, ObjectId)
+        for identity in (0, "", {"b": 1.0, "a": [None]}, 2**40):
+            assert await insert(store, {"x": 1, "_id": identity}) == identity
+        assert lanes._held == 1
+        with pytest.raises(DuplicateKey) as raised:
+            await insert(store, {"_id": 0})
+        assert raised.value.message.startswith("E11000 duplicate key error")
+        found = (await store.execute(Find(namespace=NS, filter={"_id": made}))).documents.decode()
+        assert found == [{"_id": made, "a": 1}]
+        assert list(found[0]) == ["_id", "a"]
+        with pytest.raises((InvalidParameter, DataError)):
+            await insert(store, {"_id": 2**70})
+        assert (lanes._held, len(lanes._free)) == (1, 1)
+        assert await count(store) == 5
+
+    directly(mongodb_uri, body)
+
+
+ROWS = [{"_id": 1, "k": "b", "n": 2}, {"_id": 2, "k": "B", "n": 1}, {"_id": 3, "k": "c", "l": [1, 5]}]
+INSENSITIVE = {"locale": "en", "strength": 2}
+SAME: list[Operation[Any]] = [
+    UpdateOne(namespace=NS, filter={"n": {"$gt": 0}}, update={"$set": {"x": 1}}, sort={"n": 1}),
+    UpdateOne(namespace=NS, filter={"_id": 2}, update=[{"$set": {"x": "$$y"}}], let={"y": 7}),
+    UpdateOne(namespace=NS, filter={"_id": 3}, update={"$inc": {"l.$[i]": 1}}, array_filters=[{"i": {"$gt": 2}}]),
+    UpdateOne(namespace=NS, filter={"_id": 9}, update={"$set": {"x": 1}}),
+    UpdateOne(namespace=NS, filter={"_id": None}, update={"$set": {"x": 1}}, upsert=True),
+    UpdateOne(namespace=NS, filter={"_id": {"a": 1}}, update={"$set": {"x": 1}}, upsert=True, hint="_id_"),
+    UpdateOne(namespace=NS, filter={"n": 2}, update={"$set": {"n": 2}}, hint={"_id": 1}, comment="why"),
+    UpdateOne(namespace=NS, filter={}, update={"$set": {"_id": 7}}),
+    UpdateOne(namespace=NS, filter={}, update={"$nope": {"a": 7}}),
+    UpdateOne(namespace=NS, filter={}, update={"a": 7}),
+    UpdateOne(namespace=NS, filter={"a": 2**70}, update={"$set": {"a": 7}}),
+    ReplaceOne(namespace=NS, filter={"_id": 9}, replacement={"_id": 9, "x": [None]}, upsert=True),
+    ReplaceOne(namespace=NS, filter={"_id": 1}, replacement={"_id": 2}),
+    ReplaceOne(namespace=NS, filter={"_id": 1}, replacement={}),
+    ReplaceOne(namespace=NS, filter={"_id": 1}, replacement={"$set": {"a": 1}}),
+    DeleteOne(namespace=NS, filter={"k": "C"}, collation=INSENSITIVE),
+    DeleteOne(namespace=NS, filter={"_id": 2}, hint={"_id": 1.0}, let={"a": 1}),
+    DeleteOne(namespace=NS, filter={"_id": 2}, hint="nope"),
+    DeleteOne(namespace=NS, filter={"$nope": 2}),
+    InsertOne(namespace=NS, document={"_id": 1}),
+    InsertOne(namespace=NS, document={"_id": [1]}),
+]
+
+
+@pytest.mark.parametrize("operation", SAME, ids=lambda operation: str(operation.name))
+def test_both_ways_answer_and_refuse_alike(mongodb_uri: str, operation: Operation[Any]) -> None:
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        outcomes = []
+        for usable in (True, False):
+            await store.execute(DeleteMany(namespace=NS, filter={}))
+            await store.execute(InsertMany(namespace=NS, documents=list(ROWS)))
+            lanes._usable = usable
+            outcome: Any
+            try:
+                outcome = await store.execute(operation)
+            except DoorleafError as error:
+                outcome = (type(error), error.status, error.code, error.message, getattr(error, "number", None))
+            left = (await store.execute(Find(namespace=NS, sort={"_id": 1}))).documents.decode()
+            outcomes.append((outcome, left))
+        assert outcomes[0] == outcomes[1]
+
+    directly(mongodb_uri, body)
+
+
+def test_what_is_large_goes_the_other_way(mongodb_uri: str) -> None:
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        assert await insert(store, {"_id": 1, "text": "x" * 2_000_000}) == 1
+        assert lanes._held == 0
+        with pytest.raises(DataError) as raised:
+            await insert(store, {"_id": 2, "text": "x" * 17_000_000})
+        assert raised.value.number == 10334
+
+    directly(mongodb_uri, body)
+
+
+@pytest.mark.parametrize(("words", "held"), [("w=0", 0), ("w=1", 1), ("w=1&journal=true&wtimeoutMS=5000", 1)])
+def test_the_write_concern_of_the_uri_is_kept(mongodb_uri: str, words: str, held: int) -> None:
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        assert await insert(store, {"_id": 1}) == 1
+        assert lanes._held == held
+
+    directly(mongodb_uri, body, f"{'&' if '?' in mongodb_uri else '?'}{words}")
