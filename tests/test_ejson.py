@@ -385,6 +385,32 @@ def test_results() -> None:
     )
 
 
+@pytest.mark.parametrize("fill", ["\x01", "\x7f", "\x01\x00", "\x00\x7f", "\U000ff07f"])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(math.nan, '{"$numberDouble":"NaN"}'), (-math.inf, '{"$numberDouble":"-Infinity"}'), (1.5, "1.5")],
+)
+def test_no_text_makes_the_search_for_nan_long(fill: str, value: float, shown: str) -> None:
+    """Looking for what may be a NaN must not take time with the square of such a text, which would be minutes."""
+    text = fill * 400_000
+    document = bson.encode({"text": text, "none": None, "value": value})
+    written = encode_documents(Documents([document]), Mode.PLAIN)
+    assert written.endswith(f'"none":null,"value":{shown}}}]'.encode())
+    assert json.loads(written)[0]["text"] == text
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("name", ["", "a", "\x01", "\x7f", "ÿ", "x" * 300])
+@pytest.mark.parametrize("bits", [0x7FF0 << 48, 0xFFF0 << 48, 0x7FF8 << 48, 0xFFFFFFFFFFFFFFFF, 0x7FF0000000000001])
+def test_every_double_that_is_not_finite_is_found(bits: int, name: str, place: int) -> None:
+    (value,) = struct.unpack("<d", struct.pack("<Q", bits))
+    members: list[tuple[str, object]] = [("n", 7), ("none", None)]
+    members.insert(place, (name, value))
+    written = encode_documents(Documents([bson.encode({"z": 1}), bson.encode(dict(members))]), Mode.PLAIN)
+    assert b'{"$numberDouble":"' in written
+    assert written.count(b"null") == 1
+
+
 def test_null_beside_nan() -> None:
     """A null makes the writer look for doubles that JSON has not; both come out right."""
     documents = Documents([bson.encode({"a": None, "b": [math.nan, 1.5], "c": Int64(-1)})])

@@ -92,6 +92,20 @@ class BulkWriteResult(Result):
     upserted_ids: Document = field(default_factory=dict)
     inserted_ids: Document = field(default_factory=dict)
 
+    def add(self, index: int, result: Result) -> None:
+        """Account for the write at ``index``, which answered ``result``."""
+        if isinstance(result, InsertOneResult):
+            self.inserted_count += 1
+            self.inserted_ids[str(index)] = result.inserted_id
+        elif isinstance(result, DeleteResult):
+            self.deleted_count += result.deleted_count
+        elif isinstance(result, UpdateResult):
+            self.matched_count += result.matched_count
+            self.modified_count += result.modified_count
+            if result.upserted_id is not ABSENT:
+                self.upserted_count += 1
+                self.upserted_ids[str(index)] = result.upserted_id
+
 
 @dataclass(slots=True)
 class CreateIndexResult(Result):

@@ -92,7 +92,7 @@ def _checked(operation: Any, view: View, *, upsert: bool = False, by_position: b
     query = view.query
     if query is None:
         return given
-    if not is_flat(given) and may_fail(given):
+    if may_fail(given):
         raise PermissionDenied(
             "filter: $expr may only compare and combine fields here; another expression could fail on documents that "
             "you may not read, and tell about them"
@@ -118,8 +118,7 @@ def _refuse_collation(operation: Any, view: View) -> None:
 
 
 def _require_readable(operation: Any, view: View) -> None:
-    given = operation.filter
-    paths = list(given if is_flat(given) else filter_paths(given))
+    paths = list(filter_paths(operation.filter))
     if sort := getattr(operation, "sort", None):
         paths += ["" if isinstance(value, dict) else name for name, value in sort.items() if name != "$natural"]
     if projection := getattr(operation, "projection", None):

@@ -13,12 +13,12 @@ from doorleaf.access.rules.fields import Branch, Tree, allows, redact_value
 from doorleaf.access.rules.view import View
 from doorleaf.documents import ABSENT, Document
 from doorleaf.mql.context import Context
-from doorleaf.mql.match import compile_filter
+from doorleaf.mql.match import Matcher, compile_filter
 from doorleaf.mql.update_compiling import identical
 from doorleaf.results import ChangeStream
 
 _SECONDS = 1.0
-"""What judging one event may take: regular expressions have a deadline."""
+"""What judging the events that came together may take: regular expressions have a deadline."""
 
 _ENDINGS = frozenset({"drop", "dropDatabase", "invalidate"})
 _WRITTEN = frozenset({"insert", "update", "replace"})
@@ -42,30 +42,28 @@ class SeenChanges:
         events = await self._changes.next()
         if events is None:
             return None
-        shown = (self._shown(event) for event in events)
-        return [{name: event[name] for name in _ORDER if name in event} for event in shown if event is not None]
+        context = Context(time.monotonic() + _SECONDS)
+        visible = _matcher(self._view.query, context)
+        wanted = _matcher(self._filter, context)
+        shown = [seen for event in events if (seen := self._shown(event, visible)) is not None]
+        shown = [event for event in shown if event["operationType"] == "invalidate" or wanted(event)]
+        return [{name: event[name] for name in _ORDER if name in event} for event in shown]
 
     async def close(self) -> None:
         """Close the stream below."""
         await self._changes.close()
 
-    def _shown(self, event: Document) -> Document | None:
-        context = Context(time.monotonic() + _SECONDS)
+    def _shown(self, event: Document, visible: Matcher) -> Document | None:
         kind = event["operationType"]
-        seen: Document | None = None
         if kind in _ENDINGS:
-            seen = _frame(event)
-        elif kind in _WRITTEN:
-            seen = self._written(event, context)
-        elif kind == "delete":
-            seen = self._deleted(event, context)
-        if seen is None or kind == "invalidate" or not self._filter:
-            return seen
-        return seen if compile_filter(self._filter, context)(seen) else None
+            return _frame(event)
+        if kind in _WRITTEN:
+            return self._written(event, visible)
+        return self._deleted(event, visible) if kind == "delete" else None
 
-    def _written(self, event: Document, context: Context) -> Document | None:
+    def _written(self, event: Document, visible: Matcher) -> Document | None:
         document = event.get("fullDocument")
-        if document is None or not self._visible(document, context):  # deleted since, or somebody else's
+        if document is None or not visible(document):  # deleted since, or somebody else's
             return None
         described = None
         if event["operationType"] == "update":
@@ -78,19 +76,15 @@ class SeenChanges:
         seen = _identified(_frame(event), document) | {"fullDocument": document}
         return seen if described is None else seen | {"updateDescription": described}
 
-    def _deleted(self, event: Document, context: Context) -> Document | None:
+    def _deleted(self, event: Document, visible: Matcher) -> Document | None:
         view = self._view
         if view.query is None and view.tree is not None:
             return _identified(_frame(event), event["documentKey"] if view.shows_everywhere("_id") else {})
         before = event.get("fullDocumentBeforeChange")
-        if not before or not self._visible(before, context):
+        if not before or not visible(before):
             return None
         (document,) = view.shown([before])
         return _identified(_frame(event), document) if document else None
-
-    def _visible(self, document: Document, context: Context) -> bool:
-        query = self._view.query
-        return query is None or compile_filter(query, context)(document)
 
     def _described(self, described: Document, document: Document) -> Document | None:
         """``updateDescription`` as far as it may be read; None where nothing of what changed may be.
@@ -126,6 +120,10 @@ class SeenChanges:
         tree = self._view.tree
         below = False if tree is None else _below(tree, path)
         return redact_value(below, value) if isinstance(below, Branch) else ABSENT
+
+
+def _matcher(condition: Document | None, context: Context) -> Matcher:
+    return compile_filter(condition, context) if condition else lambda document: True
 
 
 def _frame(event: Document) -> Document:

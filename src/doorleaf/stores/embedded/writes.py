@@ -7,7 +7,7 @@ from typing import Any
 
 import bson
 
-from doorleaf.documents import ABSENT, CODEC, Document
+from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DataError, WriteFailed
 from doorleaf.mql.context import Context
 from doorleaf.mql.match import compile_positional
@@ -261,24 +261,10 @@ def bulk_write(transaction: Transaction, operation: BulkWrite, context: Context)
             if operation.ordered:
                 break
             continue
-        _add(result, number, answer)
+        result.add(number, answer)
     if failures:
         raise write_failed(failures, result.wire())
     return result
-
-
-def _add(result: BulkWriteResult, number: int, answer: Any) -> None:
-    if isinstance(answer, InsertOneResult):
-        result.inserted_count += 1
-        result.inserted_ids[str(number)] = answer.inserted_id
-    elif isinstance(answer, DeleteResult):
-        result.deleted_count += answer.deleted_count
-    else:
-        result.matched_count += answer.matched_count
-        result.modified_count += answer.modified_count
-        if answer.upserted_id is not ABSENT:
-            result.upserted_count += 1
-            result.upserted_ids[str(number)] = answer.upserted_id
 
 
 WRITES: dict[type, Callable[[Transaction, Any, Context], Any]] = {

@@ -40,7 +40,6 @@ from doorleaf.results import (
     BulkWriteResult,
     DeleteResult,
     DocumentResult,
-    InsertOneResult,
     Result,
     UpdateResult,
 )
@@ -274,7 +273,7 @@ async def _bulk(database: Database, operation: BulkWrite, session: AsyncClientSe
     total = BulkWriteResult()
     for index, write in enumerate(operation.operations):
         try:
-            _add(total, index, await _seen(database, write, session))
+            total.add(index, await _seen(database, write, session))
         except OperationFailure as error:
             if error.has_error_label("TransientTransactionError") or transactions_missing(error):
                 raise
@@ -284,20 +283,6 @@ async def _bulk(database: Database, operation: BulkWrite, session: AsyncClientSe
             fields = {**BulkWriteResult().wire(), "writeErrors": [entry]}
             raise WriteFailed(failure.message, number=number, fields=fields) from error
     return total
-
-
-def _add(total: BulkWriteResult, index: int, result: Result) -> None:
-    if isinstance(result, InsertOneResult):
-        total.inserted_count += 1
-        total.inserted_ids[str(index)] = result.inserted_id
-    elif isinstance(result, DeleteResult):
-        total.deleted_count += result.deleted_count
-    elif isinstance(result, UpdateResult):
-        total.matched_count += result.matched_count
-        total.modified_count += result.modified_count
-        if result.upserted_id is not ABSENT:
-            total.upserted_count += 1
-            total.upserted_ids[str(index)] = result.upserted_id
 
 
 # --- without one --------------------------------------------------------------------------------------------------

@@ -118,8 +118,6 @@ class MongoStore:
                 if operation.max_scan is not None:
                     await scans.check(database, operation, operation.max_scan)
                 result: R
-                if isinstance(operation, op.Watch):
-                    return await self._watch(operation)  # type: ignore[return-value]  # what R is for a Watch
                 if (find := FINDS.get(kind)) is not None:
                     result = await find(self._lanes, database, operation)
                     return result
@@ -128,6 +126,8 @@ class MongoStore:
                     done = await short(self._lanes, database, operation)
                     if done is not None:
                         return done  # type: ignore[return-value]  # what R is for the operation
+                if isinstance(operation, op.Watch):
+                    return await self._watch(operation)  # type: ignore[return-value]  # what R is for a Watch
                 if (run := READS.get(kind)) is not None:
                     result = await run(database, operation)
                     return result
