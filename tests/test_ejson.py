@@ -399,6 +399,15 @@ def test_no_text_makes_the_search_for_nan_long(fill: str, value: float, shown: s
     assert json.loads(written)[0]["text"] == text
 
 
+@pytest.mark.parametrize("wrapper", ["$numberDouble", "$numberDecimal", "$numberLong", "$date"])
+@pytest.mark.parametrize("text", ["1" * 400_000 + "x", "1." + "1" * 400_000 + "x", "1e" + "1" * 400_000 + "x"])
+def test_no_text_makes_it_long_to_see_that_it_is_no_number(wrapper: str, text: str) -> None:
+    with pytest.raises(InvalidParameter) as raised:
+        loads(json.dumps({"a": {wrapper: text}}).encode())
+    assert raised.value.message.startswith(f"a.{wrapper}: expected")
+    assert len(raised.value.message) < 300
+
+
 @pytest.mark.parametrize("place", range(3))
 @pytest.mark.parametrize("name", ["", "a", "\x01", "\x7f", "ÿ", "x" * 300])
 @pytest.mark.parametrize("bits", [0x7FF0 << 48, 0xFFF0 << 48, 0x7FF8 << 48, 0xFFFFFFFFFFFFFFFF, 0x7FF0000000000001])

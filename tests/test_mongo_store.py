@@ -94,6 +94,15 @@ def test_every_exception_of_the_driver_has_its_error(
     assert "example.com" not in told.message
 
 
+def test_no_message_is_too_long_to_look_for_addresses() -> None:
+    """A server quotes what a client sent; the time must not grow with the square of it."""
+    for quoted in ("a" * 400_000, "a." * 200_000, "x " + "db1.example.com:27017," * 20_000):
+        shown = without_addresses(f"unknown operator: {quoted}")
+        assert len(shown) <= 1_000
+        assert "27017" not in shown
+        assert shown.startswith("unknown operator:")
+
+
 @pytest.mark.parametrize(
     ("message", "shown"),
     [

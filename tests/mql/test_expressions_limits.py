@@ -168,3 +168,13 @@ def test_every_operator_that_must_be_there_is_there() -> None:
 
 def test_every_operator_has_a_row() -> None:
     assert set(OPERATORS) - table_names() - IN_CODE == set()
+
+
+@pytest.mark.parametrize("operator", ["$toInt", "$toLong", "$toDouble", "$toDecimal", "$toDate"])
+@pytest.mark.parametrize(
+    "text", ["0" * 300_000 + "x", "1" * 300_000 + "x", "1." + "1" * 300_000 + "x", "0x" + "f" * 300_000 + "!"]
+)
+def test_no_text_makes_it_long_to_see_that_it_is_no_number(operator: str, text: str) -> None:
+    with pytest.raises(DataError) as raised:
+        evaluate({"text": text}, {operator: "$text"})
+    assert raised.value.number == 241

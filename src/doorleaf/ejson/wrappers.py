@@ -150,7 +150,8 @@ def _number_long(text: Any) -> Int64:
     return Int64(_integer(text, "$numberLong", low=INT64_MIN, high=INT64_MAX))
 
 
-_DOUBLE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+# Digits can be read in one way alone: with two, a long string that is no number takes time with the square of it.
+_DOUBLE = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -169,7 +170,7 @@ def _number_double(text: Any) -> float:
 
 
 _DECIMAL = re.compile(
-    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:E[+-]?[0-9]+)?|Inf(?:inity)?|NaN)", re.IGNORECASE | re.ASCII
+    r"[+-]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:E[+-]?[0-9]+)?|Inf(?:inity)?|NaN)", re.IGNORECASE | re.ASCII
 )
 
 

@@ -53,9 +53,10 @@ def _fail(message: str) -> Any:
 
 # --- to numbers ------------------------------------------------------------------------------------------------------
 
-_INTEGER = re.compile(r"([+-]?)0*(\d*)", re.A)
-_DOUBLE = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|nan)", re.A | re.I)
-_HEXADECIMAL = re.compile(r"[+-]?0x[0-9a-f]*\.?[0-9a-f]*(?:p[+-]?\d+)?", re.A | re.I)
+# Digits can be read in one way alone: with two, a long string that is no number takes time with the square of it.
+_INTEGER = re.compile(r"([+-]?)0*((?:[1-9]\d*)?)", re.A)
+_DOUBLE = re.compile(r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|nan)", re.A | re.I)
+_HEXADECIMAL = re.compile(r"[+-]?0x[0-9a-f]*(?:\.[0-9a-f]*)?(?:p[+-]?\d+)?", re.A | re.I)
 _UNTRAPPED = decimal.Context(prec=34, traps=[])
 _INT64_DIGITS = 19
 

@@ -36,6 +36,10 @@ TOO_SLOW = "the operation exceeded its time limit"
 
 def without_addresses(message: str) -> str:
     """``message`` with addresses and URIs of servers cut out, and no longer than a thousand characters."""
+    if len(message) > 2 * _LONGEST:
+        # A message may quote all that a client sent, and looking for addresses in that would take too long. What may be
+        # half an address goes too.
+        message = message[: 2 * _LONGEST].rpartition(" ")[0] + " …"
     shown = _ADDRESS.sub("(address)", _URI.sub("(uri)", message))
     return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
 
