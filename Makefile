@@ -8,17 +8,22 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
 ARGS ?=
 
-.PHONY: help serve test lint format lock build bench
+.PHONY: help install serve console test lint format lock build bench
 help:
+	@echo 'make install in .venv, without starting'
 	@echo 'make serve   start on http://127.0.0.1:3000 (ARGS="--port 4000" for options)'
 	@echo 'make test    lint, then all tests'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make format  let ruff write the format'
 	@echo 'make lock    write the lock files anew (ARGS=--upgrade for newer versions)'
+	@echo 'make console build the page at /console, as serve and test do too'
 	@echo 'make build   wheel and source distribution, in dist/'
 	@echo 'make bench   measure'
 
+install: $(VENV)/.runtime
+
 serve: $(VENV)/.runtime
+	@$(BIN)/python console/build.py --if-possible || true
 	@exec $(BIN)/doorleaf serve $(ARGS)
 
 # The two test processes have to agree on the tests' names, and some of those show a set.
@@ -29,6 +34,10 @@ lint: $(VENV)/.development
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/python console/build.py --check --if-possible
+
+console: $(VENV)/.runtime
+	@$(BIN)/python console/build.py
 
 format: $(VENV)/.development
 	@$(BIN)/ruff format
@@ -36,23 +45,25 @@ format: $(VENV)/.development
 
 lock: $(VENV)/.development
 	@$(COMPILE) pyproject.toml --group build --output-file requirements.lock $(ARGS)
+	@$(COMPILE) --group console --output-file requirements-node.lock $(ARGS)
 	@$(COMPILE) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock $(ARGS)
 
-build: $(VENV)/.development
+build: $(VENV)/.development console
 	@$(BIN)/uv build --quiet --out-dir dist
 	@ls dist/*.whl dist/*.tar.gz
 
 bench: $(VENV)/.development
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python bench/run.py $(ARGS)
 
-# Stamps: a later run installs again only when a lock or pyproject.toml is newer.
-$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/pip
+# Stamps: a later run installs again only when a lock, pyproject.toml or what is compiled is newer.
+NATIVE := hatch_build.py $(wildcard src/doorleaf/ejson/native/*)
+$(VENV)/.runtime: requirements.lock pyproject.toml $(NATIVE) | $(BIN)/pip
 	@echo 'Installing Doorleaf in $(VENV) …' >&2
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.development: requirements-dev.lock pyproject.toml | $(BIN)/pip
+$(VENV)/.development: requirements-dev.lock pyproject.toml $(NATIVE) | $(BIN)/pip
 	@echo 'Installing Doorleaf and its tests in $(VENV) …' >&2
 	@$(PIP) install --require-hashes --requirement requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .

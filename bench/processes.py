@@ -146,12 +146,15 @@ class Servers:
         server.url = f"http://127.0.0.1:{port}"
         return server
 
-    def doorleaf(self, uri: str = "", name: str = "doorleaf") -> Server:
-        """Doorleaf as it is started by everybody, one worker; without ``uri`` on the embedded database."""
+    def doorleaf(self, uri: str = "", name: str = "doorleaf", workers: int = 0) -> Server:
+        """Doorleaf as it is started by everybody, one worker; without ``uri`` on the embedded database. With a number
+        of ``workers`` they have both cores."""
         port = free_port()
         command = [str(Path(sys.executable).parent / "doorleaf"), "serve", "--port", str(port)]
         command += ["--data-dir", str(self.folder / f"{name}-data"), *(["--uri", uri] if uri else [])]
-        server = self._start(name, self.server_core, command, {"DATA_API_KEY": KEY})
+        command += ["--workers", str(workers)] if workers else []
+        core = f"{self.server_core},{self.load_core}" if workers else self.server_core
+        server = self._start(name, core, command, {"DATA_API_KEY": KEY})
         server.url = f"http://127.0.0.1:{port}"
         for _ in range(600):
             try:

@@ -60,22 +60,36 @@ CANNED = [
         "findOne",
         "findOne",
         {"collection": "people_1", "filter": BY_OBJECT_ID},
-        1.2,
+        5,
         lambda reply: reply["document"]["email"] == "zoe.hansen@example.org",
     ),
     Case(
         "find, 100 documents",
         "find",
         {"collection": "people_100", "filter": {"member": {"$exists": True}}},
-        3,
+        13,
+        lambda reply: len(reply["documents"]) == 100,
+    ),
+    Case(
+        "aggregate, 100",
+        "aggregate",
+        {"collection": "people_100", "pipeline": [{"$match": {"member": True}}]},
+        10,
         lambda reply: len(reply["documents"]) == 100,
     ),
     Case(
         "insertOne",
         "insertOne",
         {"collection": "people_1", "document": PERSON},
-        0,
+        3.8,
         lambda reply: "insertedId" in reply,
+    ),
+    Case(
+        "updateOne",
+        "updateOne",
+        {"collection": "people_1", "filter": BY_OBJECT_ID, "update": {"$set": {"member": True}, "$inc": {"points": 1}}},
+        3.8,
+        lambda reply: reply == {"matchedCount": 1, "modifiedCount": 1},
     ),
 ]
 EMBEDDED = [
@@ -222,7 +236,30 @@ def show(row: dict[str, Any], ours: str) -> None:
 def canned(servers: Servers, load: Load, options: argparse.Namespace) -> list[dict[str, Any]]:
     print("\nCanned backend, one worker each: what the server in front costs")
     backend = servers.canned()
-    return compare(load, servers.doorleaf(backend.uri), servers.peer(backend.uri), CANNED, options)
+    ours, peer = servers.doorleaf(backend.uri), servers.peer(backend.uri)
+    rows = compare(load, ours, peer, CANNED, options)
+    for server in (ours, peer):
+        share = server.megabytes() / peer.megabytes()
+        print(f"{'memory after load':22s} {server.name:10s} {server.megabytes():9.0f} MB x{share:6.2f}")
+        rows.append({"case": "memory after load", "server": server.name, "megabytes": server.megabytes()})
+    return rows
+
+
+def workers(servers: Servers, load: Load, options: argparse.Namespace) -> list[dict[str, Any]]:
+    print("\nfind of 100 documents, one worker and two, on both cores with the load")
+    backend = servers.canned()
+    case = CANNED[1]
+    one, two = (servers.doorleaf(backend.uri, f"workers{count}", workers=count) for count in (1, 2))
+    rates: dict[str, list[float]] = {}
+    for server in (one, two):
+        load.once(server, case)
+        load.run(server, case, 1)
+    for _ in range(options.rounds):
+        for server in (one, two):
+            rates.setdefault(server.name, []).append(load.run(server, case, options.seconds).rate)
+    first, second = (statistics.median(rates[server.name]) for server in (one, two))
+    print(f"{case.title:22s} one {first:9.0f}/s  two {second:9.0f}/s  x{second / first:6.2f}  target 1.7")
+    return [{"case": "workers", "one": first, "two": second, "ratio": second / first}]
 
 
 def embedded(servers: Servers, load: Load, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -290,4 +327,4 @@ def main(parts: Mapping[str, Part], description: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main({"canned": canned, "embedded": embedded, "memory": memory}, __doc__)
+    main({"canned": canned, "workers": workers, "embedded": embedded, "memory": memory}, __doc__)

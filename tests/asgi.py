@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from typing import Any
 import orjson
 
 from doorleaf.app import build
+from doorleaf.errors import CODE_NAMES, CODES
 from doorleaf.http import Endpoint, Message
-from doorleaf.settings import Settings
+from doorleaf.settings.model import Settings
 
 KEY = "dl_" + "Kk7" * 20
 """A key with full rights, given to the server by a setting."""
@@ -32,11 +34,28 @@ class Answer:
         return orjson.loads(self.body)
 
 
+def require_known(answer: Answer, *, foreign: bool = False) -> None:
+    """An error has a code that is registered, with a status that goes with it."""
+    code = answer.json.get("error_code")
+    if code is None and answer.json.get("success") is False:
+        code = answer.json["error"]
+    if isinstance(answer.json["error"], dict):
+        assert answer.json["error"].keys() >= {"code", "message", "correlationId", "timestamp"}, answer.body
+    elif code is None:
+        assert answer.json["error"].startswith("cannot find app"), answer.body
+    elif code in CODES:
+        assert answer.status in CODES[code].statuses, answer.body
+    else:
+        assert foreign or code in CODE_NAMES.values() or re.fullmatch(r"Location\d+", code), answer.body
+
+
 class Application:
     """An application between startup and shutdown; every call runs on its one event loop."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, foreign: bool = False) -> None:
+        """``foreign`` says that a database of another make is behind it, whose errors have the names that it gives."""
         self.endpoint = endpoint
+        self._foreign = foreign
         self._runner = asyncio.Runner()
         self._to_app: asyncio.Queue[Message] | None = None
         self._from_app: asyncio.Queue[Message] | None = None
@@ -105,14 +124,18 @@ class Application:
 
         scope = {"type": "http", "method": method, "path": path, "query_string": query, "headers": raw}
         await self.endpoint({**scope, "client": ("127.0.0.1", 50000)}, receive, send)
-        start, content = sent
+        start, *contents = sent
         names = [name.decode() for name, _ in start["headers"]]
         assert len(set(names)) == len(names), names
         answer = Answer(
-            start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, content["body"]
+            start["status"],
+            {name.decode(): value.decode() for name, value in start["headers"]},
+            b"".join(content["body"] for content in contents),
         )
-        if answer.status != 204 and method != "HEAD":
+        if answer.status != 204 and method != "HEAD" and len(contents) == 1:
             assert int(answer.headers["content-length"]) == len(answer.body)
+        if answer.status >= 400 and method != "HEAD":
+            require_known(answer, foreign=self._foreign)
         return answer
 
     def act(
@@ -171,7 +194,7 @@ class Collection:
 def application(folder: Path, **settings: Any) -> Iterator[Application]:
     """The application with the embedded database in ``folder``."""
     chosen = {"data_dir": folder, "data_api_key": KEY, **settings}
-    app = Application(build(Settings(**chosen)))
+    app = Application(build(Settings(**chosen)), foreign="uri" in chosen)
     assert app.start() == "lifespan.startup.complete"
     try:
         yield app

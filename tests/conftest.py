@@ -10,6 +10,8 @@ import scenarios
 from opened import Run, run_in
 from servers import Doorleaf, mongodb_uri_from_environment, secantus, start_doorleaf
 
+pytest_plugins = ("browsing",)
+
 
 @pytest.fixture(scope="session")
 def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from doorleaf.documents import CODEC
 from doorleaf.errors import DataError
-from doorleaf.mql.accumulators import compile_accumulator
+from doorleaf.mql.accumulators.compile import compile_accumulator
 from doorleaf.mql.context import Context
 from doorleaf.mql.expressions import compile_expression
 from doorleaf.mql.values import MISSING

@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds to wait for a server to come up: a busy machine is slow, and a test must not depend on it."""
 
 _LISTENING = re.compile(r"secantus listening on (\S+):(\d+)")
@@ -89,7 +89,7 @@ class MongoServer:
             self.process = subprocess.Popen(
                 [
                     *(command, "--config", str(config), "--host", "127.0.0.1", "--port", str(self._port)),
-                    *("--storage-path", str(self.folder / "data"), "--cache-size", "256M", *self._flags),
+                    *("--storage-path", str(self.folder / "data"), "--cache-size", "1G", *self._flags),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -230,13 +230,22 @@ def _clean_environment(env: Mapping[str, str | None] | None) -> dict[str, str]:
     return kept
 
 
-def run_doorleaf(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    """Run ``doorleaf`` to its end in ``folder``."""
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds that nothing tells of."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError("what was waited for did not come")
+        time.sleep(0.05)
+
+
+def run_doorleaf(folder: Path, *args: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ``doorleaf`` to its end in ``folder``; it reads ``given``."""
     return subprocess.run(
         [str(_script("doorleaf")), *args],
         cwd=folder,
         env=_clean_environment({"COLUMNS": "200"}),
-        stdin=subprocess.DEVNULL,
+        input=given or "",
         capture_output=True,
         text=True,
         timeout=60,

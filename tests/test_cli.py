@@ -8,6 +8,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -15,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from servers import _clean_environment, start_doorleaf
 
-from doorleaf.cli_shared import moment
-from doorleaf.loading import SettingsError
+from doorleaf.cli.serve import _announce
+from doorleaf.cli.shared import moment
 from doorleaf.operations import OPERATIONS
+from doorleaf.settings.load import SettingsError
+from doorleaf.settings.model import Settings
 
 COMMAND = str(Path(sys.executable).parent / "doorleaf")
 NOWHERE = "mongodb://user:geheim@127.0.0.1:1/?serverSelectionTimeoutMS=100"
@@ -94,6 +98,32 @@ def test_a_key_is_printed_alone_and_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "database"),
+    [
+        ({}, "test"),
+        ({"uri": SecretStr("mongodb://u:p@h/shop?authSource=admin")}, "shop"),
+        ({"uri": SecretStr("mongodb://u:p@h/shop"), "default_database": "it's"}, "it's"),
+    ],
+)
+def test_the_first_request_goes_where_one_may_write(
+    given: dict[str, Any], database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _announce("dl_x", "http://127.0.0.1:1", Settings(**given))
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "curl" in line]
+    assert json.loads(shlex.split(line)[-1])["database"] == database
+
+
+def test_a_key_is_told_what_it_may_do(tmp_path: Path) -> None:
+    for flags, may in (
+        (("--action", "metrics"), "It reads /metrics and nothing else."),
+        (("--action", "read"), "Without rules for such keys it may do nothing"),
+    ):
+        done = doorleaf(tmp_path, "keys", "create", flags[1], *flags)
+        assert may in done.stderr
+        assert ("may do nothing" in done.stderr) is (flags[1] != "metrics")
+
+
+@pytest.mark.parametrize(
     ("args", "said"),
     [
         (("create", "a b"), "can only contain ASCII letters, numbers, underscores, and hyphens"),
@@ -103,6 +133,7 @@ def test_a_key_is_printed_alone_and_once(tmp_path: Path) -> None:
     ],
 )
 def test_key_mistakes(tmp_path: Path, args: tuple[str, ...], said: str) -> None:
+    succeeded(tmp_path, "keys", "create", "other")
     assert said in failed(tmp_path, "keys", *args)
 
 
@@ -114,7 +145,11 @@ def test_moments_that_are_none(text: str) -> None:
 
 def test_settings_are_shown_with_their_origin_and_without_secrets(tmp_path: Path) -> None:
     (tmp_path / "doorleaf.toml").write_text('port = 4000\nlog_level = "debug"')
-    env = {"MONGODB_URI": "mongodb://u:geheim@h/db", "DATA_API_KEY": "geheim-key", "DOORLEAF_LOG_LEVEL": "warning"}
+    env = {
+        "MONGODB_URI": "mongodb://u:geheim@h/db",
+        "DATA_API_KEY": "geheim-key-of-32-characters-or-more",
+        "DOORLEAF_LOG_LEVEL": "warning",
+    }
     text = succeeded(tmp_path, "settings", env=env)
     assert "geheim" not in text
     for line in (
@@ -130,7 +165,8 @@ def test_settings_are_shown_with_their_origin_and_without_secrets(tmp_path: Path
 def test_check(tmp_path: Path) -> None:
     text = succeeded(tmp_path, "check", "--data-dir", "here")
     assert "settings: ok" in text
-    assert re.search(r"data source default \(embedded in here\): ok, version \d", text)
+    assert "data source default (embedded in here): not there yet" in text
+    assert not list(tmp_path.iterdir())
     said = failed(tmp_path, "check", "--uri", NOWHERE)
     assert "mongodb://user:***@127.0.0.1:1/" in said
     assert "the database cannot be reached" in said
@@ -145,8 +181,29 @@ def test_openapi_and_version(tmp_path: Path) -> None:
     document = json.loads(succeeded(tmp_path, "openapi"))
     assert document["openapi"] == "3.1.0"
     assert {f"/data/v1/action/{name}" for name in OPERATIONS} <= set(document["paths"])
-    assert re.fullmatch(r"doorleaf \d+\.\d+\.\d+\n", succeeded(tmp_path, "version"))
+    for arguments in (("version",), ("--version",)):
+        assert re.fullmatch(r"doorleaf \d+\.\d+\.\d+\n", succeeded(tmp_path, *arguments))
     assert not list(tmp_path.iterdir()), "neither touches a database"
+
+
+def test_the_version_is_told_without_waiting_for_the_rest(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "doorleaf", "version"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    imported = set(re.findall(r"\| +([\w.]+)$", told.stderr, re.MULTILINE))
+    assert "doorleaf.cli.main" in imported
+    assert imported.isdisjoint({"pymongo", "pydantic", "uvicorn", "rich", "doorleaf.app", "prometheus_client"})
+
+
+def test_completion_knows_commands_and_options(tmp_path: Path) -> None:
+    for words, expected in (
+        ("doorleaf ke", "keys"),
+        ("doorleaf keys rot", "rotate"),
+        ("doorleaf serve --wor", "--workers"),
+    ):
+        env = {"_DOORLEAF_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+        assert doorleaf(tmp_path, env=env).stdout.split() == [expected]
 
 
 def test_serve_refuses_before_it_starts(tmp_path: Path) -> None:
@@ -154,9 +211,10 @@ def test_serve_refuses_before_it_starts(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         said = failed(tmp_path, "serve", "--port", str(port))
     assert said == f"doorleaf: cannot listen on 127.0.0.1:{port}: address already in use\n"
-    for key in ("", "changeme", "api-key-123"):
+    for key in ("", "x", "changeme", "api-key-123", "k" * 31):
         said = failed(tmp_path, "serve", "--port", "0", env={"DATA_API_KEY": key})
-        assert "data_api_key (environment DATA_API_KEY): is" in said
+        assert "data_api_key (environment DATA_API_KEY): is shorter than 32 characters" in said
+        assert "openssl rand -hex 32" in said
     assert "cannot be used" in failed(tmp_path, "serve", "--port", "0", "--uri", "mongodb://user:geheim@h:port/")
     (tmp_path / "file").touch()
     assert failed(tmp_path, "serve", "--port", "0", "--data-dir", "file").count("\n") == 1
@@ -196,9 +254,10 @@ def test_several_workers_make_one_key_and_follow_its_end(tmp_path: Path) -> None
         for _ in range(10):
             assert ask(url, {"apiKey": server.key}, where) == (200, {"count": 0})
         succeeded(tmp_path, "keys", "revoke", "default", "--data-dir", "data")
-        refused = 0
-        while refused < 20:  # in a row, so that each worker has answered
-            refused = refused + 1 if ask(url, {"apiKey": server.key}, where)[0] == 401 else 0
+        refused, until = 0, time.monotonic() + 60
+        while refused < 20:  # in a row, so that each worker has answered; who is refused often is told to wait
+            assert time.monotonic() < until
+            refused = refused + 1 if ask(url, {"apiKey": server.key}, where)[0] in (401, 429) else 0
     finally:
         assert server.stop() == 0
 

@@ -19,14 +19,20 @@ import typer.main
 from bson import Binary, Decimal128, Int64, MinKey, ObjectId, Regex, Timestamp
 from pydantic_core import PydanticUndefined
 
-from doorleaf import cli, errors
-from doorleaf.access.commands import HARMLESS
+from doorleaf.access.guards.commands import HARMLESS
+from doorleaf.cli.main import app
 from doorleaf.ejson import Mode, encode_document
-from doorleaf.errors import CODE_NAMES, DoorleafError
-from doorleaf.mql import accumulators, expressions, match_parse, stages, update_operators
+from doorleaf.errors import CODE_NAMES, CODES
+from doorleaf.metrics import FAMILIES
+from doorleaf.mql import expressions
+from doorleaf.mql.accumulators import compile as accumulators
+from doorleaf.mql.filters import parse as match_parse
+from doorleaf.mql.stages import compile as stages
+from doorleaf.mql.updates import operators as update_operators
 from doorleaf.operations import OPERATIONS, Operation
-from doorleaf.parameters import Parameter, parameters
-from doorleaf.settings import DataSource, Settings
+from doorleaf.operations.parameters import Parameter, parameters
+from doorleaf.settings.model import Settings
+from doorleaf.settings.sources import DataSource
 from doorleaf.stores.embedded.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent
@@ -79,32 +85,12 @@ def settings_table() -> str:
     return table(["Setting", "Type", "Default", "Meaning"], rows)
 
 
-def error_classes(cls: type[DoorleafError] = DoorleafError) -> Iterator[type[DoorleafError]]:
-    for child in (child for child in cls.__subclasses__() if child.__module__ == errors.__name__):
-        yield child
-        yield from error_classes(child)
-
-
-BASES = (errors.RequestError, errors.AccessError, errors.StoreError)
-CODES: dict[type[DoorleafError], str] = {
-    errors.DuplicateKey: "DuplicateKey",
-    errors.ValidationFailed: "DocumentValidationFailure",
-}
-OWN_CODES: dict[type[DoorleafError], str] = {
-    errors.DataError: "MongoDB's name of the code",
-    errors.WriteFailed: "that of the first write that failed",
-}
-
-
 def errors_table() -> str:
-    rows = []
-    for cls in error_classes():
-        if cls in BASES:
-            continue
-        code = OWN_CODES.get(cls) or f"`{CODES.get(cls, cls.code)}`"
-        meaning = (cls.__doc__ or "").strip().split("\n")[0].replace("``", "`")
-        rows.append([f"`{cls.__name__}`", str(cls.status), code, meaning])
-    return table(["Class", "Status", "`error_code`", "When"], rows)
+    rows = [
+        [f"`{code}`", ", ".join(map(str, known.statuses)), known.meaning]
+        for code, known in sorted(CODES.items(), key=lambda item: (item[1].statuses, item[0]))
+    ]
+    return table(["`error_code`", "Status", "When"], rows)
 
 
 def codes_table() -> str:
@@ -162,17 +148,23 @@ def names(listed: Iterable[str]) -> Callable[[], str]:
     return lambda: ", ".join(f"`{name}`" for name in sorted(listed))
 
 
+def metrics_table() -> str:
+    rows = [[f"`{it.name}`", it.kind, ", ".join(f"`{name}`" for name in it.labels), it.meaning] for it in FAMILIES]
+    return table(["Family", "Type", "Labels", "Meaning"], rows)
+
+
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"actions": actions_table},
     "docs/reference/embedded.md": {
         "queries": names(match_parse.OPERATORS),
-        "updates": names(update_operators.OPERATORS),
+        "updates": names([*update_operators.OPERATORS, "$rename"]),
         "stages": names(stages.STAGES),
         "refused stages": names(set(stages.REFUSED_STAGES) - {"$out", "$merge"}),
         "accumulators": names(accumulators.ACCUMULATORS),
         "expressions": names(expressions.OPERATORS),
         "embedded commands": names(COMMANDS),
     },
+    "docs/operating.md": {"metrics": metrics_table},
     "docs/settings.md": {"settings": settings_table},
     "docs/errors.md": {"errors": errors_table, "codes": codes_table},
     "docs/dialects/actions.md": {
@@ -236,7 +228,7 @@ def shell_blocks() -> Iterator[tuple[str, str]]:
 
 
 def test_commands_and_targets_exist() -> None:
-    commands = typer.main.get_command(cli.app)
+    commands = typer.main.get_command(app)
     targets = set(re.findall(r"^([a-z]+):", page("Makefile"), re.MULTILINE))
     seen = set()
     for where, line in shell_blocks():
@@ -251,16 +243,17 @@ def test_commands_and_targets_exist() -> None:
 
 def check_command(command: Any, words: list[str], where: Any) -> None:
     """Every word is a command or, for the last command, an argument or an option that it has."""
-    while hasattr(command, "commands") and words:
-        assert words[0] in command.commands, where
-        command, words = command.commands[words[0]], words[1:]
-    options = {name for item in command.params for name in item.opts}
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        found = command.get_command(None, words[0])
+        assert found is not None, where
+        command, words = found, words[1:]
+    options = {name for item in command.params for name in item.opts} | {"--help"}
     for word in words:
         assert not word.startswith("--") or word in options, where
 
 
 def test_toml_examples_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from doorleaf.loading import load
+    from doorleaf.settings.load import load
 
     found = 0
     for path in PAGES:
@@ -285,6 +278,26 @@ def test_examples_of_actions_work(tmp_path: Path) -> None:
         for path, body, status, expected in found:
             answer = app.call("POST", path, body.encode(), {"apiKey": KEY})
             assert (answer.status, answer.json) == (int(status), json.loads(expected)), (path, body)
+
+
+PLACES = (ROOT, ROOT / "src" / "doorleaf", ROOT / "src" / "doorleaf" / "stores" / "embedded")
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_files_that_are_named_are_there(name: str) -> None:
+    """Those of the embedded engine by their folder inside it, where the text speaks of it."""
+    named = re.findall(r"`([\w./-]+(?:\.py|\.md|\.toml|\.yaml|/))`", page(name))
+    assert len(named) > 20
+    for path in {*named} - {"dist/"}:  # which is there once something was built
+        assert any((place / path).exists() or list(place.rglob(path)) for place in PLACES), path
+
+
+def test_everything_has_the_version_of_the_release() -> None:
+    version = re.search(r'^version = "(.+)"$', page("pyproject.toml"), re.MULTILINE)
+    assert version is not None
+    chart = page("deploy/helm/doorleaf/Chart.yaml")
+    assert f"version: {version[1]}\n" in chart
+    assert f'appVersion: "{version[1]}"' in chart
 
 
 def test_no_page_speaks_of_what_readers_do_not_have() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import struct
 from datetime import datetime, timedelta
+from decimal import DecimalException
 from typing import Any
 
 import bson
+import orjson
 import pytest
 from bson import (
     Binary,
@@ -30,7 +33,7 @@ from hypothesis import strategies as st
 from doorleaf.documents import CODEC, Documents
 from doorleaf.ejson import Mode, dumps, encode_document, encode_documents, encode_result, loads, mode_of
 from doorleaf.errors import InvalidParameter
-from doorleaf.results import DocumentResult, DocumentsResult, InsertOneResult, UpdateResult
+from doorleaf.operations.results import DocumentResult, DocumentsResult, InsertOneResult, UpdateResult
 
 HEX = "64224f3cd79f54ad342dd9b1"
 OID = ObjectId(HEX)
@@ -564,3 +567,41 @@ def test_duplicates_and_large_integers_are_never_missed(tree: Any) -> None:
     else:
         with pytest.raises(InvalidParameter):
             loads(body)
+
+
+def test_decimals_are_those_of_the_driver_however_they_are_read() -> None:
+    draw = random.Random(5)
+    edges = [
+        "0",
+        "-0",
+        "+0",
+        "0.000",
+        "1.",
+        "00",
+        "-0E+6111",
+        "0E6200",
+        "0E-6177",
+        "1E6111",
+        "1E6112",
+        "1E-6176",
+        "1E-6177",
+    ]
+    edges += ["9" * 34, "9" * 34 + "E6111", "1" + "0" * 34, "9." + "9" * 33, "0." + "0" * 40, "1e5", ".5", "1E99999"]
+
+    def digits(most: int) -> str:
+        return "".join(draw.choice("0123456789") for _ in range(draw.randrange(1, most)))
+
+    def random_decimal() -> str:
+        fraction = draw.choice(("", f".{digits(30)}"))
+        exponent = draw.choice(("", f"{draw.choice('eE')}{draw.choice(('+', '-', ''))}{draw.randrange(6300)}"))
+        return draw.choice(("", "-", "+")) + digits(36) + fraction + exponent
+
+    for text in [*edges, *(random_decimal() for _ in range(3000))]:
+        try:
+            expected = Decimal128(text)
+        except (DecimalException, ValueError, OverflowError):
+            with pytest.raises(InvalidParameter, match="does not fit a Decimal128"):
+                loads(orjson.dumps({"d": {"$numberDecimal": text}}))
+        else:
+            found = loads(orjson.dumps({"d": {"$numberDecimal": text}}))["d"]
+            assert found.bid == expected.bid, text

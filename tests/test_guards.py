@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from bson import Code
 
-from doorleaf.access.guards import Guards
+from doorleaf.access.guards.checks import Guards
 from doorleaf.errors import DoorleafError, InvalidParameter, PermissionDenied
 from doorleaf.operations import (
     OPERATIONS,
@@ -34,7 +34,7 @@ from doorleaf.operations import (
     UpdateMany,
     UpdateOne,
 )
-from doorleaf.results import CommandResult, DatabasesResult
+from doorleaf.operations.results import CommandResult, DatabasesResult
 
 NS = Namespace("app", "things")
 GUARDS = Guards()

@@ -385,7 +385,7 @@ def test_a_client_that_goes_away_gets_nothing(app: Application) -> None:
     assert app.run(request()) == []
 
 
-def test_websockets_are_closed(app: Application) -> None:
+def test_websockets_are_only_where_there_are_sessions(app: Application) -> None:
     async def connect() -> list[Message]:
         sent: list[Message] = []
 
@@ -398,7 +398,9 @@ def test_websockets_are_closed(app: Application) -> None:
         await app.endpoint({"type": "websocket", "path": "/", "headers": []}, receive, send)
         return sent
 
-    assert [message["type"] for message in app.run(connect())] == ["websocket.close"]
+    start, body = app.run(connect())
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 404)
+    assert orjson.loads(body["body"])["error_code"] == "NotFound"
 
 
 def test_a_start_that_fails_says_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -420,3 +422,45 @@ def test_a_start_that_fails_says_so(caplog: pytest.LogCaptureFixture) -> None:
     asyncio.run(live())
     assert sent == ["lifespan.startup.failed"]
     assert "cannot start" in caplog.text
+
+
+# --- slashes in a path -------------------------------------------------------------------------------------------
+
+
+def test_an_encoded_slash_is_no_border_of_a_path() -> None:
+    async def echo(request: Request) -> Reply:
+        return Reply(200, orjson.dumps(dict(request.params)))
+
+    routes = (
+        Route("GET", "/a/{one}/c", "echo", handle=echo, public=True),
+        Route("GET", "/a/b/c/d", "exact", handle=echo, public=True),
+    )
+    endpoint = Endpoint(dialects=(Dialect("test", routes),), service=None, authenticator=None)  # type: ignore[arg-type]
+
+    async def ask(raw: bytes, path: str) -> tuple[int, bytes]:
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": path, "raw_path": raw, "query_string": b"", "headers": []}
+        await endpoint({**scope, "client": None}, receive, send)
+        return sent[0]["status"], sent[1]["body"]
+
+    for raw, path, status, one in (
+        (b"/a/b%2Fx/c", "/a/b/x/c", 200, "b/x"),
+        (b"/a/b%2fx%20y%252F/c/", "/a/b/x y%2F/c/", 200, "b/x y%2F"),
+        (b"/a/b%20x/c", "/a/b x/c", 200, "b x"),
+        (b"/a/%2F/c", "/a///c", 200, "/"),
+        (b"/a/b/c/d", "/a/b/c/d", 200, None),
+        (b"/a/b%2Fc/d", "/a/b/c/d", 404, None),
+        (b"/a%2Fb/c", "/a/b/c", 404, None),
+        (b"%2Fa/b/c", "/a/b/c", 404, None),
+    ):
+        found = asyncio.run(ask(raw, path))
+        assert found[0] == status, raw
+        if one is not None:
+            assert orjson.loads(found[1]) == {"one": one}

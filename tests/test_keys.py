@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
-from doorleaf.access import identity as identity_module
-from doorleaf.access.identity import Authenticator, Credentials
-from doorleaf.access.keys import COLLECTION, Keys, digest, new_key
+from doorleaf.access.identity import authenticator as identity_module
+from doorleaf.access.identity.authenticator import Authenticator, Credentials
+from doorleaf.access.identity.keys import COLLECTION, Keys, digest, new_key
 from doorleaf.access.system_store import SystemStore
 from doorleaf.errors import DoorleafError, InvalidParameter, NotFound, RequestError, StoreUnavailable, Unauthenticated
-from doorleaf.settings import Settings
+from doorleaf.settings.model import Settings
 from doorleaf.stores.base import Store
 from doorleaf.stores.embedded.store import EmbeddedStore
 from doorleaf.stores.mongo import MongoStore
+
+OWN = "my-own-key-of-32-characters-or-more"
 
 
 class Clock:
@@ -196,7 +198,7 @@ def test_of_processes_that_start_at_once_one_makes_the_first_key(tmp_path: Path)
 # --- the authenticator -------------------------------------------------------------------------------------------
 
 
-def refusal(authenticator: Authenticator, **given: str) -> Awaitable[DoorleafError]:
+def refusal(authenticator: Authenticator, **given: Any) -> Awaitable[DoorleafError]:
     async def ask() -> DoorleafError:
         assert authenticator.known(Credentials(**given)) is None
         with pytest.raises(DoorleafError) as caught:
@@ -261,24 +263,24 @@ def test_who_is_let_in(tmp_path: Path) -> None:
 def test_a_key_of_ones_own(tmp_path: Path) -> None:
     async def scenario(store: Store) -> None:
         announced: list[str] = []
-        own = settings(tmp_path, data_api_key="my-own-key")
+        own = settings(tmp_path, data_api_key=OWN)
         authenticator = Authenticator(own, store, announce=announced.append)
-        identity = authenticator.known(Credentials(api_key="my-own-key"))
+        identity = authenticator.known(Credentials(api_key=OWN))
         assert identity is not None, "it needs no database"
         assert (identity.admin, identity.kind) == (True, "server")
         await authenticator.start()
-        again = authenticator.known(Credentials(api_key="my-own-key"))
+        again = authenticator.known(Credentials(api_key=OWN))
         assert again is not None
         assert (again.id, again.admin) == (identity.id, True)
-        for wrong in ("my-own-ke", "my-own-key ", "MY-OWN-KEY", ""):
+        for wrong in (OWN[:-1], f"{OWN} ", OWN.upper(), ""):
             assert (await refusal(authenticator, api_key=wrong)).status == 401
         await authenticator.stop()
         assert announced == [], "no key is made where there is one"
-        other = Authenticator(settings(tmp_path, data_api_key="another-key"), store)
-        stranger = other.known(Credentials(api_key="another-key"))
+        other = Authenticator(settings(tmp_path, data_api_key="another-key-of-32-characters-long"), store)
+        stranger = other.known(Credentials(api_key="another-key-of-32-characters-long"))
         assert stranger is not None
         assert stranger.id != identity.id
-        assert other.known(Credentials(api_key="my-own-key")) is None
+        assert other.known(Credentials(api_key=OWN)) is None
 
     on_store(tmp_path, scenario)
 

@@ -16,56 +16,47 @@ ROWS: dict[str, int] = {
     "": 0,
     "documents": 0,
     "errors": 0,
-    "results": 0,
-    "parameters": 0,
+    "operations": 0,
     "mql": 1,
-    "settings_providers": 0,
-    "operations": 1,
     "ejson": 1,
     "settings": 1,
-    "loading": 2,
     "observability": 1,
+    "metrics": 2,
+    "lately": 3,
+    "apart": 1,
     "stores": 2,
+    "transfer": 2,
     "access": 3,
     "service": 4,
     "dialects": 4,
     "functions": 5,
     "openapi": 5,
-    "realtime": 5,
     "http": 6,
     "console": 6,
     "app": 7,
-    "connections": 7,
-    "cli_access": 7,
-    "cli_shared": 8,
-    "cli_keys": 8,
-    "cli_users": 8,
     "cli": 8,
     "__main__": 9,
 }
 """The row of a module or folder directly under the package; "" is the package itself, which has only its version."""
 
-WITHIN_ROW = {("results", "documents"), ("parameters", "results"), ("parameters", "documents")} | {
-    ("cli", "cli_shared"),
-    ("cli", "cli_keys"),
-    ("cli", "cli_users"),
-    ("cli_keys", "cli_shared"),
-    ("cli_users", "cli_shared"),
-}
-"""Arrows inside row 0, and from the command to its parts."""
+WITHIN_ROW = {("operations", "documents"), ("operations", "errors")}
+"""Arrows inside row 0."""
 
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "pymongo": ("stores.mongo.",),
-    "sqlite3": ("stores.embedded.",),
+    "apsw": ("stores.embedded.",),
+    "sqlite3": (),
+    "tomlkit": ("settings.write",),
     "typer": ("cli",),
     "rich": ("cli",),
-    "uvicorn": ("cli", "connections"),
+    "uvicorn": ("cli", "http.connections", "http.answers", "http.frames", "http.exchange", "http.offers"),
+    "websockets": ("http.frames",),
     "jwt": ("access.",),
     "argon2": ("access.",),
     "limits": ("access.",),
-    "prometheus_client": ("observability",),
-    "pydantic": ("settings", "settings_providers", "loading"),
-    "pydantic_settings": ("settings", "loading"),
+    "prometheus_client": ("metrics",),
+    "pydantic": ("settings", "dialects", "openapi", "cli.openapi"),
+    "pydantic_settings": ("settings",),
     "starlette": (),
     "secantus": (),
 }
@@ -114,6 +105,16 @@ def top(name: str) -> str:
     return name.split(".")[0]
 
 
+RAW = {"dialects.actions", "operations", "ejson", "service"}
+"""Modules of the way of an action, which no pydantic is on."""
+
+
+def test_actions_stay_raw() -> None:
+    for name in MODULES:
+        if name in RAW or top(name) in RAW:
+            assert not any(target.startswith("pydantic") for target in imported(name, MODULES[name])), name
+
+
 def violations(name: str, tree: ast.Module) -> Iterator[str]:
     """What ``name`` imports and must not."""
     for target in imported(name, tree):
@@ -126,15 +127,168 @@ def violations(name: str, tree: ast.Module) -> Iterator[str]:
         other = inside(target)
         if top(other) == top(name):
             continue
-        if ROWS[top(other)] >= ROWS[top(name)] and (name, other) not in WITHIN_ROW and other:
+        if ROWS[top(other)] >= ROWS[top(name)] and (top(name), other) not in WITHIN_ROW and other:
             yield f"{name} imports {other}, which is not below it"
         if top(name) == "mql" and top(other) not in MQL_MAY:
             yield f"{name} imports {other}: the query language knows only documents and errors"
         if top(name) == "dialects":
             if top(other) == "stores":
                 yield f"{name} imports {other}: a dialect knows no store"
-            if top(other) == "access" and target.rpartition(".")[2] != "Credentials":
-                yield f"{name} imports {target}: a dialect takes only Credentials from access"
+            if top(other) == "access" and target.rpartition(".")[2] not in ("Caller", "Credentials"):
+                yield f"{name} imports {target}: a dialect takes only Caller and Credentials from access"
+
+
+# --- circles and rooms -------------------------------------------------------------------------------------------
+
+
+def arrows() -> dict[str, set[str]]:
+    """The modules that each module imports, wherever it does: in a function and for types alone as well."""
+    found = {}
+    for name, tree in MODULES.items():
+        targets = {nearest(target) for target in imported(name, tree) if top(target) == "doorleaf"}
+        found[name] = targets - {name, ""}
+    return found
+
+
+def nearest(target: str) -> str:
+    """The module that ``target`` is, or that it is something in."""
+    parts = target.split(".")[1:]
+    while parts and ".".join(parts) not in MODULES:
+        parts.pop()
+    return ".".join(parts)
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """A way that leads back to where it began; empty where there is none."""
+    done: set[str] = set()
+    way: list[str] = []
+
+    def walk(name: str) -> list[str]:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name in done:
+            return []
+        way.append(name)
+        for other in sorted(graph.get(name, ())):
+            if found := walk(other):
+                return found
+        way.pop()
+        done.add(name)
+        return []
+
+    for name in graph:
+        if found := walk(name):
+            return found
+    return []
+
+
+def test_no_circle() -> None:
+    assert circle(arrows()) == []
+
+
+def test_circles_are_seen() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def folder(name: str) -> str:
+    return name if (ROOT / Path(*name.split("."))).is_dir() else name.rpartition(".")[0]
+
+
+MAY: dict[str, set[str]] = {
+    "access": {"access.guards", "access.identity", "access.limits", "access.rules", "access.workspaces"},
+    "access.app_services": {"access.rules"},
+    "access.datacube": {"access", "access.guards"},
+    "access.identity": {"access", "access.guards", "access.limits", "access.workspaces"},
+    "access.limits": {"access", "access.identity"},
+    "access.rules": {"access", "access.app_services"},
+    "access.workspaces": {"access", "access.identity", "access.rules"},
+    "dialects.admin": {"dialects"},
+    "dialects.client": {"dialects"},
+    "dialects.connectome": {"dialects"},
+    "dialects.workspaces": {"dialects"},
+    "dialects.datacube": {"dialects"},
+    "functions": {"functions.sandbox", "functions.triggers"},
+    "functions.triggers": {"functions"},
+    "mql": {"mql.updates"},
+    "mql.accumulators": {"mql", "mql.expressions"},
+    "mql.expressions": {"mql", "mql.expressions.dates", "mql.regular"},
+    "mql.expressions.dates": {"mql", "mql.expressions"},
+    "mql.filters": {"mql", "mql.expressions", "mql.regular", "mql.updates"},
+    "mql.projections": {"mql", "mql.expressions", "mql.filters"},
+    "mql.regular": {"mql"},
+    "mql.stages": {"mql", "mql.accumulators", "mql.expressions", "mql.filters", "mql.projections"},
+    "mql.updates": {"mql", "mql.filters", "mql.stages"},
+    "stores": {"stores.embedded", "stores.embedded.file", "stores.mongo"},
+    "stores.embedded": {
+        "stores.embedded.changes",
+        "stores.embedded.file",
+        "stores.embedded.processes",
+        "stores.embedded.reading",
+        "stores.embedded.writing",
+    },
+    "stores.embedded.changes": {"stores.embedded", "stores.embedded.file", "stores.embedded.reading"},
+    "stores.embedded.file": {"stores.embedded", "stores.embedded.writing"},
+    "stores.embedded.processes": {
+        "stores",
+        "stores.embedded",
+        "stores.embedded.file",
+        "stores.embedded.reading",
+        "stores.embedded.writing",
+    },
+    "stores.embedded.reading": {"stores", "stores.embedded", "stores.embedded.file", "stores.embedded.writing"},
+    "stores.embedded.writing": {
+        "stores",
+        "stores.embedded",
+        "stores.embedded.changes",
+        "stores.embedded.file",
+        "stores.embedded.processes",
+        "stores.embedded.reading",
+    },
+    "stores.mongo": {"stores", "stores.mongo.lanes"},
+    "stores.mongo.lanes": {"stores.mongo"},
+}
+"""For each folder inside a room, the folders of the same room that its modules import; the room itself among them."""
+
+
+def test_folders_of_a_room_import_what_they_may() -> None:
+    found: dict[str, set[str]] = {}
+    for name, targets in arrows().items():
+        here = folder(name)
+        for other in map(folder, targets):
+            if other != here and top(other) == top(here) and here:
+                found.setdefault(here, set()).add(other)
+    assert found == MAY
+
+
+# --- sizes -------------------------------------------------------------------------------------------------------
+
+MOST_LINES = 500
+LONGEST_FUNCTION = 50
+
+
+def long_functions(name: str, tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            if node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION:
+                yield f"{name}: {node.name}"
+
+
+def test_no_function_is_long() -> None:
+    assert [long for name, tree in MODULES.items() for long in long_functions(name, tree)] == []
+
+
+def test_no_file_is_long() -> None:
+    for path in ROOT.rglob("*.py"):
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= MOST_LINES, path
+
+
+def test_long_functions_are_seen() -> None:
+    code = "def f():\n" + "    x = 1\n" * LONGEST_FUNCTION
+    assert list(long_functions("m", ast.parse(code))) == ["m: f"]
+    assert list(long_functions("m", ast.parse(code.replace("    x = 1\n", "", 1)))) == []
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -151,10 +305,11 @@ def test_imports_point_down(name: str) -> None:
         ("service", "from doorleaf import dialects"),
         ("http", "from doorleaf import console"),
         ("mql.match", "from doorleaf.operations import Find"),
-        ("dialects.actions", "from doorleaf.access.identity import Identity"),
+        ("dialects.actions", "from doorleaf.access.identity.authenticator import Identity"),
         ("dialects.actions", "def late():\n    from doorleaf.stores.base import Store"),
         ("service", "from pymongo import AsyncMongoClient"),
-        ("stores.router", "import sqlite3"),
+        ("stores.router", "import apsw"),
+        ("stores.embedded.storage", "import sqlite3"),
         ("http", "from starlette.requests import Request"),
         ("access.keys", "from ..service import DataService"),
     ],

@@ -12,17 +12,18 @@ from typing import Any
 import bson
 import pytest
 from bson import Int64
+from guards import Looks
 from pymongo.errors import OperationFailure
 from servers import MongoServer, mongodb_uri_from_environment
 
 from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DataError, StoreTimeout, StoreUnavailable
 from doorleaf.operations import DeleteMany, Find, FindOne, InsertMany, InsertOne, Namespace, RunCommand, UpdateOne
-from doorleaf.results import UpdateResult
+from doorleaf.operations.results import UpdateResult
 from doorleaf.stores.mongo import MongoStore
-from doorleaf.stores.mongo import lanes as lane_versions
-from doorleaf.stores.mongo.lanes import Lanes
-from doorleaf.stores.mongo.replies import batch, cursor_id, is_error, members
+from doorleaf.stores.mongo.lanes import connections as lane_versions
+from doorleaf.stores.mongo.lanes.connections import Lanes
+from doorleaf.stores.mongo.lanes.replies import batch, carried_out, cursor_id, is_error, members
 
 NS = Namespace("mongo_lanes", "things")
 TEN = [{"_id": number} for number in range(10)]
@@ -160,10 +161,11 @@ def test_an_unknown_pymongo_is_used_its_own_way(
 ) -> None:
     async def body(store: MongoStore, lanes: Lanes) -> None:
         await fill(store)
+        await lanes.renew()
         setattr(lanes._client, broken, None)
         try:
             with caplog.at_level(logging.WARNING):
-                await lanes.run(NS.database, {"find": NS.collection, "filter": {}})
+                await store._way.read(NS.database, {"find": NS.collection, "filter": {}})
         finally:
             delattr(lanes._client, broken)
         assert not lanes._usable
@@ -187,7 +189,7 @@ def test_what_the_uri_asks_for_is_kept(mongodb_uri: str, option: str) -> None:
             namespace=NS,
             filter={"_id": 3},
             update={"$set": {"a": 1}},
-            guard=lambda before, after: seen.append((before, after)),
+            guard=Looks(lambda before, after: seen.append((before, after))),
         )
         assert await store.execute(change) == UpdateResult(1, 1)
         assert seen == [({"_id": 3}, {"_id": 3, "a": 1})]
@@ -195,16 +197,82 @@ def test_what_the_uri_asks_for_is_kept(mongodb_uri: str, option: str) -> None:
     run(f"{mongodb_uri}{'&' if '?' in mongodb_uri else '?'}{option}", body)
 
 
-def test_other_versions_have_no_lanes(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lanes_can_be_turned_off(mongodb_uri: str) -> None:
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        await fill(store)
+        assert (await store.execute(FindOne(namespace=NS, filter={"_id": 3}))).document == bson.encode({"_id": 3})
+        assert (lanes.usable, lanes._held) == (False, 0)
+
+    run(mongodb_uri, body, lanes=False)
+
+
+def test_other_versions_have_no_lanes(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(lane_versions, "TESTED", ((3, 12),))
+    caplog.set_level(logging.INFO)
 
     async def body(store: MongoStore, lanes: Lanes) -> None:
         assert (await store.execute(RunCommand(namespace=NS, command={"ping": 1}))).result["ok"] == 1
         await fill(store)
         assert (await store.execute(FindOne(namespace=NS, filter={"_id": 3}))).document == bson.encode({"_id": 3})
         assert (lanes._usable, lanes._held) == (False, 0)
+        assert "go PyMongo's own way: PyMongo" in caplog.text
 
     run(mongodb_uri, body)
+
+
+def test_ten_thousand_cancelled_operations_leave_no_connection(mongodb_uri: str) -> None:
+    """Cancelled while they wait for a lane, before they send, while they wait for an answer, and when it is there."""
+
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        await fill(store)
+        pool = store._client._topology._servers  # type: ignore[union-attr]
+        for round in range(100):
+            change = UpdateOne(namespace=NS, filter={"_id": 3}, update={"$set": {"a": round}})
+            tasks: list[asyncio.Task[Any]] = []
+            for number in range(50):
+                find = FindOne(namespace=NS, filter={"_id": number % 10})
+                tasks += (asyncio.create_task(store.execute(find)), asyncio.create_task(store.execute(change)))
+            await asyncio.sleep(0.0003 * (round % 7))
+            for task in tasks:
+                task.cancel()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            assert {type(outcome).__name__ for outcome in outcomes} <= {
+                "CancelledError", "DocumentResult", "UpdateResult"
+            }  # fmt: skip
+        for _ in range(200):
+            if not lanes._tasks and len(lanes._free) == lanes._held:
+                break
+            await asyncio.sleep(0.05)
+        assert len(lanes._free) == lanes._held <= 3
+        assert not lanes._waiting
+        # What the driver's pool thinks is in use is what lanes hold.
+        for server in pool.values():
+            assert server.pool.active_sockets == lanes._held
+            assert server.pool.operation_count == lanes._held
+        found = await store.execute(FindOne(namespace=NS, filter={"_id": 7}))
+        assert found.document == bson.encode({"_id": 7})
+
+    separator = "&" if "?" in mongodb_uri else "?"
+    run(mongodb_uri.replace("&maxPoolSize=16", "") + f"{separator}maxPoolSize=4", body)
+
+
+@pytest.mark.parametrize(
+    ("words", "way"),
+    [
+        ("", "lanes"),
+        ("readPreference=secondaryPreferred", "driver: the URI has a read preference"),
+        ("off", "driver: they are turned off"),
+    ],
+)
+def test_the_way_is_told(mongodb_uri: str, words: str, way: str) -> None:
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        assert store.way() == way
+
+    off = words == "off"
+    separator = "&" if "?" in mongodb_uri else "?"
+    run(mongodb_uri + ("" if off or not words else separator + words), body, lanes=not off)
 
 
 def encode(document: Document) -> bytes:
@@ -226,6 +294,29 @@ def test_batches_are_cut_out(count: int, name: str) -> None:
     array = encode(dict(zip(map(str, range(count)), DOCUMENTS, strict=False)))
     assert members(array) == wanted
     assert not is_error(encode(usual))
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        ({"n": 1, "ok": 1.0}, {"n": 1, "ok": 1}),
+        ({"n": 0, "nModified": 0, "ok": 1.0, "$clusterTime": {"x": 1}}, {"n": 0, "nModified": 0, "ok": 1}),
+        (
+            {"n": 2, "electionId": b"x", "opTime": {"t": 1}, "nModified": 1, "ok": 1.0},
+            {"n": 2, "nModified": 1, "ok": 1},
+        ),
+        ({"n": 1, "ok": 0.0}, None),
+        ({"n": 1.0, "ok": 1.0}, None),
+        ({"ok": 1.0, "n": 1}, None),
+        ({"n": 1, "upserted": [{"index": 0, "_id": 1}], "ok": 1.0}, None),
+        ({"n": 0, "writeErrors": [{"index": 0, "code": 11000}], "ok": 1.0}, None),
+        ({"n": 1, "writeConcernError": {"code": 64}, "ok": 1.0}, None),
+        ({"n": 1, "ok": 1.0, "nModified": 1}, None),
+        ({"ok": 0.0, "errmsg": "n"}, None),
+    ],
+)
+def test_replies_to_writes_are_read_without_decoding_them(reply: Document, told: Document | None) -> None:
+    assert carried_out(encode(reply)) == told
 
 
 def test_replies_that_are_errors() -> None:

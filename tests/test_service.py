@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from doorleaf.access.guards import Guards
-from doorleaf.access.identity import Identity
+from doorleaf.access.callers import Caller, Identity
+from doorleaf.access.guards.checks import Guards
 from doorleaf.errors import InvalidParameter, PermissionDenied
 from doorleaf.operations import Aggregate, Find, FindOne, InsertMany, InsertOne, ListDatabases, Namespace, Operation
-from doorleaf.results import DatabasesResult, DocumentsResult
+from doorleaf.operations.results import DatabasesResult, DocumentsResult
 from doorleaf.service import Bounds, DataService
 from doorleaf.stores.embedded.store import EmbeddedStore
 
 NS = Namespace("app", "things")
-CALLER = Identity(id="0" * 24, kind="server", provider="api-key", admin=True)
+CALLER = Caller(Identity(id="0" * 24, kind="server", provider="api-key", admin=True))
 
 
 def run(folder: Path, *operations: Operation[Any], bounds: Bounds | None = None) -> list[Any]:

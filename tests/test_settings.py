@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from doorleaf.loading import SettingsError, load, masked_uri, shown
-from doorleaf.settings import DataSource, Settings
+from doorleaf.settings.load import SettingsError, load
+from doorleaf.settings.model import Settings
+from doorleaf.settings.show import masked_uri, shown
+from doorleaf.settings.sources import DataSource
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +70,11 @@ def test_flag_wins_over_environment_over_file_over_default(monkeypatch: pytest.M
 def test_own_variables_win_over_familiar_ones(
     monkeypatch: pytest.MonkeyPatch, familiar: str, own: str, name: str
 ) -> None:
-    values = {"port": ("1", "2"), "uri": ("mongodb://one", "mongodb://two"), "data_api_key": ("k-one", "k-two")}[name]
+    values = {
+        "port": ("1", "2"),
+        "uri": ("mongodb://one", "mongodb://two"),
+        "data_api_key": ("k-one" * 7, "k-two" * 7),
+    }[name]
     monkeypatch.setenv(familiar, values[0])
     assert load().origins[name] == f"environment {familiar}"
     monkeypatch.setenv(own, values[1])
@@ -194,14 +200,18 @@ def test_mistakes_in_the_environment_are_named(
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["", " ", "\t\n", "api-key-123", "API-KEY-123", "changeme", " changeme ", "null"])
-def test_empty_and_well_known_keys_are_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+@pytest.mark.parametrize("key", ["", "x", "api-key-123", "changeme", "null", "0" * 16, "k" * 31])
+def test_keys_that_could_be_guessed_are_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("DATA_API_KEY", key)
-    with pytest.raises(SettingsError, match="data_api_key"):
+    with pytest.raises(SettingsError, match=r"data_api_key.*32 characters.*openssl rand -hex 32"):
         load()
+    monkeypatch.setenv("DATA_API_KEY", "k" * 32)
+    own = load().data_api_key
+    assert own is not None
+    assert own.get_secret_value() == "k" * 32
 
 
-@pytest.mark.parametrize("key", ["with space", "ключ", "line\nbreak"])
+@pytest.mark.parametrize("key", ["\t\n", "with space", "ключ", "line\nbreak"])
 def test_keys_that_no_header_carries_are_refused(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("DATA_API_KEY", key)
     with pytest.raises(SettingsError, match="cannot travel in a header") as caught:
@@ -210,7 +220,7 @@ def test_keys_that_no_header_carries_are_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATA_API_KEY", "the-hidden-key")
+    monkeypatch.setenv("DATA_API_KEY", "the-hidden-key-of-32-characters-or-more")
     monkeypatch.setenv("DOORLEAF_TOKEN_SECRET", "the-hidden-secret-of-32-characters")
     monkeypatch.setenv("MONGODB_URI", "mongodb://user:hidden@h/db")
     write('[data_sources.b]\nuri = "mongodb://user:hidden@b"')

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from doorleaf.loading import SettingsError, load, shown
-from doorleaf.settings import Settings
+from doorleaf.settings.load import SettingsError, load
+from doorleaf.settings.model import Settings
+from doorleaf.settings.show import shown
 
 KEY = "an-hs256-key-of-at-least-32-characters"
 TOKEN = f'providers = ["custom-token"]\n[custom_token]\nalgorithm = "HS256"\nkeys = ["{KEY}"]\naudience = ["app"]\n'
@@ -84,7 +85,10 @@ def test_tables_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ('smtp_url = "smtp://host"\nmail_from = "a@b"', "email_confirmation_url: needed"),
         ('reset_password_url = "https://x"', "need smtp_url"),
         ('reset_password_url = "x"', "must be the address of a page"),
-        ('providers = []\ndata_api_key = "a-key-of-mine"', "data_api_key: the provider api-key is off"),
+        (
+            'providers = []\ndata_api_key = "a-key-of-mine-with-32-characters-or-more"',
+            "data_api_key: the provider api-key is off",
+        ),
         ("password_min_length = 5", "password_min_length"),
         ("refresh_token_seconds = 60", "refresh_token_seconds"),
     ],

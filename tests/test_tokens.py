@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import stat
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +16,13 @@ from typing import Any
 import jwt
 import pytest
 
-from doorleaf.access import identity as identity_module
-from doorleaf.access.identity import Authenticator, Credentials
-from doorleaf.access.keys import Keys
+from doorleaf.access.identity import authenticator as identity_module
+from doorleaf.access.identity.authenticator import Authenticator, Credentials
+from doorleaf.access.identity.keys import Keys
+from doorleaf.access.identity.tokens import REMEMBERED, Sessions, Tokens, signing_secret
 from doorleaf.access.system_store import SystemStore
-from doorleaf.access.tokens import REMEMBERED, Sessions, Tokens, signing_secret
 from doorleaf.errors import DoorleafError, Unauthenticated
-from doorleaf.settings import Settings
+from doorleaf.settings.model import Settings
 from doorleaf.stores.embedded.store import EmbeddedStore
 
 SECRET = "a secret of at least 32 characters, for tests"
@@ -111,7 +112,14 @@ def test_login_answers_with_two_tokens(tmp_path: Path) -> None:
                 "user_id",
                 "device_id",
             ]
-            assert (reply["token_type"], reply["expires_in"], reply["device_id"]) == ("Bearer", 1800, "0" * 24)
+            assert (reply["token_type"], reply["expires_in"]) == ("Bearer", 1800)
+            device = {"options": {"device": {"deviceId": reply["device_id"]}}}
+            again = await home.door.login("api-key", {"key": home.key, **device})
+            assert re.fullmatch("[0-9a-f]{24}", reply["device_id"])
+            assert again["device_id"] == reply["device_id"] == claims(again["access_token"])["baas_device_id"]
+            nobody = {"options": {"device": {"deviceId": "0" * 24}}}
+            other = await home.door.login("api-key", {"key": home.key, **nobody})
+            assert other["device_id"] not in (reply["device_id"], "0" * 24)
             assert await home.verifies(reply["access_token"])
             assert home.lets_in(reply["access_token"])
             identity = home.door.known(Credentials(bearer=reply["access_token"]))

@@ -20,6 +20,13 @@ const actions = {
     const { insertedId } = await collection.insertOne(document);
     return { insertedId };
   },
+  async updateOne(collection, { filter = {}, update, upsert }) {
+    const { matchedCount, modifiedCount } = await collection.updateOne(filter, update, { upsert });
+    return { matchedCount, modifiedCount };
+  },
+  async aggregate(collection, { pipeline }) {
+    return { documents: await collection.aggregate(pipeline).toArray() };
+  },
 };
 
 const server = fastify({ logger: false, bodyLimit: 16 * 1024 * 1024 });

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import Any
+from typing import Any, TypeGuard
 
 import bson
 from bson.binary import UuidRepresentation
@@ -24,6 +24,26 @@ CODEC: CodecOptions[Document] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
 """How BSON is read everywhere: dates are naive UTC ``datetime``, or ``DatetimeMS`` outside years 1 to 9999."""
+
+
+def is_string(value: Any) -> TypeGuard[str]:
+    """Whether ``value`` is a BSON string. The one test of that: ``bson.Code`` is a ``str`` too, and unhashable."""
+    return value.__class__ is str
+
+
+class Exact(dict[str, Any]):
+    """A document with the BSON that it was read from, which is what is written: byte for byte, also where Python has
+    no type for a value. Nobody changes it.
+
+    The driver's encoders take ``raw`` as it is, as they do with its own raw documents, by ``_type_marker``.
+    """
+
+    __slots__ = ("raw",)
+    _type_marker = 101
+
+    def __init__(self, raw: bytes) -> None:
+        super().__init__(bson.decode(raw, CODEC))
+        self.raw = raw
 
 
 class Documents:
@@ -55,19 +75,44 @@ class Documents:
         return self._source if self._source is not None else self.batches
 
     @property
+    def encoded(self) -> bool:
+        """Whether the documents are there as BSON."""
+        return self._batches is not None
+
+    @property
     def batches(self) -> list[bytes]:
         if self._batches is None:
             self._batches = [bson.encode(document, codec_options=CODEC) for document in self.decoded or ()]
         return self._batches
 
     def decode(self) -> list[Document]:
-        """All documents as Python values, read with :data:`CODEC`; the caller may change them."""
+        """All documents as Python values, read with :data:`CODEC`; who changes them makes other Documents of them."""
         if self.decoded is None:
             decoded: list[Document] = []
             for batch in self.batches:
                 decoded += bson.decode_all(batch, CODEC)
             self.decoded = decoded
         return self.decoded
+
+    @property
+    def size(self) -> int:
+        """Bytes of BSON, as far as they are there; what is not there has none."""
+        return sum(map(len, self._batches or ()))
+
+    def parts(self, size: int, count: int) -> Iterator[Documents]:
+        """The same documents in order, in parts of about ``size`` bytes, or of ``count`` where they are no BSON."""
+        if self._batches is None:
+            documents = self.decoded or []
+            for start in range(0, len(documents), count):
+                yield Documents.decoded_as(documents[start : start + count])
+            return
+        for batch in self._batches:
+            begin = position = 0
+            while position < len(batch):
+                position += int.from_bytes(batch[position : position + 4], "little")
+                if position - begin >= size or position >= len(batch):
+                    yield Documents([batch[begin:position]])
+                    begin = position
 
     def first(self) -> bytes | Document | None:
         """The first document, as Python values if they are there already."""

@@ -1,4 +1,4 @@
-"""Events and their observers: what happened, told to whoever listens (log and metrics).
+"""Events and their observers: what happened, told to whoever listens. This is the log; the metrics listen too.
 
 Nothing here sees a body, a key, a token or a query string, so none can reach a log line.
 """
@@ -6,7 +6,6 @@ Nothing here sees a body, a key, a token or a query string, so none can reach a 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
@@ -14,21 +13,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import orjson
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
 
 REQUEST_ID: ContextVar[str] = ContextVar("doorleaf_request_id", default="-")
 """The id of the request being served, in every log line."""
 
 LOG = logging.getLogger("doorleaf")
 
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-
 
 @dataclass(slots=True)
 class Answered:
     """A request was answered. ``action`` is the route's name, ``code`` the error code or "", ``caller`` an identity's
-    id or "", ``seconds`` the whole time in this process."""
+    id or "", ``seconds`` the whole time in this process, ``received`` and ``sent`` the bytes of the bodies, ``reason``
+    what failed where it was not the client's fault. ``namespace`` is None where there is none. ``lasting`` is an answer
+    that takes as long as its client does."""
 
     action: str
     status: int
@@ -36,6 +33,11 @@ class Answered:
     code: str
     caller: str
     address: str
+    namespace: object = None
+    received: int = 0
+    sent: int = 0
+    reason: str = ""
+    lasting: bool = False
 
 
 Observer = Callable[[Answered], None]
@@ -71,59 +73,50 @@ AuditObserver = Callable[[Audited], None]
 
 
 def log_answers(*, every: bool) -> Observer:
-    """An observer that logs refusals (info) and failures (warning), and ``every`` answer if asked."""
+    """An observer that logs refusals, answers that were cut (info) and failures (warning), and ``every`` answer if
+    asked."""
 
     def observe(event: Answered) -> None:
         status = event.status
-        if status < 400 and not every:
+        if status < 400 and not (every or event.code):
             return
         LOG.log(
-            logging.WARNING if status >= 500 else logging.INFO,
-            "%s %d%s %.1f ms%s from %s",
+            logging.WARNING if status >= 500 or event.reason else logging.INFO,
+            "%s %d%s %.1f ms%s from %s%s%s",
             event.action,
             status,
             f" {event.code}" if event.code else "",
             event.seconds * 1000,
             f" by {event.caller}" if event.caller else "",
             event.address or "-",
+            f" on {place}" if (place := named(event)) else "",
+            f": {event.reason}" if event.reason else "",
+            extra={"fields": _fields(event)},
         )
 
     return observe
 
 
-class Metrics:
-    """Counts requests by action and status, with their durations; ``exposition`` is Prometheus's text."""
+def named(event: Answered) -> str:
+    """The namespace of an answer; what could not be one is what somebody sent, and is not repeated."""
+    return "" if event.namespace is None or event.code == "InvalidNamespace" else str(event.namespace)
 
-    content_type = b"text/plain; version=0.0.4; charset=utf-8"
 
-    def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "doorleaf_requests", "Requests answered.", ("action", "status"), registry=self._registry
-        )
-        self._seconds = Histogram(
-            "doorleaf_request_seconds", "Time to answer.", ("action",), registry=self._registry, buckets=_BUCKETS
-        )
-        # Looking a label's child up costs more than counting, so children are kept; names and statuses are few.
-        self._count: dict[tuple[str, int], Callable[[], None]] = {}
-        self._observe: dict[str, Callable[[float], None]] = {}
-
-    def __call__(self, event: Answered) -> None:
-        key = (event.action, event.status)
-        count = self._count.get(key)
-        if count is None:
-            count = self._count[key] = self._requests.labels(event.action, str(event.status)).inc
-            self._observe[event.action] = self._seconds.labels(event.action).observe
-        count()
-        self._observe[event.action](event.seconds)
-
-    def exposition(self) -> bytes:
-        """All metrics as text; of every worker when ``PROMETHEUS_MULTIPROC_DIR`` names their common folder."""
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self._registry)
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+def _fields(event: Answered) -> dict[str, object]:
+    """What a line of JSON says of an answer; what is not known is left out."""
+    fields: dict[str, object] = {
+        "status": event.status,
+        "action": event.action,
+        "error_code": event.code,
+        "ms": round(event.seconds * 1000, 3),
+        "caller": event.caller,
+        "address": event.address,
+        "namespace": named(event),
+        "received_bytes": event.received,
+        "sent_bytes": event.sent,
+        "reason": event.reason,
+    }
+    return {name: value for name, value in fields.items() if value != ""}
 
 
 class _WithRequest(logging.Filter):
@@ -132,8 +125,19 @@ class _WithRequest(logging.Filter):
         return True
 
 
+class TextLines(logging.Formatter):
+    """A line of text, with the time of this machine and its zone."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # its name there
+        return datetime.fromtimestamp(record.created, UTC).astimezone().isoformat(timespec="milliseconds")
+
+
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, request, message and, for failures, the stack."""
+    """One JSON object a line: time (UTC), level, logger, request, message, of an answer its fields, and the stack of a
+    fault."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -142,6 +146,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "request": getattr(record, "request_id", "-"),
             "message": record.getMessage(),
+            **getattr(record, "fields", {}),
         }
         if record.exc_info:
             line["stack"] = self.formatException(record.exc_info)
@@ -153,8 +158,7 @@ def configure_logging(level: str, *, json_lines: bool = False, quiet: Iterable[s
     their lines have query strings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_WithRequest())
-    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s")
-    handler.setFormatter(JsonLines() if json_lines else text)
+    handler.setFormatter(JsonLines() if json_lines else TextLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

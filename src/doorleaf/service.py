@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any
 
-import bson
-
-from doorleaf.access.admission import Admission
-from doorleaf.access.guards import Guards
-from doorleaf.access.identity import Identity
+from doorleaf.access.callers import Caller
+from doorleaf.access.guards.checks import Guards
+from doorleaf.access.guards.scopes import Scopes
+from doorleaf.access.limits.admission import Admission
+from doorleaf.access.rules.concealing import COMPILING_SECONDS
+from doorleaf.access.rules.permit import evaluates
 from doorleaf.access.rules.ruleset import Rules
-from doorleaf.access.scopes import Scopes
-from doorleaf.documents import CODEC
-from doorleaf.errors import DataError, DoorleafError, InvalidParameter, StoreUnavailable
-from doorleaf.operations import Aggregate, Effect, Find, Namespace, Operation, R, RunCommand
-from doorleaf.results import CommandResult, DistinctResult, DocumentResult, DocumentsResult, Result
+from doorleaf.access.workspaces.confining import confined, revealed
+from doorleaf.access.workspaces.metering import Metering
+from doorleaf.access.workspaces.tenancy import Tenancy
+from doorleaf.apart import CODING, JUDGING, SMALL_BYTES, left, time_limit
+from doorleaf.errors import DataError, InvalidParameter, StoreUnavailable
+from doorleaf.operations import Aggregate, Effect, Find, Namespace, Operation, R, RunCommand, Scan, Transaction
 from doorleaf.stores.base import Store, answer_too_large
+
+_LARGE_BYTES = 64 * 1024
+_MANY_DOCUMENTS = 100
+"""What is hidden in an answer from here on is taken out in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class Bounds:
 class DataService:
     """Checks, bounds and runs operations. It changes the bounds of an operation in place, and nothing else of it."""
 
-    __slots__ = ("_admission", "_bounds", "_guards", "_rules", "_scopes", "_store")
+    __slots__ = ("_admission", "_bounds", "_guards", "_metering", "_rules", "_scopes", "_store")
 
     def __init__(
         self,
@@ -45,6 +52,7 @@ class DataService:
         rules: Rules | None = None,
         admission: Admission | None = None,
         scopes: Scopes | None = None,
+        metering: Metering | None = None,
     ) -> None:
         self._store = store
         self._admission = admission
@@ -52,60 +60,106 @@ class DataService:
         self._bounds = bounds or Bounds()
         self._rules = rules or Rules({}, default_source="")
         self._scopes = scopes or Scopes()
+        self._metering = metering
 
-    async def execute(self, operation: Operation[R], identity: Identity) -> R:
-        """The result of ``operation``, which ``identity`` asks for. Raises DoorleafError."""
+    async def execute(self, operation: Operation[R], caller: Caller, size: int = 0, spent: float = 0.0) -> R:
+        """The result of ``operation``, which ``caller`` asks for. Raises DoorleafError.
+
+        ``size`` is the number of bytes that the operation came in, ``spent`` the seconds of its time that are over.
+        """
         admission = self._admission
-        if admission is None or not (admission.asks_operations or identity.limits is not None):
-            return await self._execute(operation, identity)
-        try:
-            await admission.before(operation, identity)
-            result = await self._execute(operation, identity)
-        except DoorleafError as error:
-            admission.after(operation, identity, error)
-            raise
-        admission.after(operation, identity, result)  # type: ignore[arg-type]  # R is always a Result
+        if admission is None or not (admission.asks_operations or caller.identity.limits is not None):
+            return await self._execute(operation, caller, size, spent)
+        async with admission.around(operation, caller) as done:
+            result = await self._execute(operation, caller, size, spent)
+            done(result)
         return result
 
-    async def _execute(self, operation: Operation[R], identity: Identity) -> R:
-        self.check(operation, identity)
-        self._bound(operation)
-        if identity.admin:
-            result = await self._store.execute(operation)
-            self._guards.redact(result)  # type: ignore[arg-type]  # R is always a Result
+    async def _execute(self, operation: Operation[R], caller: Caller, size: int, spent: float) -> R:
+        identity = caller.identity
+        if size < SMALL_BYTES:
+            self._guards.check(operation)
+            if identity.scope is not None:
+                self._scopes.check(identity.scope, operation)
+            self._bound(operation)
         else:
-            result = await self._permitted(operation, identity)
-        if self._bounds.max_result_bytes and operation.effect is not Effect.WRITE:  # what is written is written
-            _require_small(result, self._bounds.max_result_bytes)  # type: ignore[arg-type]  # as above
+            began = time.monotonic() - spent
+            await CODING.run(self._bounds.default_max_time_ms / 1000, self.check, operation, caller)
+            self._bound(operation)
+            operation.max_time_ms = _milliseconds(began + time_limit(operation))
+        operation.turn = identity.turn
+        tenancy = identity.tenancy
+        if tenancy is not None and not self._rules.concern(operation):
+            result = await self._stored(operation, tenancy)
+        elif identity.admin:
+            result = await self._store.execute(operation)
+            if operation.scope != "collection":
+                self._guards.redact(result)
+        else:
+            result = await self._permitted(operation, caller, size)
+        most = self._bounds.max_result_bytes
+        if most and operation.effect is not Effect.WRITE and result.size() > most:  # what is written is written
+            raise answer_too_large(most)
         return result
 
-    def check(self, operation: Operation[Any], identity: Identity) -> None:
+    async def _stored(self, operation: Operation[R], tenancy: Tenancy | None) -> R:
+        """What the store answers; a caller in a workspace is kept inside."""
+        if tenancy is None:
+            return await self._store.execute(operation)
+        inside, metering = confined(operation, tenancy), self._metering
+        if metering is not None and metering.concerns(inside, tenancy.workspace):
+            return await metering.carry_out(inside, tenancy.workspace, self._store.execute)  # type: ignore[no-any-return]
+        return revealed(await self._store.execute(inside), tenancy, operation)  # type: ignore[return-value]
+
+    def check(self, operation: Operation[Any], caller: Caller) -> None:
         """Raise what is refused before rules are asked: by the guards, and by the scope of the caller's key."""
         self._guards.check(operation)
-        if identity.scope is not None:
-            self._scopes.check(identity.scope, operation)
+        scope = caller.identity.scope
+        if scope is not None:
+            self._scopes.check(scope, operation)
 
-    async def _permitted(self, operation: Operation[R], identity: Identity) -> R:
-        """What a caller with rules gets."""
-        permit = self._rules.permit(operation, identity)
+    async def _permitted(self, operation: Operation[R], caller: Caller, size: int) -> R:
+        """What a caller with rules gets. Nothing that it wrote is evaluated on the event loop."""
+        until = time.monotonic() + time_limit(operation)
+        if self._rules.calls:
+            await self._rules.ask(operation, caller, until)
+        if size < SMALL_BYTES and not evaluates(operation):
+            permit = self._rules.permit(operation, caller)
+        else:
+            permit = await JUDGING.run(left(until), self._rules.permit, operation, caller)
+            permit.operation.max_time_ms = _milliseconds(until)
         try:
-            result = await self._store.execute(permit.operation)
+            result = await self._stored(permit.operation, caller.identity.tenancy)
         except DataError as error:
             if permit.conceal is None:
                 raise
-            raise permit.conceal(error) from None
-        return result if permit.redact is None else permit.redact(result)  # type: ignore[return-value]
+            raise await JUDGING.run(COMPILING_SECONDS, permit.conceal, error) from None
+        redact = permit.redact
+        if redact is None:
+            return result  # type: ignore[no-any-return]
+        if permit.context is not None:
+            permit.context.deadline = until
+        elif not result.is_large(_LARGE_BYTES, _MANY_DOCUMENTS):
+            return redact(result)  # type: ignore[return-value]
+        try:
+            return await JUDGING.run(left(until), redact, result)  # type: ignore[arg-type]
+        except asyncio.CancelledError:
+            if permit.context is not None:
+                permit.context.deadline = time.monotonic()  # nobody waits for the rest
+            raise
 
-    async def ping(self, seconds: float = 2.0) -> None:
-        """Return if the default data source answers within ``seconds``; raises StoreError or DataError."""
+    async def ping(self, seconds: float = 2.0) -> str:
+        """Return if the default data source answers within ``seconds``, with what it notes about itself, mostly "";
+        raises StoreError or DataError."""
         operation = RunCommand(
             namespace=Namespace("admin"), command={"ping": 1}, max_time_ms=max(1, int(seconds * 1000))
         )
         try:
             async with asyncio.timeout(seconds):
-                await self._store.execute(operation)
+                answer = await self._store.execute(operation)
         except TimeoutError:
             raise StoreUnavailable("the database cannot be reached") from None
+        return str(answer.result.get("note", ""))
 
     def _bound(self, operation: Operation[Any]) -> None:
         bounds = self._bounds
@@ -115,25 +169,22 @@ class DataService:
             raise InvalidParameter(f"maxTimeMS: {operation.max_time_ms} is above the cap of {bounds.max_time_ms}")
         if bounds.max_scan_documents:
             operation.max_scan = bounds.max_scan_documents
+        if bounds.max_result_bytes:
+            operation.max_bytes = bounds.max_result_bytes
         if type(operation) is Find:
             if operation.limit > bounds.max_documents:
                 raise InvalidParameter(f"limit: {operation.limit} is above the cap of {bounds.max_documents}")
             operation.limit = operation.limit or bounds.default_limit
         elif type(operation) is Aggregate:
             operation.cap = bounds.max_documents
+        elif type(operation) is Scan:
+            operation.query.max_scan = operation.max_scan  # a store that explains it looks at the query alone
+            operation.max_bytes = None  # it is never in memory as a whole
+        elif type(operation) is Transaction:
+            for part in operation.operations:
+                part.max_time_ms = operation.max_time_ms
+                self._bound(part)
 
 
-def _require_small(result: Result, most: int) -> None:
-    """Raise ReadSizeLimitExceeded for a result of more than ``most`` bytes of BSON."""
-    size = 0
-    if isinstance(result, DocumentsResult):
-        size = sum(map(len, result.documents.batches))
-    elif isinstance(result, DocumentResult) and result.document is not None:
-        document = result.document
-        size = len(document if isinstance(document, bytes) else bson.encode(document, codec_options=CODEC))
-    elif isinstance(result, DistinctResult):
-        size = len(bson.encode({"values": result.values}, codec_options=CODEC))
-    elif isinstance(result, CommandResult):
-        size = len(bson.encode(result.result, codec_options=CODEC))
-    if size > most:
-        raise answer_too_large(most)
+def _milliseconds(until: float) -> int:
+    return int(left(until) * 1000) + 1

@@ -11,8 +11,11 @@ from typing import Any
 import orjson
 from asgi import KEY, Answer, Application, application
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # has no types of its own
+from pydantic import SecretStr
 
 from doorleaf import openapi
+from doorleaf.app import build
+from doorleaf.settings.model import Settings
 
 ADMIN = "/api/admin/v1"
 USERPASS = "/api/client/v2.0/app/a-bcdef/auth/providers/local-userpass"
@@ -38,7 +41,7 @@ RULES = {
         }
     }
 }
-DOCUMENT = openapi.document()
+DOCUMENT = openapi.document(build(Settings(token_secret=SecretStr("s" * 40))).dialects)
 AUDITS: dict[Application, Path] = {}
 """The audit file of each running application."""
 

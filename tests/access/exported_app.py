@@ -8,8 +8,8 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from doorleaf import cli
-from doorleaf.settings import Settings
+from doorleaf.cli import main as cli
+from doorleaf.settings.model import Settings
 
 OWNER_RULES = {
     "filters": [{"query": {"deleted": False}, "name": "alive", "apply_when": {"%%true": True}}],

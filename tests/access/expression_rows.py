@@ -22,7 +22,6 @@ CALLER = user(
 VALUES = {
     "values": {"limit": 3, "admins": [ME]},
     "environment": {"tag": "production", "values": {"region": "eu"}},
-    "request": lambda: {"httpMethod": "POST", "remoteIPAddress": "10.0.0.1", "requestHeaders": {"x-key": ["a", "b"]}},
 }
 YES: list[Any] = [
     True, {}, "%%true", {"%%true": True}, {"%%true": {}}, {"%%false": False}, {"%%true": "%%true"},

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from doorleaf.access.keys import Keys
+from doorleaf.access.identity.keys import Keys
 from doorleaf.access.system_store import SystemStore
 from doorleaf.stores.embedded.store import EmbeddedStore
 

@@ -22,8 +22,8 @@ from asgi import Answer, Application, application
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from doorleaf.access.directory import Directory
-from doorleaf.access.identity import Authenticator
+from doorleaf.access.identity.authenticator import Authenticator
+from doorleaf.access.identity.directory import Directory
 from doorleaf.dialects.base import Request, header_credentials
 
 PASSWORD = "correct horse"
@@ -185,7 +185,7 @@ def mail_server() -> Iterator[MailServer]:
         server.shutdown()
 
 
-def link_of(mail: Message) -> tuple[str, dict[str, str]]:
+def link_of(mail: Message) -> tuple[str, dict[str, Any]]:
     """The page that a mail links to, and ``token`` and ``token_id`` in the link."""
     found = re.search(r"https://\S+", mail.get_payload(decode=True).decode())  # type: ignore[union-attr]
     assert found is not None, mail.as_string()

@@ -32,6 +32,15 @@ await step("password", async () => {
   const user = await app.logIn(Realm.Credentials.emailPassword(email, password));
   return { id: user.id, profile: user.profile, identities: user.identities, customData: user.customData };
 });
+await step("confirm with nonsense", () => app.emailPasswordAuth.confirmUser({ token: "e30=", tokenId: "some-id" }));
+await step("confirm again", () => app.emailPasswordAuth.resendConfirmationEmail({ email }));
+await step("confirm by a function", () => app.emailPasswordAuth.retryCustomConfirmation({ email }));
+await step("reset by a function", () =>
+  app.emailPasswordAuth.callResetPasswordFunction({ email, password: "another-7" }, "an argument"),
+);
+await step("reset with nonsense", () =>
+  app.emailPasswordAuth.resetPassword({ token: "e30=", tokenId: "some-id", password: "another-7" }),
+);
 await step("custom token", async () => {
   const user = await app.logIn(Realm.Credentials.jwt(token));
   const profile = user.profile;
@@ -44,7 +53,35 @@ await step("API key", async () => {
   await app.removeUser(user);
   return profile;
 });
-await step("link", () => app.currentUser.linkCredentials(Realm.Credentials.emailPassword("b@example.com", password)));
+await step("link", async () => {
+  const own = new Realm.App({ id: "shop-abcde", baseUrl });
+  const other = await own.logIn(Realm.Credentials.anonymous(), false);
+  const linked = Realm.Credentials.emailPassword("b@example.com", password);
+  await own.emailPasswordAuth.registerUser({ email: "b@example.com", password });
+  await other.linkCredentials(linked);
+  const types = other.identities.map((identity) => identity.providerType);
+  if ((await own.logIn(linked, false)).id !== other.id) throw new Error("another user");
+  await other.logOut();
+  return types;
+});
+await step("link with a wrong password", async () => {
+  const own = new Realm.App({ id: "shop-abcde", baseUrl });
+  const other = await own.logIn(Realm.Credentials.anonymous(false), false);
+  await other.linkCredentials(Realm.Credentials.emailPassword(email, "nonsense"));
+});
+await step("a key that is wrong", () => app.logIn(Realm.Credentials.apiKey("nonsense")));
+await step("two users", async () => {
+  const own = new Realm.App({ id: "two-abcde", baseUrl });
+  const one = await own.logIn(Realm.Credentials.anonymous(false));
+  const two = await own.logIn(Realm.Credentials.anonymous(false));
+  own.switchUser(one);
+  await one.logOut();
+  const current = own.currentUser.id === two.id;
+  await own.removeUser(one);
+  const again = new Realm.App({ id: "two-abcde", baseUrl });
+  const same = again.currentUser.id === two.id && again.currentUser.refreshToken === two.refreshToken;
+  return { differ: one.id !== two.id, current, same, left: Object.keys(own.allUsers).length };
+});
 await step("current", () => ({ id: app.currentUser.id }));
 
 // --- documents
@@ -90,6 +127,37 @@ await step("findOneAndDelete by name", () =>
 );
 await step("deleteOne", () => collection("y").deleteOne({ _id: 2 }));
 await step("deleteMany", () => collection("y").deleteMany({ n: { $gte: 0 } }));
+
+// --- updates that are plain documents, and what is shown of a document that was changed
+
+const plain = collection("plain");
+const bare = ({ _id, ...rest }) => rest;
+await step("plain documents", async () => {
+  await plain.insertMany(["Ada", "Bea", "Cleo"].map((name) => ({ run: 1, name, hidden: "x" })));
+  const one = await plain.updateOne({ run: 1, name: "Ada" }, { run: 1, name: "Ava" });
+  const found = await plain.findOneAndUpdate(
+    { run: 1, name: "Bea" }, { run: 1, name: "Beatrix", hidden: "y" }, { projection: { name: 1 }, returnNewDocument: true },
+  );
+  const made = await plain.findOneAndUpdate({ run: 2 }, { name: "Dora" }, { upsert: true, returnNewDocument: true });
+  const put = await plain.updateOne({ run: 3 }, { run: 3, name: "Eve" }, { upsert: true });
+  return {
+    one, found: bare(found), made: bare(made), put: { ...put, upsertedId: put.upsertedId instanceof ObjectId },
+    all: (await plain.find({}, { sort: { name: 1 } })).map(bare),
+  };
+});
+await step("plain documents, many", async () => {
+  const many = await plain.updateMany({ run: 1 }, { hidden: "the same" });
+  const put = await plain.updateMany({ run: 4 }, { run: 4, name: "Fay" }, { upsert: true });
+  return { many, put: { ...put, upsertedId: put.upsertedId instanceof ObjectId }, of: await plain.count({ hidden: "the same" }) };
+});
+await step("replaced, with a projection", async () => bare(await plain.findOneAndReplace(
+  { run: 3 }, { run: 3, name: "Eva" }, { projection: { name: 1, hidden: 1 }, upsert: true, returnNewDocument: true },
+)));
+await step("the last one deleted", async () => {
+  await plain.insertMany([{ run: 5, name: "a" }, { run: 5, name: "z" }]);
+  const { name } = await plain.findOneAndDelete({ run: 5 }, { sort: { name: -1 } });
+  return { name, left: await plain.count({ run: 5 }) };
+});
 await step("unknown function", () => app.currentUser.functions.sum(1, 2));
 await step("watch", async () => {
   const events = collection("y").watch();

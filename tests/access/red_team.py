@@ -20,7 +20,7 @@ from typing import Any
 
 from servers import Doorleaf, secantus, start_doorleaf
 
-from doorleaf.access.keys import Keys
+from doorleaf.access.identity.keys import Keys
 from doorleaf.access.system_store import SystemStore
 from doorleaf.stores.base import Store
 from doorleaf.stores.embedded.store import EmbeddedStore

@@ -11,10 +11,11 @@ from typing import Any
 
 import bson
 
-from doorleaf.access.guards import Guards
-from doorleaf.access.identity import Identity
+from doorleaf.access.callers import Caller, Identity
+from doorleaf.access.guards.checks import Guards
 from doorleaf.access.rules.roles import parse_rules
 from doorleaf.access.rules.ruleset import Rules, SourceRules
+from doorleaf.dialects.base import Request
 from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DoorleafError
 from doorleaf.operations import (
@@ -28,12 +29,14 @@ from doorleaf.operations import (
     Namespace,
     Operation,
 )
-from doorleaf.results import DocumentResult, DocumentsResult, Result
+from doorleaf.operations.results import DocumentResult, DocumentsResult, Result
 from doorleaf.service import DataService
 from doorleaf.stores.embedded.store import EmbeddedStore
 
 NS = Namespace("app", "things")
 ADMIN = Identity(id="0" * 24, kind="system", provider="system", admin=True)
+REQUEST = Request("POST", "/", {b"x-key": b"a, b"}, "10.0.0.1")
+"""The request in which everybody here asks."""
 ME = "64b7f0000000000000000001"
 YOU = "64b7f0000000000000000002"
 
@@ -88,13 +91,13 @@ class App:
         try:
             service = DataService(store, Guards(), None, self.ruleset())
             for keys in self.unique:
-                await service.execute(CreateIndex(namespace=NS, keys=keys, options={"unique": True}), ADMIN)
+                await service.execute(CreateIndex(namespace=NS, keys=keys, options={"unique": True}), Caller(ADMIN))
             for name, documents in self.documents.items():
                 namespace = Namespace("app", name)
                 if not documents:
-                    await service.execute(CreateCollection(namespace=namespace), ADMIN)
+                    await service.execute(CreateCollection(namespace=namespace), Caller(ADMIN))
                 else:
-                    await service.execute(InsertMany(namespace=namespace, documents=list(documents)), ADMIN)
+                    await service.execute(InsertMany(namespace=namespace, documents=list(documents)), Caller(ADMIN))
             return [await answer(service, *step) for step in steps]
         finally:
             await store.close()
@@ -109,7 +112,7 @@ class App:
 async def answer(service: DataService, asked: Operation[Any], identity: Identity) -> Any:
     """The result as plain values, or the error."""
     try:
-        return plain(await service.execute(asked, identity))
+        return plain(await service.execute(asked, Caller(identity, REQUEST)))
     except DoorleafError as error:
         return error
 

@@ -14,11 +14,11 @@ import pytest
 from argon2 import PasswordHasher
 from people import PASSWORD, House, MailServer, house, link_of, mail_server
 
-from doorleaf.access import accounts as accounts_module
-from doorleaf.access import lockout as lockout_module
-from doorleaf.access import recent as recent_module
-from doorleaf.access.lockout import OF_ADDRESS, OF_NAME, Lockout
-from doorleaf.access.mail import Mail
+from doorleaf.access.identity import accounts as accounts_module
+from doorleaf.access.identity import lockout as lockout_module
+from doorleaf.access.identity import recent as recent_module
+from doorleaf.access.identity.lockout import OF_ACCOUNT, OF_ADDRESS, OF_PLACE, Attempt, Lockout
+from doorleaf.access.identity.mail import Mail
 from doorleaf.access.system_store import SystemStore
 from doorleaf.errors import DoorleafError
 from doorleaf.stores.embedded.store import EmbeddedStore
@@ -151,7 +151,7 @@ def test_mail_tokens_end_after_30_minutes_and_are_stored_hashed(
 def test_a_mail_server_that_refuses_at_first_is_tried_again(
     mailing: House, post: MailServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("doorleaf.access.mail.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("doorleaf.access.identity.mail.PAUSES", (0.0, 0.0))
     post.refusals = 2
     mailing.run(mailing.directory.accounts.register(EMAIL, PASSWORD))
     assert spread(post, mailing)["To"] == EMAIL
@@ -160,7 +160,7 @@ def test_a_mail_server_that_refuses_at_first_is_tried_again(
 def test_a_mail_server_that_is_away_is_logged_without_the_link(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("doorleaf.access.mail.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("doorleaf.access.identity.mail.PAUSES", (0.0, 0.0))
 
     async def scenario() -> None:
         mail = Mail("smtp://user:geheim@127.0.0.1:1", "door@example.com")
@@ -175,7 +175,7 @@ def test_a_mail_server_that_is_away_is_logged_without_the_link(
 
 def test_a_password_goes_to_no_mail_server_elsewhere_without_encryption(monkeypatch: pytest.MonkeyPatch) -> None:
     with mail_server() as post:
-        monkeypatch.setattr("doorleaf.access.mail.is_loopback", lambda host: False)
+        monkeypatch.setattr("doorleaf.access.identity.mail.is_loopback", lambda host: False)
         message = EmailMessage()
         message["To"], message["From"] = EMAIL, "door@example.com"
         with pytest.raises(ValueError, match="no encrypted connection"):
@@ -194,10 +194,14 @@ def test_without_a_mail_server(tmp_path: Path, auto_confirm: bool) -> None:
         if not auto_confirm:
             user_id = home.run(accounts.confirm_by_administrator(EMAIL))
             assert login(home)[1]["user_id"] == user_id
-        for call in (accounts.send_confirmation, accounts.send_reset):
+        by_hand = (accounts.send_reset,) if auto_confirm else (accounts.send_reset, accounts.send_confirmation)
+        for call in by_hand:
             status, code, message = refusal(home, call("nobody@example.com"))
             assert (status, code) == (400, "BadRequest")
             assert "by an administrator" in message
+        if auto_confirm:
+            told = refusal(home, accounts.send_confirmation("nobody@example.com"))
+            assert told == (400, "UserAlreadyConfirmed", "already confirmed")
 
 
 def test_an_address_has_one_account(home: House) -> None:
@@ -223,7 +227,7 @@ def test_of_many_registrations_at_once_one_succeeds(home: House) -> None:
 
 @pytest.mark.parametrize(
     "email",
-    ["", "ann", "@example.com", "ann@", "ann@@example.com", "a@b@c.de", "ann @example.com", "ann@example.com\r\nBcc: x",
+    ["", "@example.com", "ann@", "ann@@example.com", "a@b@c.de", "ann @example.com", "ann@example.com\r\nBcc: x",
      "ann@example.com\0", "ａnn@example.com", "ann@.example", "ann@example.", "<ann@example.com>", "a" * 250 + "@b.de",
      {"$ne": ""}, None, 5, "ann\u200b@example.com", "\ud800@example.com"],
 )  # fmt: skip
@@ -231,6 +235,40 @@ def test_addresses_that_are_none(home: House, email: Any) -> None:
     status, code, _ = refusal(home, home.directory.accounts.register(email, PASSWORD))
     assert (status, code) in ((400, "BadRequest"), (400, "InvalidParameter"))
     assert home.run(home.directory.accounts.pending()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["аnn@example.com", "ann@exаmple.com", "аnn", "ann@example.соm", "οnn@example.com", "соре@example.com", "ара",
+     "ann@соре.com", "νικ@example.com", "ivanиван@example.com", "annα@example.com", "ann\u0338@example.com",
+     "𝒶nn@example.com", "ann@ехамрӏе.com", "64b7f0000000000000000001", "64B7F000000000000000000A",
+     "漢字иван@example.com", "ΒΟΒ@example.com", "ВОВ", "օօօ@example.com", "ᎪᎳᎬ@example.com", "ꓮꓠꓠ@example.com",
+     "ⲢⲞⲢ@example.com", "Һоре", "ann@ΝΙΚ.com"],
+)  # fmt: skip
+def test_names_that_look_like_others_are_refused(home: House, name: str) -> None:
+    status, code, _ = refusal(home, home.directory.accounts.register(name, PASSWORD))
+    assert (status, code) == (400, "BadRequest")
+    assert home.run(home.directory.accounts.pending()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ann@example.com", "o'hara+shop@sub.example.co", "иван@пример.рф", "ivan.иван@example.com", "jürgen@münchen.de",
+     "νίκος@παράδειγμα.ελ", "漢字かなカナ@例え.jp", "tokyo東京@example.jp", "홍길동@example.kr", "נועם@example.il",
+     "ԱՆԻ@example.am", "ᏣᎳᎩ@example.com", "გიორგი@example.ge", "СЕРГЕЙ@example.com", "ΓΙΩΡΓΟΣ@example.gr",
+     "gilfoyle", "user-6f2c", "ann2@example.com", "64b7f000"],
+)  # fmt: skip
+def test_names_that_are_taken_as_they_are(home: House, name: str) -> None:
+    home.run(home.directory.accounts.create(name, PASSWORD))
+    assert login(home, name)[0] == 200
+    account = home.run(home.directory.accounts.find(name))
+    assert account is not None
+    assert account["_id"] == name
+
+
+def test_who_is_confirmed_by_mail_needs_an_address(mailing: House) -> None:
+    status, code, _ = refusal(mailing, mailing.directory.accounts.register("gilfoyle", PASSWORD))
+    assert (status, code) == (400, "BadRequest")
 
 
 @pytest.mark.parametrize(("password", "fits"), [("12345", 0), ("123456", 1), ("x" * 128, 1), ("x" * 129, 0)])
@@ -284,7 +322,7 @@ def test_unknown_wrong_and_locked_are_answered_alike(home: House) -> None:
         "empty user": home.login("local-userpass", username="x", password="y"),
         "too long": home.login("local-userpass", username=EMAIL, password="x" * 5000),
     }
-    for _ in range(OF_NAME.free):
+    for _ in range(OF_PLACE.free):
         home.login("local-userpass", username=EMAIL, password="wrong horse")
         home.login("local-userpass", username="bob@example.com", password="wrong horse")
     answers["locked"] = home.login("local-userpass", username=EMAIL, password=PASSWORD)
@@ -311,9 +349,9 @@ def test_every_refused_password_costs_the_same_work(home: House, monkeypatch: py
 
     monkeypatch.setattr(accounts._passwords, "_matches", matches)
     for email in (EMAIL, "bob@example.com"):
-        for _ in range(OF_NAME.free + 2):
+        for _ in range(OF_PLACE.free + 2):
             assert login(home, email, "wrong horse") == WRONG
-    assert len(worked) == 2 * (OF_NAME.free + 2)
+    assert len(worked) == 2 * (OF_PLACE.free + 2)
     assert len(set(worked)) == 1, "the same parameters, whether there is an account or not"
 
 
@@ -336,9 +374,9 @@ def test_operators_are_no_names(home: House, name: str, value: Any) -> None:
 
 
 def test_pauses_double_up_to_the_longest() -> None:
-    pauses = [OF_NAME.pause(failures) for failures in range(4, 18)]
+    pauses = [OF_PLACE.pause(failures) for failures in range(4, 18)]
     assert pauses == [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
-    assert OF_NAME.pause(10**9) == 900
+    assert OF_PLACE.pause(10**9) == 900
 
 
 def on_lockout(tmp_path: Path, scenario: Any) -> None:
@@ -354,29 +392,103 @@ def on_lockout(tmp_path: Path, scenario: Any) -> None:
     asyncio.run(run())
 
 
-def test_a_name_is_locked_in_every_process_and_free_again(tmp_path: Path) -> None:
+HERE, THERE = "192.0.2.1", "198.51.100.1"
+DEVICE, OTHER_DEVICE = "a" * 24, "b" * 24
+
+
+async def fail(lockout: Lockout, attempt: Attempt, times: int = 1) -> None:
+    for _ in range(times):
+        standing = await lockout.standing(attempt)
+        assert not standing.locked
+        await lockout.failed(attempt, standing)
+
+
+async def locked(lockout: Lockout, attempt: Attempt) -> bool:
+    return (await lockout.standing(attempt)).locked
+
+
+async def succeed(lockout: Lockout, attempt: Attempt) -> None:
+    standing = await lockout.standing(attempt)
+    assert not standing.locked
+    await lockout.succeeded(attempt, standing)
+
+
+def test_a_place_is_locked_in_every_process_and_free_again(tmp_path: Path) -> None:
     async def scenario(system: SystemStore, now: list[float]) -> None:
         here, there = (Lockout(system, clock=lambda: now[0]) for _ in range(2))
-        for _ in range(OF_NAME.free):
-            assert not await there.locked(EMAIL, "")
-            await here.failed(EMAIL, "")
-        assert await there.locked(EMAIL, "")
-        assert not await there.locked("bob@example.com", "")
+        attempt = Attempt(EMAIL, HERE)
+        for _ in range(OF_PLACE.free):
+            assert not await locked(there, attempt)
+            await fail(here, attempt)
+        assert await locked(there, attempt)
+        assert not await locked(there, Attempt("bob@example.com", HERE))
+        assert not await locked(there, Attempt(EMAIL, THERE)), "nobody else is kept out"
         now[0] += 1
-        assert not await there.locked(EMAIL, "")
-        await there.failed(EMAIL, "")
+        await fail(there, attempt)
         now[0] += 1.5
-        assert await here.locked(EMAIL, "")
+        assert await locked(here, attempt)
         now[0] += 1
-        assert not await here.locked(EMAIL, "")
-        await here.succeeded(EMAIL)
-        await there.failed(EMAIL, "")
-        assert not await there.locked(EMAIL, "")
-        stored = await system.find("login_failures", {})
-        assert EMAIL not in str(stored)
+        await succeed(here, attempt)
+        await fail(there, attempt)
+        assert not await locked(there, attempt), "the count of the place is over"
+        stored = await system.find("login_failures", {}) + await system.find("login_places", {})
+        for secret in (EMAIL, HERE, DEVICE):
+            assert secret not in str(stored)
         now[0] += lockout_module.FORGOTTEN_SECONDS + 1
         await here.sweep()
         assert await system.find("login_failures", {}) == []
+        assert len(await system.find("login_places", {})) == 1
+        now[0] += lockout_module.KNOWN_SECONDS
+        await here.sweep()
+        assert await system.find("login_places", {}) == []
+
+    on_lockout(tmp_path, scenario)
+
+
+def test_an_account_is_locked_for_strangers_alone(tmp_path: Path) -> None:
+    async def scenario(system: SystemStore, now: list[float]) -> None:
+        lockout = Lockout(system, clock=lambda: now[0])
+        await succeed(lockout, Attempt(EMAIL, HERE))
+        await succeed(lockout, Attempt(EMAIL, THERE, DEVICE))
+        tried = 0
+        while tried < OF_ACCOUNT.free:
+            await fail(lockout, Attempt(EMAIL, f"203.0.113.{tried // 4}"), 4)  # one less than locks the place
+            tried += 4
+        assert await locked(lockout, Attempt(EMAIL, "203.0.113.77"))
+        assert await locked(lockout, Attempt(EMAIL, "203.0.113.77", OTHER_DEVICE))
+        assert not await locked(lockout, Attempt("bob@example.com", "203.0.113.77"))
+        # Where the password was right lately it is looked at still, and only what fails there counts there.
+        for known in (Attempt(EMAIL, HERE), Attempt(EMAIL, "203.0.113.77", DEVICE), Attempt(EMAIL, THERE)):
+            standing = await lockout.standing(known)
+            assert (standing.locked, standing.known) == (False, True)
+        await fail(lockout, Attempt(EMAIL, "203.0.113.78", DEVICE), OF_PLACE.free)
+        assert await locked(lockout, Attempt(EMAIL, THERE, DEVICE)), "a device is one place, wherever it is"
+        assert not await locked(lockout, Attempt(EMAIL, HERE))
+        # The owner's logins give strangers no new tries.
+        await succeed(lockout, Attempt(EMAIL, HERE))
+        assert await locked(lockout, Attempt(EMAIL, "203.0.113.77"))
+        now[0] += 1
+        assert not await locked(lockout, Attempt(EMAIL, "203.0.113.77")), "and they wait like anybody"
+        await lockout.forget(EMAIL)
+        assert await system.find("login_failures", {}) == await system.find("login_places", {}) == []
+
+    on_lockout(tmp_path, scenario)
+
+
+def test_an_account_bounds_what_many_addresses_try(tmp_path: Path) -> None:
+    """However many addresses there are, few guesses get through in a day."""
+
+    async def scenario(system: SystemStore, now: list[float]) -> None:
+        lockout = Lockout(system, clock=lambda: now[0])
+        guesses, end = 0, now[0] + 24 * 3600
+        while now[0] < end:
+            attempt = Attempt(EMAIL, f"203.0.{guesses // 250}.{guesses % 250}")  # never twice from one address
+            if await locked(lockout, attempt):
+                now[0] += 60
+                continue
+            await lockout.failed(attempt, await lockout.standing(attempt))
+            guesses += 1
+        assert OF_ACCOUNT.free < guesses < 220
 
     on_lockout(tmp_path, scenario)
 
@@ -384,13 +496,15 @@ def test_a_name_is_locked_in_every_process_and_free_again(tmp_path: Path) -> Non
 def test_an_address_is_locked_whatever_name_it_tries(tmp_path: Path) -> None:
     async def scenario(system: SystemStore, now: list[float]) -> None:
         lockout = Lockout(system, clock=lambda: now[0])
+        await succeed(lockout, Attempt("known@example.com", "2001:db8::9"))
         for number in range(OF_ADDRESS.free):
-            await lockout.failed(f"{number}@example.com", "2001:db8::1")
-        assert await lockout.locked(EMAIL, "2001:db8::2"), "one customer has a whole network of addresses"
-        assert not await lockout.locked(EMAIL, "2001:db8:1::1")
-        assert not await lockout.locked(EMAIL, "192.0.2.1")
+            await fail(lockout, Attempt(f"{number}@example.com", "2001:db8::1"))
+        assert await locked(lockout, Attempt(EMAIL, "2001:db8::2")), "one customer has a whole network of addresses"
+        assert not await locked(lockout, Attempt("known@example.com", "2001:db8::2")), "who came from here before"
+        assert not await locked(lockout, Attempt(EMAIL, "2001:db8:1::1"))
+        assert not await locked(lockout, Attempt(EMAIL, "192.0.2.1"))
         now[0] += 1
-        assert not await lockout.locked(EMAIL, "2001:db8::2")
+        assert not await locked(lockout, Attempt(EMAIL, "2001:db8::2"))
 
     on_lockout(tmp_path, scenario)
 
@@ -409,9 +523,10 @@ def test_many_guesses_at_once_count_as_many(home: House) -> None:
         return await asyncio.gather(*(guess(number) for number in range(14)))
 
     assert {error.code for error in home.run(together())} == {"InvalidPassword"}
-    (failures,) = home.run(accounts._system.find("login_failures", {}))
-    assert failures["failures"] == OF_NAME.free
-    assert login(home) == WRONG
+    failures = home.run(accounts._system.find("login_failures", {}))
+    assert [place["failures"] for place in failures] == [OF_PLACE.free] * 2, "the place's and the account's"
+    locked_out = home.run(accounts.lockout.standing(Attempt(EMAIL, "192.0.2.1")))
+    assert locked_out.locked
 
 
 def test_too_many_logins_at_once_are_told_to_wait(home: House) -> None:

@@ -11,7 +11,7 @@ from asgi import KEY, application
 
 from doorleaf.access.addresses import Addresses, among, neighbourhood, networks, unmapped
 from doorleaf.errors import PermissionDenied
-from doorleaf.settings import Settings
+from doorleaf.settings.model import Settings
 
 PING = b'{"database": "app", "command": {"ping": 1}}'
 PROXIES = ("10.0.0.0/8", "fd00::/8", "192.0.2.7")
@@ -173,3 +173,16 @@ def test_everybody_may_call_by_default(tmp_path: Path) -> None:
     with application(tmp_path) as app:
         assert app.act("runCommand", PING).status == 200
         assert app.call("POST", "/auth/providers/api-key/login", orjson.dumps({"key": KEY})).status == 200
+
+
+def test_a_preflight_is_answered_to_those_who_may_call(tmp_path: Path) -> None:
+    chosen: dict[str, Any] = {"ip_access_list": ["192.0.2.0/24"], "trusted_proxies": ["127.0.0.1"]}
+    with application(tmp_path, cors_origins=["https://example.com"], **chosen) as app:
+        asks = {"Origin": "https://example.com", "Access-Control-Request-Method": "POST"}
+        for path in ("/data/v1/action/find", "/nothing", "/"):
+            answer = app.call("OPTIONS", path, b"", {**asks, "X-Forwarded-For": "198.51.100.1"})
+            assert (answer.status, answer.json["error_code"]) == (403, "AddressNotAllowed")
+            assert "access-control-allow-methods" not in answer.headers
+            other = app.call("OPTIONS", path, b"", {**asks, "Origin": "https://x.y", "X-Forwarded-For": "198.51.100.1"})
+            assert other.json["error_code"] == "AddressNotAllowed", "not even which origins may call"
+        assert app.call("OPTIONS", "/data/v1/action/find", b"", {**asks, "X-Forwarded-For": "192.0.2.9"}).status == 204

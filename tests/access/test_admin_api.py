@@ -55,7 +55,30 @@ ROUTES = [
     ("POST", "/accounts/confirm"),
     ("DELETE", "/sessions"),
     ("DELETE", "/sessions/s"),
+    ("GET", "/connectome"),
+    ("POST", "/connectome"),
+    ("GET", "/connectome/c"),
+    ("POST", "/connectome/c/rotate"),
+    ("POST", "/connectome/c/revoke"),
     ("POST", "/explain"),
+    ("GET", "/users/u/custom-data"),
+    ("GET", "/rules"),
+    ("POST", "/rules/check"),
+    ("GET", "/now"),
+    ("GET", "/settings"),
+    ("GET", "/audit"),
+    ("GET", "/tenants"),
+    ("POST", "/tenants"),
+    ("DELETE", "/tenants/t"),
+    ("GET", "/workspaces"),
+    ("POST", "/workspaces"),
+    ("GET", "/workspaces/w"),
+    ("PATCH", "/workspaces/w"),
+    ("DELETE", "/workspaces/w"),
+    ("POST", "/workspaces/w/token"),
+    ("GET", "/workspaces/w/keys"),
+    ("POST", "/workspaces/w/keys"),
+    ("POST", "/workspaces/w/keys/k/revoke"),
 ]
 
 
@@ -63,7 +86,7 @@ ROUTES = [
 
 
 def test_only_administrators_are_let_in(app: Application) -> None:
-    plain = ok(app, "POST", "/keys", {"name": "plain"}, status=201)["key"]
+    plain = ok(app, "POST", "/keys", {"name": "no-administrator"}, status=201)["key"]
     scoped = ok(app, "POST", "/keys", {"name": "scoped", "admin": True, "databases": ["shop"]}, status=201)["key"]
     anonymous = log_in(app, "anon-user", {}).json["access_token"]
     before = ok(app, "GET", "/keys")
@@ -176,6 +199,10 @@ def test_an_administrators_key(app: Application) -> None:
         ({"name": "x", "expires": "2001-01-01"}, "InvalidParameter", "expires: is in the past"),
         ({"name": "x", "roles": []}, "InvalidParameter", "roles: must not be empty"),
         ({"name": "x", "roles": [5]}, "InvalidParameter", "roles: "),
+        ({"name": "x", "roles": [{"$code": "owner"}]}, "InvalidParameter", "roles: "),
+        ({"name": {"$code": "x"}}, "InvalidParameter", "name"),
+        ({"name": "x", "rate": {"$code": "5/s"}}, "InvalidParameter", "rate"),
+        ({"name": "x", "addresses": [{"$code": "::1"}]}, "InvalidParameter", "addresses: expected"),
         ({"name": "x", "admin": True, "roles": ["a"]}, "InvalidParameter", "roles: "),
         ({"name": "x", "actions": ["fnid"]}, "InvalidParameter", "actions: "),
         ({"name": "x", "databases": "shop"}, "InvalidParameter", "databases: "),
@@ -326,7 +353,8 @@ def test_queries_that_cannot_be(app: Application, query: bytes, words: str) -> N
         ({"email": {"$gt": ""}, "password": "sesame-7"}, 400, "InvalidParameter"),
         ({"email": "c@example.com", "password": {"$gt": ""}}, 400, "InvalidParameter"),
         ({"email": "c@example.com", "password": "short"}, 400, "BadRequest"),
-        ({"email": "nobody", "password": "sesame-7"}, 400, "BadRequest"),
+        ({"email": "no body", "password": "sesame-7"}, 400, "BadRequest"),
+        ({"email": "64224f3cd79f54ad342dd9b1", "password": "sesame-7"}, 400, "BadRequest"),
         ({"email": "c@example.com", "password": "sesame-7", "disabled": True}, 400, "InvalidParameter"),
         ({"email": "taken@example.com", "password": "sesame-7"}, 409, "AccountNameInUse"),
     ],
@@ -359,7 +387,9 @@ def test_sessions(app: Application) -> None:
     answer = ask(app, "GET", path)
     listed = ok(app, "GET", path)["sessions"]
     assert len(listed) == 3
-    assert listed[0]["device"] == device["options"]["device"]
+    ids = [token["device_id"] for token in reversed(tokens)]
+    assert [session["device"] for session in listed] == [{**device["options"]["device"], "deviceId": id} for id in ids]
+    assert len(set(ids)) == 3, "a login that says no id is given one"
     assert {session["provider"] for session in listed} == {"local-userpass"}
     for token in tokens:
         assert token["access_token"] not in answer.body.decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from client_app import (
     post,
     refused,
 )
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # has no types of its own
 
 
 @pytest.fixture(scope="module")
@@ -126,35 +128,120 @@ def test_every_provider_logs_in(app: Application) -> None:
             {"username": "no@example.com", "password": "x"},
             401,
             "InvalidPassword",
-            "invalid username/password",
+            "unauthorized",
         ),
-        ("api-key", {"key": "nonsense"}, 401, "AuthError", "invalid API key"),
+        ("api-key", {"key": "nonsense"}, 401, "AuthError", "unauthorized"),
         ("oauth2-google", {"authCode": "x"}, 404, "AuthProviderNotFound", None),
         ("custom-function", {"any": "thing"}, 404, "AuthProviderNotFound", None),
     ],
 )
 def test_a_wrong_login(app: Application, provider: str, body: Any, status: int, code: str, error: str | None) -> None:
     refused(post(app, f"{APP}/auth/providers/{provider}/login", body), status, code, error)
+    elsewhere = refused(post(app, f"/auth/providers/{provider}/login", body), status, code)
+    assert elsewhere["error"] != "unauthorized"
 
 
-def test_linking_is_refused_and_begins_no_session(app: Application) -> None:
-    session = anonymous(app)
-    body = orjson.dumps({"username": "x@example.com", "password": "sesame-7"})
-    headers = {"authorization": f"Bearer {session['access_token']}"}
-    for query in (b"link=true", b"link=1", b"link=\xff"):
-        answer = app.call("POST", f"{USERPASS}/login", body, headers, query)
-        refused(answer, 400, "NotCallable", "linking identities is not supported")
+def link(app: Application, bearer: str | None, provider: str, body: Any, query: bytes = b"link=true") -> Any:
+    headers = {} if bearer is None else {"authorization": f"Bearer {bearer}"}
+    return app.call("POST", f"{APP}/auth/providers/{provider}/login", orjson.dumps(body), headers, query)
+
+
+def signed(subject: str, **claims: Any) -> str:
+    return jwt.encode({"sub": subject, "aud": "shop-abcde", "exp": 4_000_000_000, **claims}, SIGNING_KEY, "HS256")
+
+
+def test_the_document_says_which_logins_can_be_linked_and_what_they_answer(app: Application) -> None:
+    found = get(app, "/openapi.json").json
+    components = {"components": found["components"]}
+    user = anonymous(app)
+    login = {"username": "told@example.com", "password": "sesame-7"}
+    assert post(app, f"{USERPASS}/register", {"email": login["username"], "password": "sesame-7"}).status == 201
+    shown = {
+        "api-key": {"key": KEY},
+        "local-userpass": login,
+        "custom-token": {"token": signed("told")},
+        "anon-user": {},
+    }
+    for provider, body in shown.items():
+        route = found["paths"][f"/auth/providers/{provider}/login"]["post"]
+        answer = link(app, user["access_token"], provider, body)
+        assert (answer.status == 200) == ("parameters" in route), provider
+        if answer.status == 200:
+            schema = route["responses"]["200"]["content"]["application/json"]["schema"]
+            Draft202012Validator({**schema, **components}).validate(answer.json)
+            assert set(answer.json) == set(found["components"]["schemas"]["LinkedSession"]["properties"])
+            # The same login without a link has a refresh token too.
+            Draft202012Validator({**schema, **components}).validate(log_in(app, provider, body))
+        else:
+            refused(answer, 400, "NotCallable")
+
+
+def test_a_user_links_more_ways_to_log_in(app: Application) -> None:
+    user = anonymous(app)
+    login = {"username": "linked@example.com", "password": "sesame-7"}
+    assert post(app, f"{USERPASS}/register", {"email": login["username"], "password": "sesame-7"}).status == 201
+    answer = link(app, user["access_token"], "local-userpass", login)
+    assert (answer.status, answer.json["user_id"]) == (200, user["user_id"]), answer.body
+    assert answer.headers["cache-control"] == "no-store"
+    claims = jwt.decode(answer.json["access_token"], options={"verify_signature": False})
+    assert (claims["sub"], claims["typ"]) == (user["user_id"], "access")
+    answer = link(app, answer.json["access_token"], "custom-token", {"token": signed("linked")})
+    assert answer.status == 200, answer.body
+    profile = get(app, f"{API}/auth/profile", answer.json["access_token"]).json
+    assert [one["provider_type"] for one in profile["identities"]] == ["anon-user", "local-userpass", "custom-token"]
+    assert profile["data"] == {"email": "linked@example.com"}
+    # Each of them is the user from now on, and none of them makes another one or forgets the others.
+    for session in (log_in(app, "local-userpass", login), log_in(app, "custom-token", {"token": signed("linked")})):
+        assert session["user_id"] == user["user_id"]
+        again = get(app, f"{API}/auth/profile", session["access_token"]).json
+        assert again["identities"] == profile["identities"]
+    # Linking once more changes nothing.
+    assert link(app, user["access_token"], "local-userpass", login).status == 200
+    assert get(app, f"{API}/auth/profile", user["access_token"]).json["identities"] == profile["identities"]
+    ask = {"authorization": f"Bearer {user['access_token']}"}
+    assert app.call("DELETE", f"{API}/auth/delete", b"", ask).status == 204
+    refused(post(app, f"{APP}/auth/providers/local-userpass/login", login), 401, "InvalidPassword")
+    assert log_in(app, "custom-token", {"token": signed("linked")})["user_id"] != user["user_id"]
+
+
+def test_what_is_not_linked(app: Application) -> None:
+    user = anonymous(app)
+    person(app, "used@example.com")
+    log_in(app, "custom-token", {"token": signed("used")})
+    login = {"username": "used@example.com", "password": "sesame-7"}
+    bearer = user["access_token"]
+    refused(link(app, bearer, "local-userpass", login), 409, "IdentityInUse")
+    refused(link(app, bearer, "custom-token", {"token": signed("used")}), 409, "IdentityInUse")
+    # Not "unauthorized", at which realm-web would refresh its access token and ask again, for ever.
+    wrong = link(app, bearer, "local-userpass", {**login, "password": "wrong"})
+    refused(wrong, 401, "InvalidPassword", "invalid username/password")
+    refused(link(app, bearer, "custom-token", {"token": "e30.e30.e30"}), 401, "AuthError")
+    refused(link(app, bearer, "api-key", {"key": KEY}), 400, "NotCallable")
+    refused(link(app, bearer, "anon-user", {}), 400, "NotCallable")
+    refused(link(app, bearer, "oauth2-google", {}), 404, "AuthProviderNotFound")
+    for wrong in (None, "", "nonsense", user["refresh_token"]):
+        refused(link(app, wrong, "local-userpass", login), 401, "InvalidSession")
+    refused(link(app, administrator(app), "local-userpass", login), 403, "PermissionDenied")
+    for query in (b"link=1", b"link=\xff", b"link=true&link=false"):
+        refused(link(app, bearer, "local-userpass", login, query), 400, "InvalidParameter")
+    assert len(get(app, f"{API}/auth/profile", bearer).json["identities"]) == 1
+    assert log_in(app, "local-userpass", login)["user_id"] != user["user_id"]
 
 
 @pytest.mark.parametrize("sent", ["64224f3cd79f54ad342dd9b1", {"$oid": "64224f3cd79f54ad342dd9b1"}, None])
 def test_devices(app: Application, sent: Any) -> None:
     session = log_in(app, "anon-user", {"options": {"device": {"deviceId": sent, "platform": "node"}}})
-    expected = "0" * 24 if sent is None else "64224f3cd79f54ad342dd9b1"
+    expected = session["device_id"] if sent is None else "64224f3cd79f54ad342dd9b1"
+    assert re.fullmatch("[0-9a-f]{24}", expected)
+    assert expected != "0" * 24
     assert session["device_id"] == expected
     assert jwt.decode(session["access_token"], options={"verify_signature": False})["baas_device_id"] == expected
 
 
-@pytest.mark.parametrize("device", [5, [], {"deviceId": "short"}, {"deviceId": {"$ne": 1}}, {"platform": 5}])
+@pytest.mark.parametrize(
+    "device",
+    [5, [], {"deviceId": "short"}, {"deviceId": {"$ne": 1}}, {"platform": 5}, {"platform": {"$code": "x"}}],
+)
 def test_devices_that_are_none(app: Application, device: Any) -> None:
     answer = post(app, f"{APP}/auth/providers/anon-user/login", {"options": {"device": device}})
     assert refused(answer, 400, "InvalidParameter")["error"].startswith("options.device")
@@ -232,7 +319,7 @@ def test_keys_of_a_user(app: Application) -> None:
     # Disabled, enabled, deleted.
     assert post(app, f"{keys}/{identifier}/disable", bearer=refresh, method="PUT").status == 204
     assert get(app, f"{keys}/{identifier}", refresh).json["disabled"] is True
-    refused(post(app, f"{APP}/auth/providers/api-key/login", {"key": text}), 401, "AuthError", "invalid API key")
+    refused(post(app, f"{APP}/auth/providers/api-key/login", {"key": text}), 401, "AuthError", "unauthorized")
     assert post(app, f"{keys}/{identifier}/enable", bearer=refresh, method="PUT").status == 204
     log_in(app, "api-key", {"key": text})
     assert post(app, f"{keys}/{identifier}", bearer=refresh, method="DELETE").status == 204
@@ -292,6 +379,8 @@ def test_anonymous_users_and_servers_have_no_keys(app: Application) -> None:
         ({"email": "a@example.com"}, 400, "InvalidParameter"),
         ({"email": {"$gt": ""}, "password": "sesame-7"}, 400, "InvalidParameter"),
         ({"email": "a@example.com", "password": {"$gt": ""}}, 400, "InvalidParameter"),
+        ({"email": {"$code": "a@example.com"}, "password": "sesame-7"}, 400, "InvalidParameter"),
+        ({"email": "a@example.com", "password": {"$code": "sesame-7"}}, 400, "InvalidParameter"),
         ({"email": "a@example.com", "password": "short"}, 400, "BadRequest"),
         ({"email": "no address", "password": "sesame-7"}, 400, "BadRequest"),
     ],
@@ -316,21 +405,33 @@ def test_a_name_in_use(app: Application) -> None:
 def test_tokens_of_mails_that_are_none(app: Application, path: str, body: dict[str, str]) -> None:
     refused(post(app, f"{USERPASS}/{path}", body), 400, "UserpassTokenInvalid", "invalid token data")
     for name in body:
-        for value in ({"$ne": ""}, "", None, 1):
+        for value in ({"$ne": ""}, {"$code": "a"}, "", None, 1):
             answer = post(app, f"{USERPASS}/{path}", {**body, name: value})
             refused(answer, 400, "InvalidParameter", f"'{name}' is a required string.")
 
 
-@pytest.mark.parametrize("path", ["confirm/send", "reset/send"])
-def test_mails_need_a_mail_server(app: Application, path: str) -> None:
-    answer = post(app, f"{USERPASS}/{path}", {"email": _known(app)["username"]})
+def test_mails_need_a_mail_server(app: Application) -> None:
+    answer = post(app, f"{USERPASS}/reset/send", {"email": _known(app)["username"]})
     assert "by an administrator" in refused(answer, 400, "BadRequest")["error"]
 
 
-@pytest.mark.parametrize("path", ["confirm/call", "reset/call"])
-def test_functions_of_providers_are_refused_by_name(app: Application, path: str) -> None:
-    answer = post(app, f"{USERPASS}/{path}", {"email": "a@example.com", "password": "sesame-7", "arguments": []})
-    assert refused(answer, 400, "NotCallable")["error"].startswith(f"{path} is not supported")
+def test_where_all_are_confirmed_nobody_learns_who_has_an_account(app: Application) -> None:
+    for name in (_known(app)["username"], "nobody@example.com"):
+        answer = post(app, f"{USERPASS}/confirm/send", {"email": name})
+        refused(answer, 400, "UserAlreadyConfirmed", "already confirmed")
+
+
+def test_functions_of_providers_are_refused(app: Application) -> None:
+    body = {"email": "a@example.com", "password": "sesame-7", "arguments": []}
+    answer = post(app, f"{USERPASS}/reset/call", body)
+    refused(answer, 400, "NotCallable", 'failed to reset password for user "a@example.com"')
+    answer = post(app, f"{USERPASS}/confirm/call", body)
+    told = "cannot run confirmation for a@example.com: automatic confirmation is enabled"
+    refused(answer, 400, "BadRequest", told)
+    for path, without in (("reset/call", {"email": "a@example.com"}), ("confirm/call", {}), ("reset/call", {})):
+        refused(post(app, f"{USERPASS}/{path}", without), 400, "InvalidParameter")
+    long = post(app, f"{USERPASS}/reset/call", {**body, "email": "a" * 5000})
+    assert len(refused(long, 400, "NotCallable")["error"]) < 300
 
 
 def test_a_registration_waits_for_its_confirmation(tmp_path: Path) -> None:
@@ -338,8 +439,10 @@ def test_a_registration_waits_for_its_confirmation(tmp_path: Path) -> None:
         assert post(app, f"{USERPASS}/register", {"email": "a@example.com", "password": "sesame-7"}).status == 201
         answer = post(app, f"{USERPASS}/login", {"username": "a@example.com", "password": "sesame-7"})
         refused(answer, 401, "AuthError", "confirmation required")
+        answer = post(app, f"{USERPASS}/confirm/call", {"email": "a@example.com"})
+        assert refused(answer, 400, "NotCallable")["error"].startswith("confirm/call is not supported")
         answer = post(app, f"{USERPASS}/login", {"username": "a@example.com", "password": "wrong-7"})
-        refused(answer, 401, "InvalidPassword", "invalid username/password")
+        refused(answer, 401, "InvalidPassword", "unauthorized")
 
 
 def test_providers_that_are_off(tmp_path: Path) -> None:
@@ -358,11 +461,18 @@ def test_providers_that_are_off(tmp_path: Path) -> None:
             refused(post(app, f"{USERPASS}/{path}", body), 404, "AuthProviderNotFound")
 
 
-def test_guessing_and_flooding_is_slowed_down_by_account(tmp_path: Path) -> None:
-    chosen = {"providers": ("api-key", "local-userpass"), "login_rate": "3/minute"}
+def test_flooding_is_slowed_down_by_address(tmp_path: Path) -> None:
+    chosen = {"providers": ("api-key", "local-userpass"), "login_rate": "3/minute", "trusted_proxies": ("127.0.0.1",)}
     with application(tmp_path / "data", **chosen) as app:
-        for path in ("register", "confirm/send", "reset/send"):
-            body = {"email": "flooded@example.com", "password": "sesame-7"}
-            answer = post(app, f"{USERPASS}/{path}", body)
-        assert post(app, f"{USERPASS}/login", {"username": "flooded@example.com", "password": "x"}).status == 429
-        assert answer.status == 400
+
+        def call(path: str, address: str) -> int:
+            body = orjson.dumps(
+                {"email": "flooded@example.com", "username": "flooded@example.com", "password": "sesame"}
+            )
+            return app.call("POST", f"{USERPASS}/{path}", body, {"X-Forwarded-For": address}).status
+
+        assert [call(path, "192.0.2.1") for path in ("register", "confirm/send", "reset/send")] == [201, 400, 400]
+        assert {call(path, "192.0.2.1") for path in ("register", "confirm/send", "reset/send", "login")} == {429}
+        # Who names an account uses up nothing of its owner's, but no account gets more mails than that.
+        assert call("login", "192.0.2.2") == 401
+        assert [call("reset/send", f"192.0.2.{number}") for number in (3, 4, 5)] == [400, 429, 429]

@@ -68,10 +68,21 @@ def test_find_one_and(app: Application) -> None:
     assert ok(app, bearer, "findOneAndUpdate", filter={"_id": 9}, update=update) is None
     assert ok(app, bearer, "findOneAndUpdate", filter={"_id": 9}, update=update, upsert=True) is None
     assert ok(app, bearer, "findOneAndDelete", filter={}, sort={"_id": -1})["_id"] == {"$numberInt": "9"}
-    # What a client sends that means to delete and forgets to say so: nothing happens.
-    answer = call(app, bearer, "findOneAndReplace", filter={"_id": 2})
-    assert "findOneAndDelete" in refused(answer, 400, "MissingParameter")["error"]
+    # realm-web asks for a deletion like this; whoever means a replacement and has none is told.
+    for fields in ({"update": None}, {"replacement": None}, {"upsert": True}, {"returnNewDocument": True}):
+        refused(call(app, bearer, "findOneAndReplace", filter={"_id": 2}, **fields), 400, "MissingParameter")
     assert ok(app, bearer, "findOne", query={"_id": 2})["n"] == {"$numberInt": "2"}
+    # A plain document replaces.
+    two = {"_id": {"$numberInt": "2"}}
+    shown = ok(app, bearer, "findOneAndUpdate", filter={"_id": 2}, update={"m": 1}, returnNewDocument=True)
+    assert shown == {**two, "m": {"$numberInt": "1"}}
+    assert ok(app, bearer, "findOneAndUpdate", filter={"_id": 2}, update={})["m"] == {"$numberInt": "1"}
+    assert ok(app, bearer, "findOne", query={"_id": 2}) == two
+    assert ok(app, bearer, "findOneAndUpdate", filter={"_id": 99}, update={}) is None
+    assert ok(app, bearer, "findOne", query={"_id": 99}) is None
+    assert ok(app, bearer, "findOneAndReplace", filter={"_id": 2}, projection={"_id": 1}, sort={"_id": 1}) == two
+    assert ok(app, bearer, "findOne", query={"_id": 2}) is None
+    assert ok(app, bearer, "findOneAndReplace", filter={"_id": 2}) is None
     ok(app, bearer, "deleteMany", query={})
 
 

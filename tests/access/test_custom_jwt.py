@@ -30,10 +30,10 @@ from people import (
 )
 from pydantic import ValidationError
 
-from doorleaf.access import recent as recent_module
-from doorleaf.access.custom_tokens import CustomTokens
-from doorleaf.settings import Settings
-from doorleaf.settings_providers import CustomToken, MetadataField
+from doorleaf.access.identity import recent as recent_module
+from doorleaf.access.identity.custom_tokens import CustomTokens
+from doorleaf.settings.model import Settings
+from doorleaf.settings.providers import CustomToken, MetadataField
 
 ON = ("api-key", "custom-token")
 HS256 = {"algorithm": "HS256", "keys": (SECRET,), "audience": ("my-app",)}

@@ -92,6 +92,8 @@ def test_an_explanation_asks_no_collection(app: Application) -> None:
         ({"body": {"database": "shop", "collection": "c", "filter": 5}}, 400, "InvalidParameter", "body.filter: "),
         ({"as": None}, 400, "MissingParameter", "as is required"),
         ({"as": 5}, 400, "InvalidParameter", "as: expected"),
+        ({"as": {"$code": "x"}}, 400, "InvalidParameter", "as"),
+        ({"as": {"roles": [{"$code": "editor"}]}}, 400, "InvalidParameter", "as.roles: expected an array of names"),
         ({"as": "nobody"}, 404, "UserNotFound", "as: there is no such user and no such key"),
         ({"as": {"name": "x"}}, 400, "InvalidParameter", "as.name: no such field"),
         ({"as": {"type": "system"}}, 400, "InvalidParameter", "as.type: expected normal or server"),

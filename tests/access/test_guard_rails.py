@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from asgi import Answer, Application, application
 
-from doorleaf.settings import Settings
+from doorleaf.settings.model import Settings
 
 
 class Place:

@@ -26,7 +26,7 @@ from people import (
     token,
 )
 
-from doorleaf.access import jwks as jwks_module
+from doorleaf.access.identity import jwks as jwks_module
 
 ON = ("api-key", "custom-token")
 

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from asgi import KEY, Answer, Application, application
 
-from doorleaf.access.callers import Identity
-from doorleaf.access.guards import Guards
-from doorleaf.access.keys import Keys
-from doorleaf.access.scopes import Scope, Scopes, scope_of
+from doorleaf.access.callers import Caller, Identity
+from doorleaf.access.guards.checks import Guards
+from doorleaf.access.guards.scopes import Scope, Scopes, scope_of
+from doorleaf.access.identity.keys import Keys
 from doorleaf.access.system_store import SystemStore
 from doorleaf.errors import DoorleafError, InvalidParameter
 from doorleaf.operations import OPERATIONS, Effect, Find, InsertOne, Namespace
 from doorleaf.service import DataService
-from doorleaf.settings import DataSource
+from doorleaf.settings.sources import DataSource
 from doorleaf.stores.embedded.store import EmbeddedStore
 
 
@@ -169,7 +169,7 @@ def test_a_key_of_one_data_source(app: Application) -> None:
     by_alias = make(app, "other", data_sources=["Cluster0"])
     for place in ({}, {"dataSource": "main"}, {"dataSource": "Cluster0"}):
         assert app.act("findOne", {**PENS, **place}, key=by_alias).status == 200
-    refused(app.act("findOne", {**PENS, "dataSource": "old"}, key=by_alias), "'old'")
+    refused(app.act("findOne", {**PENS, "dataSource": "old"}, key=by_alias), "'archive'")
 
 
 SECRETS = [
@@ -351,9 +351,11 @@ def test_the_key_before_ends_when_the_overlap_does(tmp_path: Path) -> None:
         first = await keys.create("app", expires=datetime(2030, 1, 1))
         second = await keys.rotate("app", 60)
         await keys.reload()
-        found = keys.find(first)
+        found, newer = keys.find(first), keys.find(second)
         assert found is not None
-        assert found.identity is keys.find(second).identity  # type: ignore[union-attr]
+        assert newer is not None
+        assert (found.identity.id, found.retiring) == (newer.identity.id, True)
+        assert not newer.retiring
         now[0] += 59
         assert keys.find(first) is not None
         now[0] += 1
@@ -420,7 +422,7 @@ def test_the_service_asks_the_scope_of_whoever_calls(tmp_path: Path) -> None:
         try:
             service = DataService(store, Guards())
             scope = Scope(actions=frozenset({"read"}))
-            caller = Identity(id="0" * 24, kind="server", provider="api-key", admin=True, scope=scope)
+            caller = Caller(Identity(id="0" * 24, kind="server", provider="api-key", admin=True, scope=scope))
             await service.execute(Find(namespace=Namespace("a", "b")), caller)
             with pytest.raises(DoorleafError, match="insertOne"):
                 await service.execute(InsertOne(namespace=Namespace("a", "b"), document={}), caller)

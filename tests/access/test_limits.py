@@ -17,11 +17,12 @@ from asgi import KEY, Answer, Application, application
 from limited import Clock, make_key
 from servers import free_port
 
-from doorleaf.access.limits import Concurrency, KeyLimits, RateLimits, Windows, key_limits, rates
+from doorleaf.access.limits.rates import Concurrency, KeyLimits, RateLimits, Windows, key_limits, rates
 from doorleaf.errors import TooManyRequests
 from doorleaf.http import Message
-from doorleaf.loading import SettingsError, load, shown
-from doorleaf.settings import Settings
+from doorleaf.settings.load import SettingsError, load
+from doorleaf.settings.model import Settings
+from doorleaf.settings.show import shown
 
 PING = b'{"database": "app", "command": {"ping": 1}}'
 
@@ -235,7 +236,9 @@ def test_a_key_has_addresses_and_a_rate_of_its_own(tmp_path: Path) -> None:
         behind = {"X-Forwarded-For": "203.0.113.77"}
         assert app.act("runCommand", PING, key=elsewhere, headers=behind).status == 200
         assert app.act("runCommand", PING, key=here, headers=behind).status == 403
-        session = app.call("POST", "/auth/providers/api-key/login", orjson.dumps({"key": elsewhere})).json
+        login = ("POST", "/auth/providers/api-key/login", orjson.dumps({"key": elsewhere}))
+        assert app.call(*login).status == 403
+        session = app.call(*login, behind).json
         bearer = {"Authorization": f"Bearer {session['access_token']}"}
         assert app.call("POST", "/action/runCommand", PING, bearer).status == 403
         assert app.call("POST", "/action/runCommand", PING, bearer | behind).status == 200
@@ -259,12 +262,13 @@ def test_a_rate_for_keys(tmp_path: Path) -> None:
     with application(tmp_path, rate_limits={"key": "3/hour"}) as app:
         for _ in range(5):  # nobody's request is nobody's
             assert app.act("runCommand", PING, key="wrong").status == 401
-        answers = [app.act("runCommand", PING) for _ in range(5)]
-        assert [answer.status for answer in answers] == [200, 200, 200, 429, 429]
+        login = ("POST", "/auth/providers/api-key/login", orjson.dumps({"key": KEY}))
+        bearer = {"Authorization": f"Bearer {app.call(*login).json['access_token']}"}
+        answers = [app.act("runCommand", PING) for _ in range(4)]
+        assert [answer.status for answer in answers] == [200, 200, 429, 429]
         refused(answers[-1], "key", 3, 3600)
         assert "ratelimit" not in answers[0].headers
-        session = app.call("POST", "/auth/providers/api-key/login", orjson.dumps({"key": KEY})).json
-        bearer = {"Authorization": f"Bearer {session['access_token']}"}
+        refused(app.call(*login), "key", 3, 3600)
         assert app.call("POST", "/action/runCommand", PING, bearer).status == 429, "a session of the key is the key"
         assert app.call("GET", "/livez").status == 200
 
@@ -320,24 +324,12 @@ def test_logins_have_a_rate_of_their_own(tmp_path: Path) -> None:
         answers = [app.call("POST", paths[turn % 2], orjson.dumps({"key": "wrong"})) for turn in range(6)]
         assert [answer.status for answer in answers] == [401] * 4 + [429] * 2
         refused(answers[-1], "login", 4, 3600)
-        assert app.call("POST", paths[0], orjson.dumps({"key": KEY})).status == 429
-        assert app.act("runCommand", PING).status == 200
+        for _ in range(6):  # what is right is no failure
+            assert app.call("POST", paths[0], orjson.dumps({"key": KEY})).status == 200
+            assert app.act("runCommand", PING).status == 200
     with application(tmp_path, login_rate="") as app:
         for _ in range(40):
             assert app.call("POST", paths[0], orjson.dumps({"key": "wrong"})).status == 401
-
-
-def test_logins_count_by_account_too(tmp_path: Path) -> None:
-    with application(tmp_path, login_rate="4/hour", trusted_proxies=["127.0.0.1"]) as app:
-
-        def login(account: str, address: int) -> int:
-            body = orjson.dumps({"username": account, "password": "wrong-password"})
-            headers = {"X-Forwarded-For": f"203.0.113.{address}"}
-            return app.call("POST", "/auth/providers/local-userpass/login", body, headers).status
-
-        assert 429 not in [login("ann@example.com", address) for address in range(4)]
-        assert login("ann@example.com", 5) == 429
-        assert login("ben@example.com", 6) != 429
 
 
 def test_the_cap_on_requests_at_once_through_the_application(tmp_path: Path) -> None:
@@ -471,7 +463,7 @@ def test_a_url_that_cannot_be_used_is_not_quoted() -> None:
 def test_without_the_extra_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     with (
-        pytest.raises(ValueError, match=r"redis_url: needs the extra redis: pip install 'doorleaf\[redis\]'"),
+        pytest.raises(ValueError, match="redis_url: needs the package redis"),
         application(tmp_path, redis_url="redis://127.0.0.1/0"),
     ):
         pass

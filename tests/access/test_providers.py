@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,12 @@ from asgi import KEY
 from bson import ObjectId
 from people import PASSWORD, SECRET, STRANGER, House, house, token
 
-from doorleaf.access import recent as recent_module
-from doorleaf.access import users as users_module
-from doorleaf.access.identity import Credentials
+from doorleaf.access.identity import recent as recent_module
+from doorleaf.access.identity import users as users_module
+from doorleaf.access.identity.authenticator import Credentials
 from doorleaf.errors import DoorleafError
 from doorleaf.operations import InsertOne, Namespace
-from doorleaf.settings_providers import PROVIDERS
+from doorleaf.settings.providers import PROVIDERS
 
 CUSTOM = {"algorithm": "HS256", "keys": (SECRET,), "audience": ("my-app",)}
 EMAIL = "ann@example.com"
@@ -50,7 +51,7 @@ def test_all_providers_log_in(home: House) -> None:
         answer = home.login(provider, **body)
         assert answer.status == 200, answer.body
         reply = answer.json
-        assert reply["device_id"] == "0" * 24
+        assert re.fullmatch("[0-9a-f]{24}", reply["device_id"])
         bearer = {"Authorization": f"Bearer {reply['access_token']}"}
         assert home.lets_in(bearer)
         identity = home.who(bearer)
@@ -343,11 +344,11 @@ def test_actions_run_as_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_who_really_called_is_known(tmp_path: Path) -> None:
     with house(tmp_path / "data", **ALL, run_as={"actions": "system"}) as home:
         identify = home.authenticator.identify
-        system = home.run(identify(Credentials(api_key=KEY, surface="actions")))
+        system = home.run(identify(Credentials(api_key=KEY), "actions"))
         caller = home.run(identify(Credentials(api_key=KEY)))
         assert (system.kind, system.admin, system.caller, system.shown) == ("system", True, caller.id, caller.id)
         assert (caller.kind, caller.caller, caller.shown) == ("server", "", caller.id)
-        assert system is home.run(identify(Credentials(api_key=KEY, surface="actions")))
+        assert system is home.run(identify(Credentials(api_key=KEY), "actions"))
 
 
 # --- what is asked of the database -----------------------------------------------------------------------------------

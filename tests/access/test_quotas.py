@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import replace
@@ -11,19 +12,20 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 from asgi import application
 from limited import Clock, make_key, on_store
 from typer.testing import CliRunner
 
-from doorleaf import cli
 from doorleaf.access.callers import Identity
-from doorleaf.access.limits import KeyLimits
-from doorleaf.access.quotas import COLLECTION, Quotas, periods, usage
+from doorleaf.access.limits.quotas import COLLECTION, Quotas, periods, usage
+from doorleaf.access.limits.rates import KeyLimits
 from doorleaf.access.system_store import SystemStore
+from doorleaf.cli import main as cli
 from doorleaf.errors import QuotaExceeded
 from doorleaf.operations import DropCollection, ListIndexes, Namespace
-from doorleaf.settings import Settings
+from doorleaf.settings.model import Settings
 from doorleaf.stores.embedded.store import EmbeddedStore
 from doorleaf.stores.mongo import MongoStore
 
@@ -77,22 +79,22 @@ def test_a_quota_ends_with_its_period(tmp_path: Path) -> None:
         clock.now = instant("2030-01-31T23:59:50.5")
         quotas = Quotas(system, {"requests_per_day": 2, "requests_per_month": 3}, clock=clock)
         caller = key()
-        quotas.begin(caller)
-        quotas.begin(caller)
+        await quotas.begin(caller)
+        await quotas.begin(caller)
         with pytest.raises(QuotaExceeded) as caught:
-            quotas.begin(caller)
+            await quotas.begin(caller)
         assert caught.value.message == (
             "the quota of 2 requests per day is used up; it begins anew at 2030-02-01T00:00:00Z"
         )
         assert caught.value.headers == {"Retry-After": "10"}
-        quotas.begin(key("c" * 24, "other"))
+        await quotas.begin(key("c" * 24, "other"))
         clock.now += 10
         for _ in range(2):
-            quotas.begin(caller)
+            await quotas.begin(caller)
         clock.now += 86_400
-        quotas.begin(caller)
+        await quotas.begin(caller)
         with pytest.raises(QuotaExceeded, match="the quota of 3 requests per month is used up") as month:
-            quotas.begin(caller)
+            await quotas.begin(caller)
         assert month.value.headers["Retry-After"] == str(27 * 86_400)
 
     on_store(tmp_path, scenario)
@@ -106,17 +108,17 @@ def test_only_keys_have_quotas_and_their_own_come_first(tmp_path: Path) -> None:
         own = key(requests_per_day=3, documents_per_month=7)
         assert quotas.of(own) == {"requests_per_day": 3, "bytes_per_day": 10, "documents_per_month": 7}
         for _ in range(9):
-            quotas.begin(USER)
+            await quotas.begin(USER)
         for _ in range(3):
-            quotas.begin(own)
+            await quotas.begin(own)
         with pytest.raises(QuotaExceeded, match="of 3 requests"):
-            quotas.begin(own)
+            await quotas.begin(own)
         free = key("d" * 24, "free", requests_per_day=0)
         for _ in range(9):
-            quotas.begin(free)
+            await quotas.begin(free)
         quotas.add(free, bytes=10)
         with pytest.raises(QuotaExceeded, match="of 10 bytes per day"):
-            quotas.begin(free)
+            await quotas.begin(free)
 
     on_store(tmp_path, scenario)
 
@@ -126,9 +128,9 @@ def test_keys_that_run_as_the_same_user_are_still_told_apart(tmp_path: Path) -> 
         quotas = Quotas(system, {"requests_per_day": 1}, clock=Clock())
         acting = [replace(USER, caller=letter * 24, key_name=letter) for letter in "ab"]
         for identity in acting:
-            quotas.begin(identity)
+            await quotas.begin(identity)
             with pytest.raises(QuotaExceeded):
-                quotas.begin(identity)
+                await quotas.begin(identity)
 
     on_store(tmp_path, scenario)
 
@@ -137,15 +139,20 @@ def test_documents_that_do_not_fit_are_not_begun(tmp_path: Path) -> None:
     async def scenario(system: SystemStore) -> None:
         quotas = Quotas(system, {"documents_per_day": 10}, clock=Clock())
         caller = key()
-        quotas.require_documents(caller, 10)
-        quotas.add(caller, documents=7)
-        quotas.require_documents(caller, 3)
+        await quotas.take(caller, "documents", 7)
         with pytest.raises(QuotaExceeded, match="would write 4 documents, and of the quota of 10 per day 3 are left"):
-            quotas.require_documents(caller, 4)
-        quotas.add(caller, documents=5)
+            await quotas.take(caller, "documents", 4)
+        await quotas.take(caller, "documents", 2)
+        await quotas.settle(caller, 2, 1)
+        await quotas.take(caller, "documents", 2)
         with pytest.raises(QuotaExceeded, match="the quota of 10 documents per day is used up"):
-            quotas.require_documents(caller, 1)
-        quotas.begin(caller)
+            await quotas.take(caller, "documents", 1)
+        await quotas.settle(caller, 2, 0)
+        await quotas.take(caller, "documents", 1)
+        await quotas.settle(caller, 1, 6)  # an updateMany that has begun is completed
+        with pytest.raises(QuotaExceeded, match="the quota of 10 documents per day is used up"):
+            await quotas.take(caller, "documents", 1)
+        await quotas.begin(caller)
 
     on_store(tmp_path, scenario)
 
@@ -157,7 +164,7 @@ def test_processes_add_to_one_document(tmp_path: Path) -> None:
         caller = key()
         for quotas in (first, second):
             for _ in range(4):
-                quotas.begin(caller)
+                await quotas.begin(caller)
             quotas.add(caller, bytes=100, documents=2)
         await first.flush()
         await second.flush()
@@ -170,21 +177,52 @@ def test_processes_add_to_one_document(tmp_path: Path) -> None:
             "documents": 4,
             "bytes": 200,
         }
+        await first.begin(caller)
+        await second.begin(caller)
         for quotas in (first, second):
-            quotas.begin(caller)
-            quotas.begin(caller)
             with pytest.raises(QuotaExceeded):
-                quotas.begin(caller)
+                await quotas.begin(caller)
         await first.flush()
         await second.flush()
         late = Quotas(system, {"requests_per_day": 10}, clock=clock)
         await late.flush()
         with pytest.raises(QuotaExceeded):
-            late.begin(caller)
+            await late.begin(caller)
         listed = await usage(system, "app")
-        assert listed[0] == {"period": periods(clock.now)[0].name, "requests": 12, "documents": 4, "bytes": 200}
+        assert listed[0] == {"period": periods(clock.now)[0].name, "requests": 10, "documents": 4, "bytes": 200}
         assert [item["period"] for item in listed] == [period.name for period in periods(clock.now)]
         assert await usage(system, "other") == []
+
+    on_store(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("most", [1, 7, 100, 1000])
+def test_processes_together_let_through_what_the_quota_says(tmp_path: Path, most: int) -> None:
+    async def scenario(system: SystemStore) -> None:
+        processes = [Quotas(system, {"requests_per_day": most, "requests_per_month": 5000}) for _ in range(3)]
+        caller, let_in = key(), [0, 0, 0]
+
+        async def ask(number: int) -> None:
+            with contextlib.suppress(QuotaExceeded):
+                await processes[number % 3].begin(caller)
+                let_in[number % 3] += 1
+
+        await asyncio.gather(*(ask(number) for number in range(most + 60)))
+        assert sum(let_in) <= most
+        # What the others hold comes back when they flush; then the rest is let in, and nothing more.
+        for quotas in processes:
+            await quotas.flush()
+        for quotas in processes:
+            await quotas.flush()
+        await asyncio.gather(*(ask(number) for number in range(most + 60)))
+        for quotas in processes:
+            await quotas.flush()
+        for number in range(3 * most):
+            await ask(number)
+        assert sum(let_in) == most
+        for quotas in processes:
+            await quotas.flush()
+        assert [item["requests"] for item in await usage(system, "app")] == [most, most]
 
     on_store(tmp_path, scenario)
 
@@ -195,9 +233,9 @@ def test_a_database_that_is_away_costs_nothing_but_sharing(tmp_path: Path, caplo
         quotas = Quotas(SystemStore(store, "doorleaf"), {"requests_per_day": 3}, clock=Clock())
         await quotas.start(patience=0.1)
         for _ in range(3):
-            quotas.begin(key())
+            await quotas.begin(key())
         with pytest.raises(QuotaExceeded):
-            quotas.begin(key())
+            await quotas.begin(key())
         await store.open()
         await quotas.stop()
         assert (await usage(SystemStore(store, "doorleaf"), "app"))[0]["requests"] == 3
@@ -258,6 +296,58 @@ def test_documents_written_are_counted(tmp_path: Path) -> None:
     listed = on_store(tmp_path, lambda system: usage(system, "DATA_API_KEY"))
     assert [(item["requests"], item["documents"]) for item in listed] == [(len(WRITES), before)] * 2
     assert all(item["bytes"] > 1000 for item in listed)
+
+
+AT_ONCE: dict[str, tuple[str, dict[str, Any], int, int]] = {
+    "many documents each": ("insertMany", {"documents": [{"n": n} for n in range(36)]}, 72, 72),
+    "one document each": ("insertOne", {"document": {"n": 1}}, 100, 100),
+    "upserts": (
+        "updateOne",
+        {"filter": {"n": -1, "m": {"$exists": False}}, "update": {"$inc": {"m": 1}}, "upsert": True},
+        100,
+        100,
+    ),
+    "bulk inserts": ("bulkWrite", {"operations": [{"insertOne": {"document": {"n": 1}}}] * 9}, 99, 99),
+    "updates of nobody knows how many": (
+        "updateMany",
+        {"filter": {"old": True}, "update": {"$inc": {"n": 1}}},
+        100,
+        135,
+    ),
+}
+"""A write that is asked for very often at once: its action and fields, and how many documents it writes within 100."""
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_a_quota_of_documents_is_exact_however_many_ask_at_once(tmp_path: Path, name: str) -> None:
+    action, fields, least, most = AT_ONCE[name]
+    text = make_key(tmp_path, "small", quotas={"documents_per_day": 100})
+    with application(tmp_path) as app:
+        app.act("insertMany", {**PLACE, "documents": [{"old": True, "n": 0} for _ in range(36)]})
+        body = orjson.dumps({**PLACE, **fields})
+
+        async def together() -> list[int]:
+            asked = (app.request("POST", f"/data/v1/action/{action}", body, {"apiKey": text}) for _ in range(120))
+            return [answer.status for answer in await asyncio.gather(*asked)]
+
+        statuses = app.run(together())
+        assert set(statuses) <= {200, 201, 429}
+        assert 429 in statuses
+        used = app.run(usage(SystemStore(app.endpoint._service._store, "doorleaf"), "small"))
+        assert app.act("find", PLACE, key=text).status == 200, "reads go on"
+        found = app.act(
+            "aggregate",
+            {
+                **PLACE,
+                "pipeline": [{"$group": {"_id": None, "n": {"$sum": "$n"}, "all": {"$sum": 1}, "m": {"$sum": "$m"}}}],
+            },
+        )
+        total = found.json["documents"][0]
+        written = total["n"] if action == "updateMany" else total["m"] if name == "upserts" else total["all"] - 36
+        assert least <= written <= most
+        assert used
+    listed = on_store(tmp_path, lambda system: usage(system, "small"))
+    assert {item["documents"] for item in listed} == {written}
 
 
 def test_documents_are_refused_when_used_up_and_reads_are_not(tmp_path: Path) -> None:

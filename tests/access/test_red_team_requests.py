@@ -406,7 +406,7 @@ def test_no_other_way_to_ask_has_a_rate_of_its_own(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"rate_limits": {"key": "5/hour"}, "cors_origins": ["*"]}
     with application(tmp_path, **settings) as app:
         bearer = app.call("POST", LOGIN.format("api-key"), json.dumps({"key": KEY}).encode()).json["access_token"]
-        for _ in range(5):
+        for _ in range(4):  # the login was one of the five
             assert _asks(app, f"{ACTION}/listDatabases", {"apiKey": KEY}) == 200
         key = {"apiKey": KEY}
         ways: list[tuple[str, dict[str, str]]] = [

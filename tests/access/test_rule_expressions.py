@@ -14,7 +14,7 @@ from doorleaf.access.rules.conditions import at_path, bind, in_query, matcher, m
 from doorleaf.access.rules.expressions import FIELD, NOTHING, WHOLE, RuleError, mentions_request, parse
 from doorleaf.access.rules.roles import parse_role, parse_rules
 from doorleaf.mql.context import Context
-from doorleaf.mql.match import compile_filter
+from doorleaf.mql.filters.compile import compile_filter
 
 CALLER: dict[str, Any] = {
     "user": {"id": "u1", "type": "normal", "data": {"n": 5, "list": [1, 2], "regex": [Regex("^a"), "b"]}},
@@ -36,10 +36,10 @@ CALLER: dict[str, Any] = {
         ({"a": {"%regex": "x"}}, WHOLE, "x.a.%regex: unknown operator '%regex'"),
         ({"a": {"%eq": 1, "b": 2}}, WHOLE, "x.a.b: unknown operator 'b'"),
         ({"a": {"b": {"$gt": 1}}}, WHOLE, "x.a.b: unknown operator '$gt'"),
-        ({"%function": {"name": "f"}}, WHOLE, "x.%function: %function needs server-side functions"),
-        ({"%%true": {"%function": {"name": "f"}}}, WHOLE, "x.%%true.%function: %function needs server-side functions"),
-        ({"a": {"%function": {"name": "f"}}}, WHOLE, "x.a.%function: %function needs server-side functions"),
-        ({"%and": [{"a": {"%eq": {"%function": {}}}}]}, WHOLE, "%function needs server-side functions"),
+        ({"%function": {}}, WHOLE, "x.%function.name: expected the name of a function"),
+        ({"%%true": {"%function": {"name": 1}}}, WHOLE, "x.%%true.%function.name: expected the name of a function"),
+        ({"a": {"%function": {"name": "f"}}}, WHOLE, "x.a.%function: %function is a condition of its own"),
+        ({"%and": [{"a": {"%eq": {"%function": {}}}}]}, WHOLE, "%function is a condition of its own"),
         ({"%stringToOid": "x"}, WHOLE, "x.%stringToOid: %stringToOid converts a value"),
         ({"%exists": True}, WHOLE, "x.%exists: %exists compares something"),
         ({"%or": {"a": 1}}, WHOLE, "x.%or: expected an array of expressions, got object"),
@@ -111,7 +111,7 @@ def test_roles_that_are_refused(role: Any, text: str) -> None:
         ({"filters": [{"apply_when": {"owner": 1}}]}, "f.filters[0].apply_when.owner: %%root has no meaning here"),
         ({"filters": [{"query": {"a": "%%root.b"}}]}, "f.filters[0].query.a: %%root has no meaning here"),
         ({"filters": [{"query": {"%%user.id": 1}}]}, "f.filters[0].query: '%%user.id' cannot be a key"),
-        ({"filters": [{"query": {"%function": 1}}]}, "f.filters[0].query: %function needs server-side functions"),
+        ({"filters": [{"query": {"%function": 1}}]}, "f.filters[0].query: %function is a condition"),
         ({"filters": [{"projection": {"a": 1, "b": 0}}]}, "f.filters[0].projection: includes some fields and excludes"),
         ({"filters": [{"projection": {"a": {"$slice": 1}}}]}, "f.filters[0].projection.a: expected 0 or 1"),
         ({"filters": [{"projection": {"a": 1}, "project": {}}]}, "projection and project are the same thing"),

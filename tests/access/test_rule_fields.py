@@ -8,14 +8,14 @@ import pytest
 from bson import DBRef
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ruled import ME, NS, YOU, App, operation, said, user
+from ruled import ADMIN, ME, NS, YOU, App, operation, said, user
 
 from doorleaf.access.rules.fields import Branch, Tree, allows, both, hidden, limit_of, projections, redact, simplify
 from doorleaf.access.rules.references import expression_paths, filter_paths, may_fail, projection_paths, update_writes
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError
 from doorleaf.mql.context import Context
-from doorleaf.mql.project import compile_project, compile_projection
+from doorleaf.mql.projections.compile import compile_project, compile_projection
 from doorleaf.operations import Namespace
 
 # --- trees and projections -------------------------------------------------------------------------------------------
@@ -458,6 +458,34 @@ def test_a_writer_of_whole_documents_is_told_everything() -> None:
     answer, _ = app.ask(operation("updateOne", filter={}, update={"$inc": {"x": 1}}), user())
     assert isinstance(answer, DoorleafError)
     assert "non-numeric" in answer.message
+
+
+REFUSING = {"$or": [{"x": {"$lt": 5}}, {"MARK": {"$lt": 0}}]}
+
+
+@pytest.mark.parametrize("name", ["insertOne", "insertMany", "updateOne", "findOneAndUpdate", "bulkWrite"])
+def test_reasons_of_a_validator_are_for_who_reads_every_field(name: str) -> None:
+    update = {"filter": {"x": 1}, "update": {"$set": {"x": 7}}}
+    asked: dict[str, dict[str, Any]] = {
+        "insertOne": {"document": {"x": 7}},
+        "insertMany": {"documents": [{"x": 7}]},
+        "updateOne": update,
+        "findOneAndUpdate": update,
+        "bulkWrite": {"operations": [("updateOne", update)]},
+    }
+    whole = {"roles": [{"name": "r", "read": True, "write": True, "insert": True}]}
+    partly = {"roles": [{"name": "r", "insert": True, "fields": {"x": {"write": True}, "_id": {"write": True}}}]}
+    for rules, told in ((whole, True), (partly, False)):
+        steps = [
+            (operation("createCollection", options={"validator": REFUSING}), ADMIN),
+            (operation("insertOne", document={"x": 1, "MARK": 1}), ADMIN),
+            (operation(name, **asked[name]), user()),
+        ]
+        answer = App({"things": rules}).run(steps)[-1]
+        assert isinstance(answer, DoorleafError)
+        assert answer.code == "DocumentValidationFailure", said(answer)
+        assert ("MARK" in said(answer)) is told
+        assert ("errInfo" in said(answer)) is told
 
 
 # --- writes that look at other elements than they change ------------------------------------------------------------

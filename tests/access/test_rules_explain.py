@@ -10,17 +10,20 @@ import pytest
 from exported_app import exported, run, settings
 from ruled import ADMIN, ME, YOU, user
 
+from doorleaf.access.callers import Caller
 from doorleaf.access.rules.explain import explain
 from doorleaf.access.rules.load import load_rules
 from doorleaf.errors import DoorleafError
-from doorleaf.loading import SettingsError
 from doorleaf.operations import DeleteOne, Find, FindOne, InsertOne, ListIndexes, Namespace, UpdateOne
+from doorleaf.settings.load import SettingsError
 
 
 @pytest.fixture
 def explained(tmp_path: Path) -> Any:
     rules = load_rules(settings(tmp_path, rules_dir=exported(tmp_path / "app")))
-    return lambda operation, identity=None, document=None: explain(rules, operation, identity or user(), document)
+    return lambda operation, identity=None, document=None: explain(
+        rules, operation, Caller(identity or user()), document
+    )
 
 
 NS = Namespace("blog", "posts")

@@ -12,9 +12,10 @@ import pytest
 from exported_app import exported, run, settings
 from ruled import ADMIN, ME, user
 
-from doorleaf.access.apps import load_app
-from doorleaf.access.importing import settings_for
-from doorleaf.access.request import REQUEST, described
+from doorleaf.access.app_services.exported import load_app
+from doorleaf.access.app_services.importing import settings_for
+from doorleaf.access.callers import Caller
+from doorleaf.access.request import described
 from doorleaf.access.rules.expressions import (
     CALLER_SCOPES,
     COMPARISONS,
@@ -27,12 +28,13 @@ from doorleaf.access.rules.expressions import (
 from doorleaf.access.rules.load import load_rules
 from doorleaf.access.rules.roles import ROLE_KEYS, parse_rules
 from doorleaf.access.rules.schema import KEYWORDS, STRUCTURE, parse_schema
-from doorleaf.cli_access import merged, toml
 from doorleaf.dialects.base import Request
 from doorleaf.errors import InvalidParameter, PermissionDenied
-from doorleaf.loading import load
 from doorleaf.operations import Find, Namespace
-from doorleaf.settings import Settings
+from doorleaf.settings.error import SettingsError
+from doorleaf.settings.load import load
+from doorleaf.settings.model import Settings
+from doorleaf.settings.write import merged, toml
 
 
 def test_an_exported_app(tmp_path: Path) -> None:
@@ -56,15 +58,16 @@ def test_an_exported_app(tmp_path: Path) -> None:
 
 
 def test_rules_of_an_exported_app_are_applied(tmp_path: Path) -> None:
-    rules = load_rules(settings(tmp_path, rules_dir=exported(tmp_path / "app")))
+    loaded = settings(tmp_path, rules_dir=exported(tmp_path / "app"))
+    rules = load_rules(loaded)
     for source in (None, "mongodb-atlas", "Cluster0"):
-        permit = rules.permit(Find(namespace=Namespace("blog", "posts", source)), user())
+        permit = rules.permit(Find(namespace=loaded.places.locate(source, "blog", "posts")), Caller(user()))
         sent: Any = permit.operation
         assert sent.filter["$and"][0] == {"deleted": False}
     with pytest.raises(PermissionDenied, match="no rule exists"):
-        rules.permit(Find(namespace=Namespace("blog", "posts", "second")), user())
-    assert rules.caller(user())["values"] == {"limit": 5}
-    assert rules.caller(user())["environment"] == {"tag": "production", "values": {"region": "eu"}}
+        rules.permit(Find(namespace=Namespace("blog", "posts", "second")), Caller(user()))
+    assert rules.expansions(Caller(user()))["values"] == {"limit": 5}
+    assert rules.expansions(Caller(user()))["environment"] == {"tag": "production", "values": {"region": "eu"}}
 
 
 POSTS = "data_sources/mongodb-atlas/blog/posts/"
@@ -78,7 +81,7 @@ POSTS = "data_sources/mongodb-atlas/blog/posts/"
         (POSTS + "rules.json", [], "rules.json: expected an object"),
         (POSTS + "rules.json", {"rolez": []}, "rules.json: unknown key 'rolez'"),
         (POSTS + "rules.json", {"roles": [{"name": "a", "read": {"%function": {}}}]},
-         "rules.json.roles[0].read.%function: %function needs server-side functions"),
+         "rules.json.roles[0].read.%function.name: expected the name of a function"),
         (POSTS + "rules.json", {"roles": [{"name": "a", "apply_when": {"a": {"%who": 1}}}]},
          "rules.json.roles[0].apply_when.a.%who: unknown operator '%who'"),
         (POSTS + "rules.json", {"database": "other"}, "rules.json: database: is 'other' in the folder of 'blog'"),
@@ -135,8 +138,10 @@ def test_rules_in_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     text = TOML.replace('[rules."Cluster0"', '[rules."main"').replace('[[rules."Cluster0"', '[[rules."main"')
     (tmp_path / "doorleaf.toml").write_text(text)
-    rules = load_rules(load())
-    sent: Any = rules.permit(Find(namespace=Namespace("blog", "posts", "Cluster0")), user()).operation
+    loaded = load()
+    rules = load_rules(loaded)
+    posts = loaded.places.locate("Cluster0", "blog", "posts")
+    sent: Any = rules.permit(Find(namespace=posts), Caller(user())).operation
     parts = sent.filter["$and"]
     assert parts[0]["at"]["$gt"].year == 2020
     assert str(parts[0]["id"]) == "64b7f0000000000000000001"
@@ -182,7 +187,7 @@ def test_with_one_data_source_its_name_does_not_matter(tmp_path: Path) -> None:
     table = {"anything": {"a.b": {"roles": [{"name": "r", "read": True}]}}}
     only = Settings(data_dir=tmp_path, rules=table)
     for source in (None, "default", "mongodb-atlas"):
-        assert load_rules(only).rules_of(Namespace("a", "b", source)) is not None
+        assert load_rules(only).rules_of(only.places.locate(source, "a", "b")) is not None
     with pytest.raises(RuleError, match="the data source 'anything' is not configured"):
         load_rules(Settings(data_dir=tmp_path, rules={**table, "another": {}}))
 
@@ -191,9 +196,9 @@ def test_without_rules_nobody_but_administrators_gets_anything(tmp_path: Path) -
     rules = load_rules(settings(tmp_path))
     operation = Find(namespace=Namespace("a", "b"))
     with pytest.raises(PermissionDenied) as caught:
-        rules.permit(operation, user())
+        rules.permit(operation, Caller(user()))
     assert caught.value.code == "NoMatchingRuleFound"
-    assert rules.permit(operation, ADMIN).operation is operation
+    assert rules.permit(operation, Caller(ADMIN)).operation is operation
 
 
 # --- the request -----------------------------------------------------------------------------------------------------
@@ -207,28 +212,17 @@ def test_what_rules_know_of_the_request(tmp_path: Path) -> None:
         "%%request.action": "find", "%%request.service": "mongodb-atlas",
     }  # fmt: skip
     table = {"mongodb-atlas": {"a.b": {"roles": [{"name": "r", "apply_when": read, "read": True}]}}}
-    rules = load_rules(settings(tmp_path, rules=table), described)
+    rules = load_rules(settings(tmp_path, rules=table))
     find = Find(namespace=Namespace("a", "b"))
     headers = {b"x-secret-key": b"z, k", b"user-agent": b"curl", b"referer": b"https://x"}
     me = user()
-    token = REQUEST.set(Request("POST", "/", headers, "192.0.2.7", query=b"a=b"))
-    try:
-        assert rules.permit(find, me).operation.filter == {}  # type: ignore[attr-defined]
-        REQUEST.set(Request("POST", "/", {**headers, b"x-secret-key": b"kk"}, "192.0.2.7", query=b"a=b"))
-        assert rules.permit(find, me).operation.filter == {"_id": {"$in": []}}  # type: ignore[attr-defined]
-    finally:
-        REQUEST.reset(token)
-    outside: Any = rules.permit(find, me).operation
+    request = Request("POST", "/", headers, "192.0.2.7", query=b"a=b")
+    assert rules.permit(find, Caller(me, request)).operation.filter == {}  # type: ignore[attr-defined]
+    request = Request("POST", "/", {**headers, b"x-secret-key": b"kk"}, "192.0.2.7", query=b"a=b")
+    assert rules.permit(find, Caller(me, request)).operation.filter == {"_id": {"$in": []}}  # type: ignore[attr-defined]
+    outside: Any = rules.permit(find, Caller(me)).operation
     assert outside.filter == {"_id": {"$in": []}}
-    assert "X-Secret-Key" in list(described_headers(headers))
-
-
-def described_headers(headers: dict[bytes, bytes]) -> Any:
-    token = REQUEST.set(Request("POST", "/", headers))
-    try:
-        return described()["requestHeaders"]
-    finally:
-        REQUEST.reset(token)
+    assert "X-Secret-Key" in list(described(request)["requestHeaders"])
 
 
 # --- import-app ------------------------------------------------------------------------------------------------------
@@ -238,8 +232,9 @@ def test_settings_of_an_exported_app(tmp_path: Path) -> None:
     app = load_app(exported(tmp_path))
     written = settings_for(app)
     assert written == {
-        "rules_dir": str(tmp_path),
+        "app": str(tmp_path),
         "app_ids": ["my-app-abcde"],
+        "return_type": "EJSON",
         "cors_origins": ["https://example.com"],
         "ip_access_list": ["192.0.2.0/24", "2001:db8::1"],
         "providers": ["api-key", "local-userpass", "custom-token"],
@@ -270,17 +265,17 @@ def test_settings_of_an_exported_app(tmp_path: Path) -> None:
         "+ values/limit.json: %%values.limit",
         "- values/key.json: the value key is the secret 'theSecret', which no export holds",
         "- environments/testing.json: belongs to another environment",
-        "- functions/f.js: server-side functions are not available",
-        "- triggers/t.json: triggers are not available",
+        "+ functions/f.js: served by the setting app",
+        "+ triggers/t.json: served by the setting app",
         "- sync/config.json: Device Sync is not available",
         "- graphql/config.json: GraphQL is not available",
-        "- https_endpoints/config.json: /hello: custom endpoints are not available",
+        "+ https_endpoints/config.json: /hello: served by the setting app",
         "- data_api_config.json: can_evaluate: write it into apply_when",
-        "- data_api_config.json: return_type: ",
+        "+ data_api_config.json: return_type: ",
         "- auth/providers.json: oauth2-google: has no counterpart",
-        "- auth/providers.json: custom-function: server-side functions",
+        "- auth/providers.json: custom-function: functions do not log in",
         "+ auth/providers.json: anon-user: is off",
-        "- auth/providers.json: local-userpass: runConfirmationFunction: server-side functions",
+        "- auth/providers.json: local-userpass: runConfirmationFunction: no function confirms",
         "- auth/providers.json: local-userpass: mails: need smtp_url",
         "- auth/custom_user_data.json: on_user_creation_function_name",
         "- users and API keys: no export holds them",
@@ -328,7 +323,7 @@ def test_import_app_prints_settings(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert tomllib.loads(result.stdout) == settings_for(load_app(folder))
     assert "taken     data_sources/mongodb-atlas/blog/posts/rules.json: roles: owner, reader" in result.stderr
-    assert "not taken functions/f.js: server-side functions are not available" in result.stderr
+    assert "taken     functions/f.js: served by the setting app" in result.stderr
 
 
 def test_import_app_writes_a_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,8 +334,9 @@ def test_import_app_writes_a_settings_file(tmp_path: Path, monkeypatch: pytest.M
     assert result.exit_code == 0
     assert f"{target} is written.\nIt is not complete yet:\nemail_confirmation_url" in result.stderr
     target.write_text('smtp_url = "smtp://127.0.0.1"\nmail_from = "me@example.com"\n' + target.read_text())
-    assert load(config=target).rules_dir == folder
-    assert load_rules(load(config=target)).rules_of(Namespace("blog", "posts", "Cluster0")) is not None
+    assert load(config=target).app == folder
+    loaded = load(config=target)
+    assert load_rules(loaded).rules_of(loaded.places.locate("Cluster0", "blog", "posts")) is not None
 
 
 def test_import_app_leaves_what_is_there(tmp_path: Path) -> None:
@@ -377,6 +373,35 @@ def test_merged_settings_are_toml() -> None:
     assert tomllib.loads(text) == {"a": 1, "c": 3, "t": {"b": 2}, "u": {"d": 4}}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'subject = """\nHello\n[not a table]\n"""\nport = 4000\n',
+        "subject = '''\n[t]\n'''\n[limits]\nrate = 5 # a day\n",
+        'list = [\n  "a",\n[ "b" ][0]\n]\n'.replace("[0]", ""),
+        '# only a comment\n\n[t]\na = "x"  # kept\n\n# and this\n[t.inner]\nb = 1\n',
+        "port = 4000",
+        "dotted.key = 1\n[[tables]]\na = 1\n[[tables]]\na = 2\n",
+        "",
+    ],
+    ids=repr,
+)
+def test_what_a_settings_file_has_stays_as_it_is(text: str) -> None:
+    added = {"c": "new", "u": {"d": {"e": [1, {"f": 2}]}}}
+    written = merged(text, added)
+    assert tomllib.loads(written) == tomllib.loads(text) | added
+    for line in text.splitlines():
+        assert line in written.splitlines()
+
+
+def test_a_settings_file_that_is_no_toml_is_not_written(tmp_path: Path) -> None:
+    target = tmp_path / "doorleaf.toml"
+    target.write_text("port = = 1\n")
+    with pytest.raises(SettingsError, match=r"doorleaf\.toml: Invalid value"):
+        run("import-app", str(exported(tmp_path / "app")), "--into", str(target))
+    assert target.read_text() == "port = = 1\n"
+
+
 # --- the documentation -----------------------------------------------------------------------------------------------
 
 PAGE = Path(__file__).parents[2] / "docs" / "rules.md"
@@ -401,9 +426,10 @@ def test_the_settings_of_the_documentation_are_rules(tmp_path: Path) -> None:
     [text] = blocks("toml")
     path = tmp_path / "doorleaf.toml"
     path.write_text(text)
-    rules = load_rules(load(config=path))
+    loaded = load(config=path)
+    rules = load_rules(loaded)
     for source in ("main", "mongodb-atlas", "Cluster0"):
-        posts = rules.rules_of(Namespace("blog", "posts", source))
+        posts = rules.rules_of(loaded.places.locate(source, "blog", "posts"))
         assert posts is not None
         assert [role.name for role in posts.roles] == ["owner", "reader"]
 

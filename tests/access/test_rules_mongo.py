@@ -15,7 +15,8 @@ from servers import mongodb_uri_from_environment
 from test_rule_fields import HARMLESS, REFUSED, RULES, STORED
 from test_rules_table import ROWS, Row
 
-from doorleaf.access.guards import Guards
+from doorleaf.access.callers import Caller
+from doorleaf.access.guards.checks import Guards
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError
 from doorleaf.operations import CreateCollection, DropCollection, Find, InsertMany, Namespace
@@ -141,7 +142,7 @@ def test_without_transactions(
         try:
             app = App({"things": OWNERS})
             await prepared(store, app, OWNED)
-            permit = app.ruleset().permit(operation(name, **fields), user())
+            permit = app.ruleset().permit(operation(name, **fields), Caller(user()))
             try:
                 found = plain(await guard._compared(client["app"], permit.operation))
             except DoorleafError as error:

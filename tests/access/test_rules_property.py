@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 from random_requests import MARKS, PLAIN, Step, reading, writing
 from ruled import ADMIN, ME, NS, YOU, App, operation, said, user
 
-from doorleaf.access.guards import Guards
+from doorleaf.access.callers import Caller
+from doorleaf.access.guards.checks import Guards
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError
 from doorleaf.operations import Namespace, Operation, Watch
 from doorleaf.service import DataService
-from doorleaf.stores.embedded import changes
+from doorleaf.stores.embedded.changes import stream as changes
 from doorleaf.stores.embedded.store import EmbeddedStore
 
 EXAMPLES = int(os.environ.get("DOORLEAF_TEST_EXAMPLES", "60"))
@@ -294,10 +295,10 @@ async def _events(model: Model, before: list[Document], after: list[Document], r
         await store.open()
         try:
             service = DataService(store, Guards(), None, App({"things": model.rules()}).ruleset())
-            stream = (await service.execute(Watch(namespace=NS), user())).changes
+            stream = (await service.execute(Watch(namespace=NS), Caller(user()))).changes
 
             async def event(asked: Operation[Any]) -> Document | None:
-                await service.execute(asked, ADMIN)
+                await service.execute(asked, Caller(ADMIN))
                 events = await stream.next() or []
                 assert len(events) < 2
                 return events[0] if events else None
@@ -306,18 +307,19 @@ async def _events(model: Model, before: list[Document], after: list[Document], r
                 _hold(await event(operation("insertOne", document=copy.deepcopy(document))), model.shown(document))
             for old, new in zip(before, after, strict=False):
                 same: Any = {"filter": {"_id": old["_id"]}}
+                was, becomes = model.shown(old), model.shown(new)
                 if replacing:
                     found = await event(operation("replaceOne", replacement=copy.deepcopy(new), **same))
                     # Where nothing changes, MongoDB makes no event of it, and whether one comes does not matter.
-                    _hold(found, model.shown(new), may_lack=_same(old, new))
+                    _hold(found, becomes, was, may_lack=_same(old, new))
                     continue
                 fields = {name: value for name, value in new.items() if name != "_id"}
                 gone = {name: 1 for name in old if name not in new}
                 update = {"$set": fields} | ({"$unset": gone} if gone else {})
                 found = await event(operation("updateOne", update=copy.deepcopy(update), **same))
-                was, becomes = model.shown(old), model.shown(new)
-                # An update of nothing that may be read is none, and one of a document that was not shown may be.
-                _hold(found, becomes, may_lack=was is None or becomes is None or _alike(was, becomes))
+                # An update of nothing that may be read is none.
+                unseen = was is not None and becomes is not None and _alike(was, becomes)
+                _hold(found, becomes, was, may_lack=unseen)
         finally:
             await store.close()
 
@@ -326,12 +328,21 @@ def _alike(one: Document, other: Document) -> bool:
     return sorted(map(repr, one.items())) == sorted(map(repr, other.items()))
 
 
-def _hold(event: Document | None, shown: Document | None, *, may_lack: bool = False) -> None:
-    """An event comes if the document is shown, and has of it what is shown."""
+def _hold(
+    event: Document | None, shown: Document | None, was: Document | None = None, *, may_lack: bool = False
+) -> None:
+    """An event comes if the document is shown, or ``was``, and has of it what is shown."""
     if event is None:
-        assert shown is None or may_lack
+        assert (shown is None and was is None) or may_lack
         return
-    assert shown is not None
+    assert (event["operationType"] == "insert") == (was is None)
+    assert (event["operationType"] == "delete") == (shown is None)
+    if shown is None:
+        assert was is not None
+        assert "fullDocument" not in event
+        assert marks(event) <= marks(was)
+        assert ("documentKey" in event) == ("_id" in event) == ("_id" in was)
+        return
     assert _alike(event["fullDocument"], shown)
     assert marks(event) <= marks(shown)
     assert ("documentKey" in event) == ("_id" in event) == ("_id" in shown)

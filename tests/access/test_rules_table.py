@@ -13,7 +13,7 @@ from bson import ObjectId
 from expression_rows import CALLER, NO, STORED, VALUES, YES
 from ruled import ME, NS, YOU, App, operation, said, user
 
-from doorleaf.access.identity import Identity
+from doorleaf.access.identity.authenticator import Identity
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError
 from doorleaf.operations import Namespace

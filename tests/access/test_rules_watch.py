@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from ruled import ADMIN, ME, NS, YOU, App, operation, user
 
-from doorleaf.access.guards import Guards
-from doorleaf.access.identity import Identity
+from doorleaf.access.callers import Caller, Identity
+from doorleaf.access.guards.checks import Guards
 from doorleaf.access.rules.watching import SeenChanges
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError
-from doorleaf.operations import Namespace, Watch
-from doorleaf.results import ChangesResult
+from doorleaf.operations import Namespace, Watch, WatchDatabase, WatchServer
+from doorleaf.operations.results import ChangesResult
 from doorleaf.service import DataService
 from doorleaf.stores.embedded.store import EmbeddedStore
 
@@ -44,11 +44,13 @@ async def watched(
         try:
             service = DataService(store, Guards(), None, app.ruleset())
             for name, documents in app.documents.items():
-                await service.execute(operation("insertMany", Namespace("app", name), documents=list(documents)), ADMIN)
-            changes = (await service.execute(Watch(namespace=namespace, filter=filter or {}), identity)).changes
-            everything = (await service.execute(Watch(namespace=namespace), ADMIN)).changes
+                await service.execute(
+                    operation("insertMany", Namespace("app", name), documents=list(documents)), Caller(ADMIN)
+                )
+            changes = (await service.execute(Watch(namespace=namespace, filter=filter or {}), Caller(identity))).changes
+            everything = (await service.execute(Watch(namespace=namespace), Caller(ADMIN))).changes
             for write in writes:
-                await service.execute(write, ADMIN)
+                await service.execute(write, Caller(ADMIN))
             made = await everything.next() or []
             found = await changes.next() or []
             assert len(made) >= len(writes) - 1, "the writes are all changes"
@@ -118,13 +120,34 @@ ROWS = [
         [update(2, {"$set": {"n": 2}}), update(1, {"$set": {"n": 2}})],
         [updated({**MINE, "n": 2}, updatedFields={"n": 2})],
     ),
-    Row("what becomes somebody else's goes silently", [OWN], [MINE], [update(1, {"$set": {"owner": YOU}})], []),
     Row(
-        "what becomes mine appears",
+        "what becomes somebody else's is deleted",
+        [OWN],
+        [MINE],
+        [update(1, {"$set": {"owner": YOU, "n": 9}}), update(1, {"$set": {"n": 10}})],
+        [{"operationType": "delete", "documentKey": {"_id": 1}}],
+    ),
+    Row(
+        "what becomes mine is inserted",
         [OWN],
         [THEIRS],
-        [update(2, {"$set": {"owner": ME}})],
-        [updated({**THEIRS, "owner": ME}, updatedFields={"owner": ME})],
+        [update(2, {"$set": {"owner": ME}}), update(2, {"$set": {"n": 2}})],
+        [inserted({**THEIRS, "owner": ME}), updated({**THEIRS, "owner": ME, "n": 2}, updatedFields={"n": 2})],
+    ),
+    Row(
+        "a replacement moves in and out as well",
+        [OWN],
+        [MINE, THEIRS],
+        [replace(1, {"owner": YOU}), replace(2, {"owner": ME})],
+        [{"operationType": "delete", "documentKey": {"_id": 1}}, inserted({"_id": 2, "owner": ME})],
+    ),
+    Row(
+        "a filter is asked about what a caller sees",
+        [OWN],
+        [MINE, THEIRS],
+        [update(1, {"$set": {"owner": YOU}}), update(2, {"$set": {"owner": ME}})],
+        [{"operationType": "delete", "documentKey": {"_id": 1}}],
+        filter={"operationType": {"$in": ["delete", "update"]}},
     ),
     Row(
         "replacements",
@@ -316,6 +339,7 @@ class Told:
 
     def __init__(self, *events: Document) -> None:
         self._events = list(events)
+        self.token: Document | None = None
 
     async def next(self) -> list[Document]:
         events, self._events = self._events, []
@@ -327,8 +351,8 @@ class Told:
 
 def seen(role: Any, *events: Document) -> list[Document]:
     """What ``user()`` sees of the events, which are of the collection ``things``."""
-    view = App({"things": {"roles": [role]}}).ruleset().view(NS, user())
-    result = ChangesResult(SeenChanges(Told(*events), view, {}))
+    view = App({"things": {"roles": [role]}}).ruleset().view(NS, Caller(user()))
+    result = ChangesResult(SeenChanges(Told(*events), view, Watch(namespace=NS)))
     return asyncio.run(result.changes.next()) or []
 
 
@@ -353,7 +377,9 @@ def test_values_from_the_time_of_another_owner_are_not_told() -> None:
         "truncatedArrays": [],
     }
     assert "SESAME" not in repr(event)
-    assert set(event) == {"_id", "operationType", "fullDocument", "ns", "documentKey", "updateDescription"}
+    assert event["beforeUnknown"] is True
+    fields = {"_id", "operationType", "fullDocument", "ns", "documentKey", "updateDescription"}
+    assert set(event) - {"beforeUnknown"} == fields
 
 
 def test_a_document_that_is_gone_already_is_not_told() -> None:
@@ -372,6 +398,36 @@ def test_a_deletion_of_what_nobody_can_judge_is_not_told() -> None:
 def test_events_that_name_other_collections_are_not_told() -> None:
     rename = {**EVENT, "operationType": "rename", "to": {"db": "app", "coll": "SESAME"}}
     assert seen(OWN, rename, {**EVENT, "operationType": "shardCollection"}) == []
+
+
+def test_what_comes_with_an_event_is_what_was_asked_for() -> None:
+    before = {"_id": 1, "owner": ME, "n": 8, "secret": "SESAME"}
+    event = {**EVENT, "updateDescription": {"updatedFields": {"n": 9}}, "fullDocumentBeforeChange": before}
+    role = {**OWN, "fields": {"secret": {}}, "additional_fields": {"read": True}}
+    del role["read"], role["write"]
+    view = App({"things": {"roles": [role]}}).ruleset().view(NS, Caller(user()))
+
+    def asked(**options: str) -> Document:
+        stream = SeenChanges(Told(event), view, Watch(namespace=NS, **options))  # type: ignore[arg-type]
+        (found,) = asyncio.run(stream.next()) or []
+        assert "SESAME" not in repr(found)
+        assert stream.token == event["_id"]
+        return found
+
+    assert {"fullDocument", "fullDocumentBeforeChange"} & set(asked(full_document="default")) == set()
+    assert asked(full_document_before_change="required")["fullDocumentBeforeChange"] == {"_id": 1, "owner": ME, "n": 8}
+    assert "beforeUnknown" not in asked()
+
+
+def test_a_whole_database_is_not_for_callers_with_rules() -> None:
+    for asked in (
+        WatchDatabase(namespace=Namespace("app")),
+        WatchServer(namespace=Namespace("admin")),
+        Watch(namespace=NS, full_document="whenAvailable"),
+    ):
+        with pytest.raises(DoorleafError) as raised:
+            App({"things": {"roles": [OWN]}}).ruleset().permit(asked, Caller(user()))
+        assert raised.value.status in (400, 403)
 
 
 def test_a_regular_expression_that_explodes_ends_the_stream() -> None:

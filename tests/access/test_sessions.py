@@ -9,11 +9,12 @@ from typing import Any
 
 import jwt
 import pytest
+from asgi import application
 from people import PASSWORD, House, house
 
-from doorleaf.access import tokens as tokens_module
-from doorleaf.access.tokens import Sessions
-from doorleaf.settings_providers import PROVIDERS
+from doorleaf.access.identity import tokens as tokens_module
+from doorleaf.access.identity.tokens import Sessions
+from doorleaf.settings.providers import PROVIDERS
 
 EMAIL = "ann@example.com"
 ON = tuple(name for name in PROVIDERS if name != "custom-token")
@@ -160,3 +161,19 @@ def test_changes_are_audited_with_whom_they_are_about(tmp_path: Path) -> None:
         assert expected in told
     for secret in (PASSWORD, "wrong horse", "$argon2", "dl_"):
         assert secret not in text
+
+
+def test_a_renewed_session_has_the_custom_data_of_that_moment(tmp_path: Path) -> None:
+    where = {"database": "app", "collection": "people", "user_id_field": "owner"}
+    with application(tmp_path, providers=("api-key", "anon-user"), custom_user_data=where) as app:
+        session = app.call("POST", "/auth/providers/anon-user/login", b"{}").json
+        place = {"database": "app", "collection": "people"}
+        for team in ("red", "blue", "green"):
+            update = {"filter": {"owner": session["user_id"]}, "update": {"$set": {"team": team}}, "upsert": True}
+            assert app.act("updateOne", {**place, **update}).status == 200
+            bearer = {"Authorization": f"Bearer {session['refresh_token']}"}
+            token = app.call("POST", "/auth/session", b"", bearer).json["access_token"]
+            claims = jwt.decode(token, options={"verify_signature": False})
+            assert claims["user_data"]["team"] == team
+            profile = app.call("GET", "/api/client/v2.0/auth/profile", b"", {"Authorization": f"Bearer {token}"})
+            assert profile.json["custom_data"]["team"] == team

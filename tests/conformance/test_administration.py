@@ -10,6 +10,7 @@ from scenarios import NS, Engine, Scenario, check, unique_database
 from doorleaf.documents import Document
 from doorleaf.errors import DataError, DuplicateKey, InvalidParameter
 from doorleaf.operations import (
+    Aggregate,
     CreateCollection,
     CreateIndex,
     DropCollection,
@@ -22,7 +23,7 @@ from doorleaf.operations import (
     Namespace,
     RunCommand,
 )
-from doorleaf.results import CollectionsResult, CreateIndexResult, DropIndexResult, IndexesResult, OkResult
+from doorleaf.operations.results import CollectionsResult, CreateIndexResult, DropIndexResult, IndexesResult, OkResult
 from doorleaf.stores.base import Store
 
 THREE = [{"_id": 1, "k": 1, "s": "a"}, {"_id": 2, "k": 2, "s": "b"}, {"_id": 3, "k": 2, "s": "c"}]
@@ -165,6 +166,57 @@ COMMANDS = [
         command(listIndexes="things"),
         THREE,
         check=lambda r: ok()(r) and len(r.result["cursor"]["firstBatch"]) == 1,
+    ),
+    Scenario(
+        "documents without a collection",
+        command(aggregate=1, pipeline=[{"$documents": [{"a": 1}, {"a": 2}]}, {"$match": {"a": 2}}], cursor={}),
+        check=lambda r: ok()(r) and r.result["cursor"]["firstBatch"] == [{"a": 2}],
+    ),
+    Scenario(
+        "no documents",
+        command(aggregate=1, pipeline=[{"$match": {}}], cursor={}),
+        error=DataError,
+        number=73,
+        excused={"secantus": "the test server takes every pipeline"},
+    ),
+    Scenario("another validator", command(collMod="things", validator={"k": {"$gt": 0}}), THREE, check=ok()),
+    Scenario("validator of nothing", command(collMod="nowhere", validator={}), error=DataError, number=26),
+    Scenario(
+        "an index hidden",
+        command(collMod="things", index={"name": "k_1", "hidden": True}),
+        THREE,
+        indexes=ON_K,
+        check=ok(hidden_old=False, hidden_new=True),
+        excused={"secantus": "the test server does not say what has changed"},
+    ),
+    Scenario(
+        "an index that documents expire by",
+        command(collMod="things", index={"keyPattern": {"k": 1}, "expireAfterSeconds": 5}),
+        THREE,
+        indexes=[({"k": 1}, {"expireAfterSeconds": 50})],
+        check=ok(expireAfterSeconds_old=50, expireAfterSeconds_new=5),
+    ),
+    Scenario(
+        "no such index",
+        command(collMod="things", index={"name": "no", "hidden": True}),
+        THREE,
+        error=DataError,
+        number=27,
+    ),
+    Scenario(
+        "statistics of a collection",
+        Aggregate(namespace=NS, pipeline=[{"$collStats": {"count": {}}}, {"$project": {"count": 1}}]),
+        THREE,
+        documents=[{"count": 3}],
+    ),
+    Scenario(
+        "statistics of indexes",
+        Aggregate(
+            namespace=NS, pipeline=[{"$indexStats": {}}, {"$project": {"name": 1, "key": 1}}, {"$sort": {"name": 1}}]
+        ),
+        THREE,
+        indexes=ON_K,
+        documents=[{"name": "_id_", "key": {"_id": 1}}, {"name": "k_1", "key": {"k": 1}}],
     ),
     Scenario("unknown", command(nope=1), error=DataError, number=59),
     Scenario("unknown, in other letters", command(PING=1), error=DataError, number=59),

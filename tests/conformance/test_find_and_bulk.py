@@ -20,7 +20,7 @@ from doorleaf.operations import (
     UpdateOne,
     Write,
 )
-from doorleaf.results import BulkWriteResult
+from doorleaf.operations.results import BulkWriteResult
 
 THREE = [{"_id": 1, "k": 1}, {"_id": 2, "k": 2}, {"_id": 3, "k": 3}]
 UNIQUE = [({"k": 1}, {"unique": True})]

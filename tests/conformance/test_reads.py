@@ -16,7 +16,7 @@ from doorleaf.operations import (
     FindOne,
     Namespace,
 )
-from doorleaf.results import CountResult, DistinctResult
+from doorleaf.operations.results import CountResult, DistinctResult
 
 PEOPLE = [
     {"_id": 1, "name": "Ann", "age": 30, "city": "Oslo", "tags": ["a", "b"]},
@@ -271,12 +271,6 @@ AGGREGATE = [
         Aggregate(namespace=NS, pipeline=[{"$sort": {"_id": 1}}, {"$project": {"_id": 1}}], cap=50_000),
         MANY,
         documents=[{"_id": number} for number in range(1500)],
-    ),
-    Scenario(
-        "allowDiskUse",
-        Aggregate(namespace=NS, pipeline=[{"$sort": {"_id": 1}}], allow_disk_use=True),
-        PEOPLE,
-        documents=PEOPLE,
     ),
     Scenario("unknown stage", Aggregate(namespace=NS, pipeline=[{"$nope": {}}]), PEOPLE, error=DataError, number=40324),
     Scenario(

@@ -27,8 +27,10 @@ from doorleaf.operations import (
     UpdateMany,
     UpdateOne,
     Watch,
+    WatchDatabase,
+    WatchServer,
 )
-from doorleaf.results import ChangeStream
+from doorleaf.operations.results import ChangeStream
 from doorleaf.stores.base import Store
 
 PATIENCE = 30.0
@@ -290,5 +292,88 @@ def test_a_closed_stream_says_nothing_more(engine: Engine) -> None:
         await changes.close()
         await store.execute(InsertOne(namespace=namespace, document={"_id": 1}))
         assert await changes.next() is None
+
+    watching(engine, body)
+
+
+async def opened(store: Store, operation: Watch) -> ChangeStream:
+    return (await store.execute(operation)).changes
+
+
+def test_a_stream_goes_on_behind_a_token(engine: Engine) -> None:
+    async def body(store: Store, namespace: Namespace, changes: ChangeStream) -> None:
+        await store.execute(InsertMany(namespace=namespace, documents=[{"_id": n} for n in range(6)]))
+        tokens = [event["_id"] for event in await events(changes, 6)]
+        assert changes.token == tokens[5]
+        for name in ("resume_after", "start_after"):
+            again: Any = {name: tokens[2]}
+            stream = await opened(store, Watch(namespace=namespace, **again))
+            assert [event["documentKey"]["_id"] for event in await events(stream, 3)] == [3, 4, 5]
+            await stream.close()
+        await store.execute(InsertOne(namespace=namespace, document={"_id": 6}))
+        stream = await opened(store, Watch(namespace=namespace, start_after=tokens[5]))
+        assert [event["documentKey"]["_id"] for event in await events(stream, 1)] == [6]
+        await stream.close()
+
+    watching(engine, body)
+
+
+def test_a_token_that_is_none_is_refused(engine: Engine) -> None:
+    async def body(store: Store, namespace: Namespace, changes: ChangeStream) -> None:
+        for token in ({"_data": "nonsense"}, {"_data": ""}):
+            with pytest.raises(DoorleafError) as raised:
+                await opened(store, Watch(namespace=namespace, resume_after=token))
+            assert raised.value.status == 400, token
+
+    watching(engine, body)
+
+
+def test_a_stream_of_a_database_and_one_of_everything(engine: Engine) -> None:
+    async def whole(store: Store) -> None:
+        here, there = unique_database(), unique_database()
+        streams = [
+            await opened(store, WatchDatabase(namespace=Namespace(here))),
+            await opened(store, WatchServer(namespace=Namespace("admin"))),
+        ]
+        for database, collection in ((here, "a"), (there, "b"), (here, "c")):
+            await store.execute(InsertOne(namespace=Namespace(database, collection), document={"_id": 1}))
+        await store.execute(DropCollection(namespace=Namespace(here, "a")))
+        await store.execute(InsertOne(namespace=Namespace(here, "c"), document={"_id": 2}))
+        found = [[], []]  # type: ignore[var-annotated]
+        for number, stream in enumerate(streams):
+            while not (found[number] and found[number][-1].endswith("c insert 2")):
+                come = await stream.next()
+                assert come is not None, "a dropped collection ends neither"
+                for event in come:
+                    place = event["ns"]
+                    if place["db"] in (here, there) and event["operationType"] in ("insert", "drop"):
+                        key = event.get("documentKey", {}).get("_id", "")
+                        found[number].append(f"{place['coll']} {event['operationType']} {key}")
+            await stream.close()
+        assert found[0] == ["a insert 1", "c insert 1", "a drop ", "c insert 2"]
+        assert found[1] == ["a insert 1", "b insert 1", "c insert 1", "a drop ", "c insert 2"]
+
+    engine.run(whole)
+
+
+def test_updates_without_their_document(engine: Engine) -> None:
+    async def body(store: Store, namespace: Namespace, changes: ChangeStream) -> None:
+        await store.execute(InsertOne(namespace=namespace, document={"_id": 1, "a": 1}))
+        await store.execute(UpdateOne(namespace=namespace, filter={"_id": 1}, update={"$set": {"a": 2}}))
+        await store.execute(ReplaceOne(namespace=namespace, filter={"_id": 1}, replacement={"b": 1}))
+        found = await events(changes, 3)
+        assert ["fullDocument" in event for event in found] == [True, False, True]
+        assert found[1]["updateDescription"]["updatedFields"] == {"a": 2}
+
+    watching(engine, body, full_document="default")
+
+
+def test_a_stream_that_begins_at_a_time(engine: Engine) -> None:
+    async def body(store: Store, namespace: Namespace, changes: ChangeStream) -> None:
+        await store.execute(InsertMany(namespace=namespace, documents=[{"_id": n} for n in range(4)]))
+        found = await events(changes, 4)
+        stream = await opened(store, Watch(namespace=namespace, start_at_operation_time=found[2]["clusterTime"]))
+        assert [event["documentKey"]["_id"] for event in await events(stream, 2)] == [2, 3]
+        await stream.close()
 
     watching(engine, body)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from guards import Looks
 from scenarios import NS, Engine, encoded, everything, placed, unique_database
 
 from doorleaf.documents import Document
@@ -25,7 +26,7 @@ from doorleaf.operations import (
     UpdateMany,
     UpdateOne,
 )
-from doorleaf.results import DocumentResult, UpdateResult
+from doorleaf.operations.results import DocumentResult, UpdateResult
 from doorleaf.stores.base import Store
 
 THREE = [{"_id": 1, "k": 1}, {"_id": 2, "k": 2}, {"_id": 3, "k": 3}]
@@ -114,7 +115,7 @@ async def on_three(store: Store, make: Callable[..., Operation[Any]], guard: Any
     database = unique_database()
     await store.execute(InsertMany(namespace=Namespace(database, NS.collection), documents=list(THREE)))
     try:
-        outcome: Any = await store.execute(placed(make(guard), database))
+        outcome: Any = await store.execute(placed(make(Looks(guard)), database))
     except Exception as error:
         outcome = error
     found = await everything(store, database)
@@ -189,7 +190,9 @@ def test_positional_update_under_a_guard(engine: Engine) -> None:
         database = unique_database()
         namespace = Namespace(database, NS.collection)
         await store.execute(InsertOne(namespace=namespace, document={"_id": 1, "a": [1, 2, 3]}))
-        await store.execute(UpdateOne(namespace=namespace, filter={"a": 2}, update={"$set": {"a.$": 9}}, guard=allow))
+        await store.execute(
+            UpdateOne(namespace=namespace, filter={"a": 2}, update={"$set": {"a.$": 9}}, guard=Looks(allow))
+        )
         assert await everything(store, database) == encoded([{"_id": 1, "a": [1, 9, 3]}])
 
     engine.run(body)

@@ -8,11 +8,36 @@ from scenarios import NS, Engine, Scenario, check
 
 from doorleaf.errors import DataError, DuplicateKey, InvalidParameter, ValidationFailed, WriteFailed
 from doorleaf.operations import DeleteMany, DeleteOne, InsertMany, InsertOne, ReplaceOne, UpdateMany, UpdateOne
-from doorleaf.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
+from doorleaf.operations.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
 UNIQUE = [({"k": 1}, {"unique": True})]
 THREE = [{"_id": 1, "k": 1}, {"_id": 2, "k": 2}, {"_id": 3, "k": 3}]
 GRADES = [{"_id": 1, "g": [{"s": 70, "n": "a"}, {"s": 95, "n": "b"}, {"s": 99, "n": "c"}]}]
+NAME_IS_NO_STRING = {
+    "failingDocumentId": 1,
+    "details": {
+        "operatorName": "$jsonSchema",
+        "schemaRulesNotSatisfied": [
+            {
+                "operatorName": "properties",
+                "propertiesNotSatisfied": [
+                    {
+                        "propertyName": "name",
+                        "details": [
+                            {
+                                "operatorName": "bsonType",
+                                "specifiedAs": {"bsonType": "string"},
+                                "reason": "type did not match",
+                                "consideredValue": 5,
+                                "consideredType": "int",
+                            }
+                        ],
+                    }
+                ],
+            }
+        ],
+    },
+}
 SCHEMA = {"validator": {"$jsonSchema": {"required": ["name"], "properties": {"name": {"bsonType": "string"}}}}}
 
 
@@ -63,7 +88,42 @@ INSERTS = [
         options=SCHEMA,
         error=ValidationFailed,
         number=121,
+        fields={"errInfo": NAME_IS_NO_STRING},
         after=[],
+    ),
+    Scenario(
+        "operators of a validator",
+        UpdateOne(namespace=NS, filter={"_id": 1}, update={"$set": {"k": 9}}),
+        THREE[:1],
+        options={"validator": {"k": {"$lt": 5}}},
+        error=ValidationFailed,
+        number=121,
+        fields={
+            "errInfo": {
+                "failingDocumentId": 1,
+                "details": {
+                    "operatorName": "$lt",
+                    "specifiedAs": {"k": {"$lt": 5}},
+                    "reason": "comparison failed",
+                    "consideredValue": 9,
+                },
+            }
+        },
+        after=THREE[:1],
+    ),
+    Scenario(
+        "a name with a dollar in a new document",
+        ReplaceOne(namespace=NS, filter={"_id": 9}, replacement={"k": 1, "$price": 5}, upsert=True),
+        result=UpdateResult(0, 0, 9),
+        after=[{"_id": 9, "k": 1, "$price": 5}],
+    ),
+    Scenario(
+        "a name with a dollar in a document that is there",
+        ReplaceOne(namespace=NS, filter={"_id": 1}, replacement={"k": 1, "$price": 5}, upsert=True),
+        THREE,
+        error=DataError,
+        number=52,
+        after=THREE,
     ),
     Scenario("validator says yes", insert_one({"_id": 1, "name": "a"}), options=SCHEMA, result=InsertOneResult(1)),
     Scenario("integer beyond 64 bits", insert_one({"_id": 1, "a": 2**64}), error=InvalidParameter),

@@ -7,12 +7,25 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from doorleaf.documents import Document
 from doorleaf.operations import Find, InsertMany, Namespace, RunCommand
+from doorleaf.stores.embedded.file.storage import FILE
 from doorleaf.stores.embedded.store import EmbeddedStore
 
 C = Namespace("db", "c")
 DB = Namespace("db")
+
+
+def alter(folder: Path, statement: str, *values: Any) -> Any:
+    """Change the file behind the store's back; answers what the statement answers."""
+    connection = apsw.Connection(str(folder / FILE))
+    try:
+        return connection.execute(statement, values).get
+    finally:
+        connection.close()
+
 
 Scenario = Callable[[EmbeddedStore], Awaitable[None]]
 Run = Callable[[Scenario], None]

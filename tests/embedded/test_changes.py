@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import apsw
+import opened
 import pytest
+from bson.timestamp import Timestamp
 from opened import C, Run, fill
 
 from doorleaf.documents import Document
-from doorleaf.errors import DataError, StoreUnavailable
+from doorleaf.errors import DataError, StoreTimeout, StoreUnavailable
 from doorleaf.operations import (
     Aggregate,
     CreateCollection,
@@ -22,16 +25,19 @@ from doorleaf.operations import (
     DeleteOne,
     DropCollection,
     Find,
+    FindOne,
     InsertOne,
     Namespace,
     RunCommand,
     UpdateOne,
     Watch,
+    WatchDatabase,
+    WatchServer,
 )
-from doorleaf.results import ChangeStream
-from doorleaf.stores.embedded import change_log
+from doorleaf.operations.results import ChangeStream
 from doorleaf.stores.embedded.catalog import SCHEMAS
-from doorleaf.stores.embedded.storage import FILE, FORMAT
+from doorleaf.stores.embedded.changes import log as change_log
+from doorleaf.stores.embedded.file.storage import FILE, FORMAT
 from doorleaf.stores.embedded.store import EmbeddedStore
 
 
@@ -52,7 +58,9 @@ async def kinds(stream: ChangeStream, count: int) -> list[str]:
 
 
 def logged(store: EmbeddedStore) -> int:
-    return store.now(lambda session: session.execute("SELECT COUNT(*) FROM changes").fetchone()[0])  # type: ignore[no-any-return]
+    """How many changes there are in the log."""
+    query = "SELECT COUNT(*) FROM changes WHERE kind != 'begin'"
+    return store.now(lambda session: session.execute(query).get)  # type: ignore[no-any-return]
 
 
 def watched(store: EmbeddedStore) -> set[tuple[str, str]]:
@@ -61,9 +69,8 @@ def watched(store: EmbeddedStore) -> set[tuple[str, str]]:
 
 def alter(folder: Path, statement: str, *values: Any) -> None:
     """Change the file as time would."""
-    with closing(sqlite3.connect(folder / FILE)) as connection, connection:
-        connection.execute(statement, values)
-        connection.execute("UPDATE state SET catalog = catalog + 1")
+    opened.alter(folder, statement, *values)
+    opened.alter(folder, "UPDATE state SET catalog = catalog + 1")
 
 
 def test_what_nobody_watches_is_not_logged(run: Run) -> None:
@@ -99,7 +106,6 @@ def test_another_process_is_heard(tmp_path: Path) -> None:
             await there.execute(DropCollection(namespace=C))
             assert await kinds(stream, 3) == ["drop", "invalidate"]
             assert await kinds(other, 3) == ["drop", "invalidate"]
-            assert watched(here) == set()
         finally:
             await there.close()
             await here.close()
@@ -132,11 +138,11 @@ def test_a_name_that_no_collection_can_have_is_refused(run: Run) -> None:
 def test_documents_before_a_deletion(run: Run) -> None:
     async def scenario(store: EmbeddedStore) -> None:
         await fill(store, {"_id": 1, "n": 1}, {"_id": 2})
-        plain, full = await watch(store), await watch(store, before=True)
+        plain, full = await watch(store), await watch(store, full_document_before_change="whenAvailable")
         await store.execute(UpdateOne(namespace=C, filter={"_id": 1}, update={"$set": {"n": 2}}))
         await store.execute(DeleteOne(namespace=C, filter={"_id": 1}))
         update, deletion = await _events(full, 2)
-        assert "fullDocumentBeforeChange" not in update
+        assert update["fullDocumentBeforeChange"] == {"_id": 1, "n": 1}
         assert deletion["fullDocumentBeforeChange"] == {"_id": 1, "n": 2}
         assert all("fullDocumentBeforeChange" not in event for event in await _events(plain, 2))
 
@@ -164,6 +170,117 @@ def test_documents_that_expire(tmp_path: Path) -> None:
             await store.close()
 
     asyncio.run(whole())
+
+
+async def tokens(stream: ChangeStream, count: int) -> list[Document]:
+    return [event["_id"] for event in await _events(stream, count)]
+
+
+def refusal(number: int) -> Any:
+    return pytest.raises(DataError, check=lambda error: error.number == number)
+
+
+def test_what_was_not_logged_all_the_time_cannot_be_resumed(tmp_path: Path, run: Run) -> None:
+    """A gap is an error, also where nothing was logged between, and where somebody else has begun to watch since."""
+
+    async def scenario(store: EmbeddedStore) -> None:
+        stream = await watch(store)
+        await fill(store, {"_id": 1})
+        (token,) = await tokens(stream, 1)
+        assert stream.token == token
+        again = await watch(store, resume_after=token)
+        await fill(store, {"_id": 2})
+        assert await kinds(again, 1) == ["insert"]
+        alter(tmp_path, "UPDATE state SET tick = 12")
+        await store.sweep()
+        await fill(store, {"_id": "not logged"})
+        with refusal(286):
+            await watch(store, resume_after=token)
+        await watch(store)
+        with refusal(286):
+            await watch(store, resume_after=token)
+
+    run(scenario)
+
+
+def test_another_collection_was_not_logged_either(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        stream = await watch(store)
+        await fill(store, {"_id": 1}, namespace=Namespace("db", "other"))
+        await fill(store, {"_id": 1})
+        (token,) = await tokens(stream, 1)
+        for operation in (
+            Watch(namespace=Namespace("db", "other"), start_after=token),
+            WatchDatabase(namespace=Namespace("db"), start_after=token),
+            WatchServer(namespace=Namespace("admin"), start_after=token),
+            Watch(namespace=Namespace("db", "other"), start_at_operation_time=Timestamp(1, 1)),
+        ):
+            with refusal(286):
+                await store.execute(operation)
+        # Who watches a whole database watches each of its collections.
+        whole = (await store.execute(WatchDatabase(namespace=Namespace("db")))).changes
+        await fill(store, {"_id": 2}, {"_id": 3}, namespace=Namespace("db", "other"))
+        first, _ = await _events(whole, 2)
+        resumed = await watch(store, Namespace("db", "other"), resume_after=first["_id"])
+        assert [event["documentKey"]["_id"] for event in await _events(resumed, 1)] == [3]
+
+    run(scenario)
+
+
+def test_tokens_that_are_over_or_of_another_database(tmp_path: Path, run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        stream = await watch(store)
+        await fill(store, *({"_id": number} for number in range(20)))
+        found = await tokens(stream, 20)
+        change, rest = int(found[3]["_data"][:16], 16), found[3]["_data"][16:]
+        for foreign in (f"{change:016X}{1:012X}00", f"{change + 500:016X}{rest}"):
+            with refusal(280):
+                await watch(store, resume_after={"_data": foreign})
+        for bad in ("", "zz", found[3]["_data"].lower() + "0", found[3]["_data"][:-2] + "07"):
+            with refusal(260):
+                await watch(store, resume_after={"_data": bad})
+        alter(tmp_path, f"INSERT INTO ticks VALUES (1, {change}), (2, {change + 1})")
+        alter(tmp_path, "UPDATE state SET tick = 11")
+        await store.sweep()
+        assert len(await tokens(await watch(store, resume_after=found[3]), 16)) == 16
+        with refusal(286):
+            await watch(store, resume_after=found[2])
+
+    run(scenario)
+
+
+def test_the_end_of_a_stream_can_be_gone_behind(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, {"_id": 1})
+        stream, whole = await watch(store), (await store.execute(WatchDatabase(namespace=Namespace("db")))).changes
+        await store.execute(DropCollection(namespace=C))
+        drop, end = await tokens(stream, 2)
+        assert await kinds(await watch(store, resume_after=drop), 2) == ["invalidate"]
+        with refusal(260):
+            await watch(store, resume_after=end)
+        await fill(store, {"_id": 2})
+        assert await kinds(await watch(store, start_after=end), 1) == ["insert"]
+        assert await kinds(whole, 2) == ["drop", "insert"]
+        await store.execute(RunCommand(namespace=Namespace("db"), command={"dropDatabase": 1}))
+        assert await kinds(whole, 4) == ["drop", "dropDatabase", "invalidate"]
+        assert await whole.next() is None
+
+    run(scenario)
+
+
+def test_a_database_among_many_changes_of_others(run: Run) -> None:
+    """Rows of others are passed over a thousand at a time."""
+
+    async def scenario(store: EmbeddedStore) -> None:
+        stream = (await store.execute(WatchDatabase(namespace=Namespace("db")))).changes
+        await watch(store, Namespace("elsewhere", "c"))
+        await fill(store, *({"_id": number} for number in range(2500)), namespace=Namespace("elsewhere", "c"))
+        await fill(store, {"_id": "mine"})
+        (event,) = await _events(stream, 1)
+        assert event["documentKey"] == {"_id": "mine"}
+        assert await stream.next() == []
+
+    run(scenario)
 
 
 def test_out_ends_a_stream_and_merge_does_not(run: Run) -> None:
@@ -197,7 +314,7 @@ def test_a_watch_ends_when_nobody_renews_it(tmp_path: Path, run: Run) -> None:
     async def scenario(store: EmbeddedStore) -> None:
         stream = await watch(store)
         await fill(store, {"_id": 1})
-        alter(tmp_path, "UPDATE watched SET until = ?", int(time.time()) - 1)
+        alter(tmp_path, "UPDATE state SET tick = 12")
         await store.sweep()
         assert watched(store) == set()
         await fill(store, {"_id": 2})
@@ -219,14 +336,15 @@ def test_a_watch_ends_when_nobody_renews_it(tmp_path: Path, run: Run) -> None:
 def test_readers_renew_their_watch(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(store: EmbeddedStore) -> None:
         stream = await watch(store)
-        alter(tmp_path, "UPDATE watched SET until = ?", int(time.time()) + 5)
-        monkeypatch.setattr(change_log, "LEASE_SECONDS", 2.4)
+        alter(tmp_path, "UPDATE state SET tick = 11")
+        monkeypatch.setattr(change_log, "RENEW_SECONDS", 0.5)
         assert await stream.next() == []
-        monkeypatch.setattr(change_log, "LEASE_SECONDS", 600)
-        until = store.now(lambda session: session.execute("SELECT until FROM watched").fetchone()[0])
-        assert until < time.time() + 4, "it was written anew"
+        alter(tmp_path, "UPDATE state SET tick = 22")
         await store.sweep()
         assert watched(store) == {("db", "c")}
+        alter(tmp_path, "UPDATE state SET tick = 23")
+        await store.sweep()
+        assert watched(store) == set(), "but not for ever"
 
     run(scenario)
 
@@ -236,7 +354,8 @@ def test_old_changes_go(tmp_path: Path, run: Run) -> None:
         behind, current = await watch(store), await watch(store)
         await fill(store, *({"_id": number} for number in range(1500)))
         assert await kinds(current, 1500) == ["insert"] * 1500
-        alter(tmp_path, "UPDATE changes SET time = ? WHERE id <= 1400", int((time.time() - 3600) * 1000))
+        alter(tmp_path, "INSERT INTO ticks VALUES (1, 1401), (2, 1501)")
+        alter(tmp_path, "UPDATE state SET tick = 11")
         await store.sweep()
         assert logged(store) == 100
         with pytest.raises(DataError) as raised:
@@ -255,11 +374,64 @@ def test_changes_of_others_that_go_do_not_matter(tmp_path: Path, run: Run) -> No
         await watch(store, other)
         await fill(store, {"_id": 1}, {"_id": 2}, namespace=other)
         assert await stream.next() == []
-        alter(tmp_path, "UPDATE changes SET time = 0")
+        alter(tmp_path, "INSERT INTO ticks VALUES (1, 4)")
+        alter(tmp_path, "UPDATE state SET tick = 11")
         await store.sweep()
         assert logged(store) == 0
         await fill(store, {"_id": 3})
         assert await kinds(stream, 1) == ["insert"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("jump", [1200, -1200])
+def test_a_wall_clock_that_jumps_ends_nothing(run: Run, monkeypatch: pytest.MonkeyPatch, jump: int) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        stream = await watch(store)
+        await fill(store, {"_id": 1})
+        now = time.time
+        monkeypatch.setattr(time, "time", lambda: now() + jump)
+        for _ in range(3):
+            await store.sweep()
+        assert watched(store) == {("db", "c")}
+        await fill(store, {"_id": 2})
+        events = [*(await stream.next() or []), *(await stream.next() or [])]
+        assert [event["documentKey"]["_id"] for event in events] == [1, 2]
+        first, second = (event["clusterTime"] for event in events)
+        assert first < second, "a cluster's time goes forward only"
+        monkeypatch.setattr(time, "time", now)
+        for _ in range(3):
+            await store.sweep()
+        await fill(store, {"_id": 3})
+        assert await kinds(stream, 1) == ["insert"]
+
+    run(scenario)
+
+
+def test_ticks_are_counted_by_a_clock_that_only_goes_forward(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several processes that have the file open move them on no faster than one."""
+
+    async def scenario(store: EmbeddedStore) -> None:
+        def tick() -> int:
+            return store.now(lambda session: session.execute("SELECT tick FROM state").get)  # type: ignore[no-any-return]
+
+        other = EmbeddedStore(tmp_path)
+        await other.open()
+        try:
+            await watch(store)
+            clock = float(int(time.monotonic()))  # so that differences are exact
+            monkeypatch.setattr(change_log, "time", SimpleNamespace(monotonic=lambda: clock))
+            seen = []
+            for _ in range(12):
+                clock += 30
+                for each in (store, other):
+                    await each.sweep()
+                seen.append(tick())
+            assert seen == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+        finally:
+            await other.close()
 
     run(scenario)
 
@@ -301,7 +473,7 @@ def test_a_closed_store_is_told(tmp_path: Path) -> None:
 
 
 def test_a_file_of_the_first_format_is_brought_up(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as connection:
+    with closing(apsw.Connection(str(tmp_path / FILE))) as connection:
         for statement in SCHEMAS[0]:
             connection.execute(statement)
         connection.execute("PRAGMA application_id = 0x446F6F72")
@@ -319,8 +491,7 @@ def test_a_file_of_the_first_format_is_brought_up(tmp_path: Path) -> None:
 
     asyncio.run(whole())
     asyncio.run(whole_again(tmp_path))
-    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (FORMAT,)
+    assert opened.alter(tmp_path, "PRAGMA user_version") == FORMAT
 
 
 async def whole_again(folder: Path) -> None:
@@ -330,3 +501,22 @@ async def whole_again(folder: Path) -> None:
         assert (await store.execute(Find(namespace=C))).documents.decode() == [{"_id": 1}]
     finally:
         await store.close()
+
+
+def test_a_filter_that_never_ends_holds_up_nobody(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        evil = {"$expr": {"$regexMatch": {"input": {"$toString": "$fullDocument.t"}, "regex": "(a|aa)+$"}}}
+        streams = [(await store.execute(Watch(namespace=C, filter=evil))).changes for _ in range(5)]
+        await store.execute(InsertOne(namespace=C, document={"_id": 1, "t": "a" * 60 + "!"}))
+        waiting = [asyncio.create_task(stream.next()) for stream in streams]
+        slowest = 0.0
+        while not all(task.done() for task in waiting):
+            began = time.monotonic()
+            assert (await store.execute(FindOne(namespace=C, filter={"_id": 1}))).document is not None
+            slowest = max(slowest, time.monotonic() - began)
+            await asyncio.sleep(0.01)
+        assert slowest < 0.35
+        assert all(isinstance(error, StoreTimeout) for error in await asyncio.gather(*waiting, return_exceptions=True))
+        assert store.workers().started > 0
+
+    run(scenario)

@@ -13,6 +13,7 @@ from doorleaf.errors import (
     DuplicateKey,
     InvalidParameter,
 )
+from doorleaf.mql.context import Context
 from doorleaf.operations import (
     Aggregate,
     CountDocuments,
@@ -27,6 +28,7 @@ from doorleaf.operations import (
     ListIndexes,
     Namespace,
 )
+from doorleaf.stores.embedded.reading import reads
 from doorleaf.stores.embedded.store import EmbeddedStore
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -110,6 +112,24 @@ def test_distinct(run: Run) -> None:
         assert values == [1, 2, [3], None, {"x": [5, 6]}]
         assert (await store.execute(Distinct(namespace=C, key="a.x"))).values == [5, 6]
         assert (await store.execute(Distinct(namespace=C, key="a", filter={"a": 2}))).values == [2, [3], 1]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_distinct_is_charged_for_what_it_holds(run: Run, indexed: bool) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *({"a": n} for n in range(1_000)))
+        if indexed:
+            await store.execute(CreateIndex(namespace=C, keys={"a": 1}))
+        operation = Distinct(namespace=C, key="a")
+        values = store.now(lambda session: reads.distinct(session, operation, Context()))
+        assert values == [*range(1_000)]
+        few = store.now(lambda session: reads.distinct(session, operation, Context(memory_limit=500_000)))
+        assert few == values
+        with pytest.raises(DataError, match=r"^distinct used too much memory") as raised:
+            store.now(lambda session: reads.distinct(session, operation, Context(memory_limit=50_000)))
+        assert raised.value.number == 146
 
     run(scenario)
 

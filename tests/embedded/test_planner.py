@@ -1,269 +1,18 @@
-"""An index makes a query faster and never different: the same answers with any set of indexes and with none."""
+"""Which plans are made, and which of them are carried out."""
 
 from __future__ import annotations
 
-import asyncio
-import random
-import tempfile
-from collections.abc import Sequence
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-from bson import Decimal128, Int64, MinKey, ObjectId, Regex
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from bson import Regex
 
 from doorleaf.documents import Document
 from doorleaf.errors import DataError
-from doorleaf.mql.order import compile_sort
-from doorleaf.mql.values import canonical
-from doorleaf.operations import (
-    CountDocuments,
-    CreateIndex,
-    DeleteMany,
-    Distinct,
-    Find,
-    InsertMany,
-    Namespace,
-    RunCommand,
-    UpdateMany,
-)
-from doorleaf.stores.embedded.bounds import conditions
 from doorleaf.stores.embedded.catalog import Collection, Index
-from doorleaf.stores.embedded.planner import Plan, plan
-from doorleaf.stores.embedded.store import EmbeddedStore
-
-PLAIN, INDEXED = Namespace("db", "plain"), Namespace("db", "indexed")
-
-# --- random questions ------------------------------------------------------------------------------------------------
-
-RARE: list[Any] = [
-    *(1.0, 2.5, Int64(2), Decimal128("2.5"), Decimal128("NaN"), float("nan"), -1, 2**53 + 1, float(2**53), ""),
-    *(None, None, "a", "ab", "abc", "b", True, False, ObjectId("0" * 24), MinKey(), Regex("^a"), datetime(2020, 1, 1)),
-]
-PATHS = ["a", "a", "a", "b", "b", "c", "a.x", "a.x", "a.y", "b.x", "a.0", "_id"]
-OPERATORS = ["$eq", "$gt", "$gte", "$lt", "$lte", "$gt", "$gte", "$lt", "$lte", "$ne"]
-PATTERNS: list[Document] = [
-    *(
-        {"a": 1},
-        {"a": -1},
-        {"b": 1},
-        {"c": 1},
-        {"a.x": 1},
-        {"a.y": -1},
-        {"a.0": 1},
-        {"a": 1, "b": 1},
-        {"a": 1, "b": -1},
-    ),
-    *({"c": 1, "a": 1}, {"c": -1, "a": 1, "b": 1}, {"a.x": 1, "a.y": 1}, {"c": 1, "a.x": -1}, {"b": 1, "_id": 1}),
-    *({"a.x": 1, "b": 1}, {"b.x": 1, "a.x": 1}, {"a": "hashed"}),
-]
-OPTIONS: list[Document] = [
-    *({}, {}, {}, {}, {"sparse": True}, {"sparse": True}),
-    *({"partialFilterExpression": {"c": {"$gt": 0}}}, {"partialFilterExpression": {"c": {"$exists": True}}}),
-    *({"partialFilterExpression": {"b": 1}}, {"partialFilterExpression": {"a": {"$lte": 2}, "c": {"$type": "int"}}}),
-]
-
-
-class Maker:
-    """Random documents, conditions and orders over few fields and few values, so that much is met and much collides."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.arrays = self.random.random() < 0.7
-        self.paths = list(PATHS)
-
-    def scalar(self) -> Any:
-        return self.random.choice(RARE) if self.random.random() < 0.15 else self.random.randrange(4)
-
-    def part(self) -> Document:
-        return {name: self.scalar() for name in ("x", "y") if self.random.random() < 0.7}
-
-    def value(self, *, arrays: bool = True) -> Any:
-        kind = self.random.random()
-        if kind < 0.35:
-            return self.scalar()
-        if kind < 0.5 or not (arrays and self.arrays):
-            return self.part()
-        size = self.random.randrange(4)
-        if kind < 0.8:
-            return [self.scalar() for _ in range(size)]
-        if kind < 0.95:
-            return [self.random.choice([self.part, self.part, self.scalar])() for _ in range(size)]
-        return [self.random.choice([self.scalar(), [self.scalar()], []]) for _ in range(size)]
-
-    def document(self, number: int) -> Document:
-        document: Document = {"_id": number}
-        for name in ("a", "b", "c"):
-            if self.random.random() < 0.85:
-                document[name] = self.value(arrays=name != "c")
-        return document
-
-    def comparable(self) -> Any:
-        value = self.scalar()
-        return 1 if isinstance(value, Regex) else value
-
-    def operand(self) -> Any:
-        return self.comparable() if self.random.random() < 0.9 else self.value()
-
-    def condition(self) -> Any:
-        kind = self.random.random()
-        if kind < 0.35:
-            return self.operand()
-        if kind < 0.55:
-            return {self.random.choice(OPERATORS): self.comparable()}
-        if kind < 0.75:
-            low, high = self.random.choice(["$gt", "$gte"]), self.random.choice(["$lt", "$lte"])
-            if self.random.random() < 0.2:
-                return {low: self.comparable(), high: self.comparable()}
-            # Often crossing: only an array, whose elements may meet them one each, matches then.
-            return {low: self.random.randrange(4), high: self.random.randrange(4)}
-        if kind < 0.85:
-            return {"$in": [self.operand() for _ in range(self.random.randrange(4))]}
-        return self.random.choice(
-            [
-                {"$exists": self.random.random() < 0.5},
-                {"$not": {self.random.choice(OPERATORS): self.comparable()}},
-                {"$elemMatch": {"$gte": self.random.randrange(3), "$lt": 3}},
-                {"$elemMatch": {"x": self.comparable(), "y": self.comparable()}},
-                {"$nin": [self.comparable(), self.comparable()]},
-                {"$all": [self.comparable(), self.comparable()]},
-                {"$size": self.random.randrange(3)},
-                {"$type": "number"},
-                Regex("^a"),
-                Regex("^ab"),
-                {"$regex": "^a"},
-                Regex("^A", "i"),
-            ]
-        )
-
-    def filter(self, depth: int = 0) -> Document:
-        made = {self.random.choice(self.paths): self.condition() for _ in range(self.random.randrange(1, 4))}
-        if depth < 2 and self.random.random() < 0.25:
-            parts = [self.filter(depth + 1) for _ in range(self.random.randrange(1, 3))]
-            made[self.random.choice(["$and", "$and", "$or", "$nor"])] = parts
-        return made
-
-    def sort(self) -> Document | None:
-        if self.random.random() < 0.4:
-            return None
-        return {self.random.choice(self.paths): self.random.choice([1, -1]) for _ in range(self.random.randrange(1, 3))}
-
-    def update(self) -> Document | None:
-        if self.random.random() < 0.3:
-            return None
-        name = self.random.choice(["a", "b", "c", "a.x"])
-        return {"$unset": {name: 1}} if self.random.random() < 0.3 else {"$set": {name: self.value(arrays=name != "c")}}
-
-
-async def _index(store: EmbeddedStore, wanted: Sequence[tuple[Document, Document]]) -> None:
-    for number, (keys, options) in enumerate(wanted):
-        try:
-            await store.execute(CreateIndex(namespace=INDEXED, keys=keys, options={**options, "name": f"i{number}"}))
-        except DataError as error:
-            # Parallel arrays cannot be in one index, arrays not in a hashed one, and one index is not made twice.
-            if error.number not in (171, 85, 16766):
-                raise
-
-
-async def _change(store: EmbeddedStore, change: tuple[Document, Document | None]) -> None:
-    filter, update = change
-    outcomes = []
-    for namespace in (INDEXED, PLAIN):
-        try:
-            if update is None:
-                outcomes.append((await store.execute(DeleteMany(namespace=namespace, filter=filter))).wire())
-            else:
-                outcomes.append(
-                    (await store.execute(UpdateMany(namespace=namespace, filter=filter, update=update))).wire()
-                )
-        except DataError as error:
-            # A path that runs into a scalar or an index that cannot take an array: refused in the first collection.
-            if error.number not in (171, 16766, 28) or namespace is PLAIN:
-                raise
-            return
-    assert outcomes[0] == outcomes[1]
-
-
-async def _ask(store: EmbeddedStore, filter: Document, sort: Document | None, skip: int, limit: int) -> None:
-    answers: list[list[Document]] = []
-    counts = []
-    distinct = []
-    for namespace in (PLAIN, INDEXED):
-        try:
-            found = await store.execute(Find(namespace=namespace, filter=filter, sort=sort, skip=skip, limit=limit))
-        except DataError as error:
-            # Only sorting by parallel arrays fails, and an index in that order cannot exist.
-            if error.number != 2 or not sort:
-                raise
-            return
-        answers.append(found.documents.decode())
-        counts.append((await store.execute(CountDocuments(namespace=namespace, filter=filter))).count)
-        if not sort:
-            values = (await store.execute(Distinct(namespace=namespace, key="c", filter=filter))).values
-            distinct.append({canonical(value) for value in values})
-    assert counts[0] == counts[1]
-    assert distinct[:1] == distinct[1:]
-    plain, indexed = answers
-    assert len(plain) == len(indexed)
-    if sort:
-        key = compile_sort(sort)
-        assert [key(document) for document in plain] == [key(document) for document in indexed]
-    if not skip and not limit:
-        assert sorted(document["_id"] for document in plain) == sorted(document["_id"] for document in indexed)
-    assert len({document["_id"] for document in indexed}) == len(indexed)
-
-
-async def _fill(store: EmbeddedStore, make: Maker) -> None:
-    for number in range(make.random.randrange(1, 30)):
-        document = make.document(number)
-        try:
-            await store.execute(InsertMany(namespace=INDEXED, documents=[document]))
-        except DataError as error:
-            if error.number not in (171, 16766):
-                raise
-            continue
-        await store.execute(InsertMany(namespace=PLAIN, documents=[document]))
-
-
-async def _compare(store: EmbeddedStore, make: Maker) -> None:
-    wanted = [(make.random.choice(PATTERNS), make.random.choice(OPTIONS)) for _ in range(make.random.randrange(1, 5))]
-    for keys, _ in wanted:
-        make.paths += list(keys) * 6
-    first = make.random.random() < 0.5
-    if first:
-        await _index(store, wanted)
-    await _fill(store, make)
-    if not first:
-        await _index(store, wanted)
-    for _ in range(make.random.randrange(3)):
-        await _change(store, (make.filter(), make.update()))
-    for _ in range(20):
-        filter, sort = make.filter(), make.sort()
-        await _ask(store, filter, sort, 0, 0)
-        await _ask(store, filter, sort, make.random.randrange(3), make.random.randrange(6))
-    report = await store.execute(RunCommand(namespace=Namespace("db"), command={"validate": "indexed"}))
-    assert report.result["valid"], report.result
-
-
-@settings(max_examples=120, deadline=None)
-@given(st.integers(0, 2**32))
-def test_the_same_answers_with_any_indexes(seed: int) -> None:
-    async def scenario(folder: str) -> None:
-        store = EmbeddedStore(Path(folder), synchronous="OFF")
-        await store.open()
-        try:
-            await _compare(store, Maker(seed))
-        finally:
-            await store.close()
-
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(scenario(folder))
-
-
-# --- chosen plans ----------------------------------------------------------------------------------------------------
+from doorleaf.stores.embedded.reading.conditions import conditions
+from doorleaf.stores.embedded.reading.planner import plan
+from doorleaf.stores.embedded.reading.plans import Plan
 
 
 def collection(*indexes: tuple[Document, Document], arrays: dict[str, int] | None = None) -> Collection:
@@ -299,7 +48,6 @@ B: Spec = ({"b": 1}, {})
         ([AB], {}, {"a": -1, "b": 1}, ("a_b", True, True)),
         ([AB], {}, {"a": 1, "b": 1}, (None, True, False)),
         ([AB], {"a": {"$gt": 1}}, {"b": 1}, ("a_b", True, False)),
-        ([AB], {"a": {"$in": [1, 2]}}, {"b": 1}, ("a_b", True, False)),
         ([A, B], {"a": 1, "b": {"$gt": 2}}, None, ("a", False, True)),
         ([A], {"_id": 5, "a": 1}, None, ("_id_", False, True)),
         ([A], {"$or": [{"a": 1}, {"b": 1}]}, None, (None, False, True)),
@@ -382,9 +130,8 @@ def test_an_index_in_order_is_the_alternative_of_one_that_narrows() -> None:
     made = plan(collection(A, B), {"a": 1}, {"b": 1})
     assert made.index is not None
     assert made.index.name == "a"
-    assert made.alternative is not None
-    assert made.alternative.index is not None
-    assert made.alternative.index.name == "b"
+    assert [way.index.name for way in made.others if way.index is not None] == ["b"]
+    assert made.others[0].sorted
 
 
 def test_what_is_slow_to_test_stays_off_the_event_loop() -> None:
@@ -392,3 +139,111 @@ def test_what_is_slow_to_test_stays_off_the_event_loop() -> None:
     assert not conditions({"a": 1, "b": Regex("x")}).cheap
     assert not conditions({"a": 1, "$expr": {"$eq": ["$a", 1]}}).cheap
     assert not conditions({"$or": [{"a": 1}, {"b": {"$regex": "x"}}]}).cheap
+
+
+PAIR: Spec = ({"a.x": 1, "a.y": 1}, {})
+
+
+def test_one_element_that_meets_two_conditions_bounds_both_fields() -> None:
+    """And only that: fields of different elements, or of different arrays below one element, do not."""
+    arrays = {"a.x_a.y": 3}
+    together = plan(collection(PAIR, arrays=arrays), {"a": {"$elemMatch": {"x": 1, "y": 2}}})
+    assert together.point
+    apart = plan(collection(PAIR, arrays=arrays), {"a": {"$elemMatch": {"x": 1}}, "a.y": 2})
+    assert apart.index is not None
+    assert not apart.point
+    deep: Spec = ({"a.b.x": 1, "a.b.y": 1}, {})
+    below = plan(collection(deep, arrays={"a.b.x_a.b.y": 3}), {"a": {"$elemMatch": {"b.x": 1, "b.y": 2}}})
+    assert below.index is not None
+    assert not below.point
+
+
+def test_an_element_lies_within_all_bounds_of_its_own() -> None:
+    made = plan(collection(A, arrays={"a": 1}), {"a": {"$elemMatch": {"$gt": 1, "$lt": 5}}})
+    free = plan(collection(A), {"a": {"$gt": 1, "$lt": 5}})
+    assert made.intervals == free.intervals
+    assert not made.exact
+
+
+@pytest.mark.parametrize(
+    ("expression", "scalars", "arrays"),
+    [
+        ({"$eq": ["$a", 5]}, True, True),
+        ({"$eq": [5, "$a"]}, True, True),
+        ({"$in": ["$a", [5, 6]]}, True, True),
+        ({"$eq": ["$a", None]}, True, True),
+        ({"$gt": ["$a", 5]}, True, False),
+        ({"$lte": ["$a", 5]}, True, False),
+        ({"$lt": [5, "$a"]}, True, False),
+        ({"$and": [{"$gte": ["$a", 5]}, {"$lt": ["$b", 7]}]}, True, False),
+        ({"$or": [{"$eq": ["$a", 5]}, {"$eq": ["$a", 6]}]}, True, True),
+        ({"$eq": ["$a", {"$add": [2, 3]}]}, True, True),
+        ({"$eq": ["$a", "$$known"]}, True, True),
+        ({"$eq": ["$a", "$b"]}, False, False),
+        ({"$eq": ["$a", [5]]}, False, False),
+        ({"$eq": ["$a", "$$list"]}, False, False),
+        ({"$eq": ["$a", "$$unknown"]}, False, False),
+        ({"$ne": ["$a", 5]}, False, False),
+        ({"$not": [{"$eq": ["$a", 5]}]}, False, False),
+    ],
+)
+def test_expressions_that_bound_an_index(expression: Document, scalars: bool, arrays: bool) -> None:
+    """A range does not where the field has arrays, which expressions compare as a whole."""
+    variables = {"known": 5, "list": [5]}
+    for mask, expected in ((0, scalars), (1, arrays)):
+        made = plan(collection(A, arrays={"a": mask}), {"$expr": expression}, variables=variables)
+        assert (made.index is not None) is expected
+        assert not made.exact
+
+
+@pytest.mark.parametrize(
+    ("filter", "expected"),
+    [
+        ({"$nor": [{"$nor": [{"a": 1}]}]}, {"a": 1}),
+        ({"$nor": [{"$nor": [{"a": 1}, {"a": 2}]}]}, {"a": {"$in": [1, 2]}}),
+        ({"$and": [{"$and": [{"a": {"$gt": 1}}]}, {"a": {"$lt": 5}}]}, {"a": {"$gt": 1, "$lt": 5}}),
+        ({"$nor": [{"a": {"$ne": 1}}]}, {"a": 1}),
+        ({"a": {"$not": {"$ne": 1}}}, {"a": 1}),
+        ({"a": {"$not": {"$not": {"$gt": 1}}}}, {"a": {"$gt": 1}}),
+        ({"a": {"$not": {"$nin": [1, 2]}}}, {"a": {"$in": [1, 2]}}),
+        ({"$or": [{"a": {"$gt": 5}}]}, {"a": {"$gt": 5}}),
+        ({"$or": [{"a": 1}, {"a": {"$in": [2]}}, {"$or": [{"a": 3}]}]}, {"a": {"$in": [1, 2, 3]}}),
+        ({"a": {"$all": [1]}}, {"a": 1}),
+    ],
+)
+def test_what_is_seen_through(filter: Document, expected: Document) -> None:
+    place = collection(A)
+    made, plainly = plan(place, filter), plan(place, expected)
+    assert made.index is plainly.index is not None
+    assert made.intervals == plainly.intervals
+    assert made.exact
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [
+        {"$nor": [{"a": 1}]},
+        {"$nor": [{"a": {"$gt": 1}}]},
+        {"a": {"$not": {"$gt": 1}}},
+        {"$nor": [{"$nor": [{"a": 1}, {"b": 1}]}]},
+        {"$or": [{"a": 1}, {"b": 1}]},
+        {"$or": [{"a": 1}, {"$expr": {"$gt": ["$b", 1]}}]},
+        {"a": {"$ne": 1}},
+        {"a": {"$exists": True}},
+        {"a": {"$type": "array"}},
+    ],
+)
+def test_what_bounds_nothing(filter: Document) -> None:
+    assert plan(collection(A), filter).scan
+
+
+def test_the_branches_of_an_or() -> None:
+    joined = plan(collection(AB), {"$or": [{"a": {"$gt": 5}}, {"a": 5, "b": {"$lt": 3}}]}, {"a": 1, "b": -1})
+    assert (joined.index is not None, joined.sorted, joined.exact) == (True, True, True)
+    apart = plan(collection(A, B), {"$or": [{"a": 1}, {"b": 2}]})
+    assert [branch.index.name for branch in apart.branches if branch.index is not None] == ["a", "b"]
+    assert apart.exact
+    first: Spec = ({"a": 1, "z": 1}, {})
+    second: Spec = ({"b": 1, "z": 1}, {})
+    merged = plan(collection(first, second), {"$or": [{"a": 1}, {"b": 2}]}, {"z": 1})
+    assert (merged.merged, merged.sorted) == (True, True)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import tempfile
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import bson
 import pytest
 from bson import Decimal128, Int64, ObjectId
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from opened import C, Run, fill
+from opened import C, Run, alter, fill
 
 from doorleaf.documents import CODEC, Document
 from doorleaf.errors import StoreUnavailable
 from doorleaf.operations import CreateIndex, DropCollection, DropIndex, Find, FindOne, Namespace, UpdateOne
-from doorleaf.stores.embedded.points import find_point
-from doorleaf.stores.embedded.storage import FILE
+from doorleaf.stores.embedded.reading.points import find_point
 from doorleaf.stores.embedded.store import EmbeddedStore
 
 NUMBERS = (0, 1, 1.0, Int64(1), Decimal128("1"), float("nan"), -0.0)
@@ -51,6 +48,7 @@ async def one(store: EmbeddedStore, filter: Document, **options: Any) -> Any:
     return bson.decode(document, CODEC) if isinstance(document, bytes) else document
 
 
+@settings(deadline=None)
 @given(DOCUMENTS, FILTERS)
 def test_it_finds_what_the_ordinary_way_finds(documents: list[Document], filter: Document) -> None:
     async def whole(folder: Path) -> None:
@@ -143,8 +141,7 @@ def test_a_damaged_document_is_an_error(tmp_path: Path, run: Run) -> None:
     async def scenario(store: EmbeddedStore) -> None:
         await fill(store, {"_id": 1, "n": 1})
         assert await one(store, {"_id": 1}) == {"_id": 1, "n": 1}
-        with closing(sqlite3.connect(tmp_path / FILE)) as connection, connection:
-            connection.execute("UPDATE d1 SET document = ?", (bson.encode({"_id": 1, "n": 2}),))
+        alter(tmp_path, "UPDATE d1 SET document = ?", bson.encode({"_id": 1, "n": 2}))
         with pytest.raises(StoreUnavailable) as raised:
             await one(store, {"_id": 1})
         assert "damaged" in raised.value.message

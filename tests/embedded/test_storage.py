@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
+from opened import alter
 
 from doorleaf.documents import Document
 from doorleaf.errors import StoreUnavailable
@@ -29,7 +31,8 @@ from doorleaf.operations import (
     Operation,
     RunCommand,
 )
-from doorleaf.stores.embedded.storage import FILE, FORMAT, DamagedDatabase
+from doorleaf.stores.embedded.file.sqlite import DamagedDatabase, require_current, version
+from doorleaf.stores.embedded.file.storage import FILE, FORMAT, Storage
 from doorleaf.stores.embedded.store import EmbeddedStore
 
 C = Namespace("db", "c")
@@ -103,6 +106,30 @@ def test_an_operation_before_open_or_after_close_is_unavailable(tmp_path: Path) 
     asyncio.run(run())
 
 
+def test_a_sqlite_that_can_lose_commits_is_refused() -> None:
+    require_current(version())
+    require_current("3.51.3")
+    require_current("4.0.0")
+    for old in ("3.51.2", "3.40.1", "3.7.0", "2.99.99"):
+        with pytest.raises(StoreUnavailable, match=f"SQLite {old} can lose committed writes"):
+            require_current(old)
+
+
+def test_a_connection_that_cannot_be_set_up_is_closed(tmp_path: Path) -> None:
+    """Nothing holds a file that is no database once it is refused."""
+    (tmp_path / FILE).write_bytes(b"not a database at all" * 300)
+    for _ in range(3):
+        _damaged(tmp_path)
+    assert [os.readlink(f"/proc/self/fd/{number}") for number in _open_files(tmp_path)] == []
+
+
+def _open_files(folder: Path) -> list[str]:
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("only Linux lists a process's open files")
+    numbers = [number for number in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{number}")]
+    return [number for number in numbers if os.readlink(f"/proc/self/fd/{number}").startswith(str(folder))]
+
+
 # --- damage ----------------------------------------------------------------------------------------------------------
 
 
@@ -122,9 +149,8 @@ def test_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_database_of_another_program(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / FILE) as other:
+    with closing(apsw.Connection(str(tmp_path / FILE))) as other:
         other.execute("CREATE TABLE t (x)")
-    other.close()
     assert "no database of Doorleaf" in _damaged(tmp_path)
 
 
@@ -158,10 +184,8 @@ def test_one_flipped_bit_in_a_document(tmp_path: Path) -> None:
 def test_damage_that_is_met_while_running_is_no_answer(tmp_path: Path) -> None:
     async def scenario(store: EmbeddedStore) -> None:
         await fill(store)
-        with sqlite3.connect(tmp_path / FILE) as other:
-            (table,) = other.execute("SELECT 'd' || id FROM collections").fetchone()
-            other.execute(f"UPDATE {table} SET sum = sum + 1 WHERE id = 6")
-        other.close()
+        table = alter(tmp_path, "SELECT 'd' || id FROM collections")
+        alter(tmp_path, f"UPDATE {table} SET sum = sum + 1 WHERE id = 6")
         operations: list[Operation[Any]] = [
             *(FindOne(namespace=C, filter={"_id": 5}), Find(namespace=C), Find(namespace=C, sort={"a": 1}))
         ]
@@ -176,9 +200,7 @@ def test_damage_that_is_met_while_running_is_no_answer(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_left_alone(tmp_path: Path) -> None:
     with_store(tmp_path, fill)
-    with sqlite3.connect(tmp_path / FILE) as other:
-        other.execute(f"PRAGMA user_version = {FORMAT + 1}")
-    other.close()
+    alter(tmp_path, f"PRAGMA user_version = {FORMAT + 1}")
     with pytest.raises(StoreUnavailable, match=f"format {FORMAT + 1}") as caught:
         with_store(tmp_path, nothing)
     assert not isinstance(caught.value, DamagedDatabase)
@@ -196,7 +218,7 @@ def test_a_full_disk_acknowledges_nothing(tmp_path: Path) -> None:
         writer = store._writer
         assert writer is not None
         execute = writer._session.execute
-        (pages,) = execute("PRAGMA page_count").fetchone()
+        pages = execute("PRAGMA page_count").get
         execute(f"PRAGMA max_page_count = {pages + 5}")
         large: list[Document] = [{"_id": f"big{n}", "data": "y" * 10_000} for n in range(20)]
         answers = await asyncio.gather(
@@ -282,3 +304,25 @@ def test_several_processes_write_one_folder(tmp_path: Path) -> None:
         assert report.result["valid"]
 
     with_store(tmp_path, look)
+
+
+ANOTHER_PROCESS = """\
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)  # what SQLite locks to be alone
+"""
+
+
+def test_a_second_opening_in_the_process_takes_no_lock_from_the_first(tmp_path: Path) -> None:
+    """Whoever opens and closes the file by other means than SQLite's drops the locks of the whole process, and another
+    process takes itself for the only one."""
+    first, second = Storage(tmp_path), Storage(tmp_path)
+    first.prepare()
+    command = [sys.executable, "-c", ANOTHER_PROCESS, str(tmp_path / FILE)]
+    with closing(first.session(writing=True).connection) as connection:
+        connection.execute("UPDATE state SET catalog = catalog + 1 WHERE id = 1")
+        second.prepare()
+        second.inspect()
+        alone = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "BlockingIOError" in alone.stderr or "PermissionError" in alone.stderr
+    subprocess.run(command, check=True)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doorleaf.documents import Document
+from doorleaf.mql.context import Context
 from doorleaf.mql.difference import difference
 
 ID = ObjectId("64224f3cd79f54ad342dd9b1")
@@ -58,7 +59,7 @@ ROWS: list[tuple[Document, Document, Document]] = [
 @pytest.mark.parametrize(("before", "after", "expected"), ROWS)
 def test_differences(before: Document, after: Document, expected: Document) -> None:
     kept = copy.deepcopy((before, after))
-    found = difference(before, after)
+    found = difference(before, after, Context())
     whole = {"updatedFields": {}, "removedFields": [], "truncatedArrays": [], **expected}
     assert bson.encode(found) == bson.encode(whole)
     assert (before, after) == kept
@@ -101,11 +102,43 @@ DOCUMENTS = st.dictionaries(NAMES, VALUES, max_size=4)
 
 @given(DOCUMENTS, DOCUMENTS)
 def test_a_difference_applied_gives_the_document(before: Document, after: Document) -> None:
-    made = applied(before, difference(before, after))
+    made = applied(before, difference(before, after, Context()))
     # The order of top-level fields is the one thing that an update never tells.
     assert bson.encode(dict(sorted(made.items()))) == bson.encode(dict(sorted(after.items())))
 
 
+def test_paths_that_repeat_long_names_are_the_whole_fields() -> None:
+    name = "n" * 1_000
+    before = {"a": 1, "gone": 1, "same": [1], "b": {name: [1] * 10_000}}
+    after = {"a": 1, "same": [1], "b": {name: [2] * 10_000}}
+    found = difference(before, after, Context())
+    assert found == {"updatedFields": {"b": after["b"]}, "removedFields": ["gone"], "truncatedArrays": []}
+
+
+class Counting(Context):
+    """Counts the members that are looked at."""
+
+    checks = 0
+
+    def check(self, weight: int = 1) -> None:
+        self.checks += 1
+
+
+def test_each_member_is_compared_once() -> None:
+    deep: Any = [0] * 1_000
+    for _ in range(150):
+        deep = [deep, 1]
+    other = copy.deepcopy(deep)
+    at = other
+    while isinstance(at[0], list):
+        at = at[0]
+    at[-1] = 5
+    context = Counting()
+    found = difference({"a": deep}, {"a": other}, context)
+    assert [*found["updatedFields"].values()] == [5]
+    assert 1_000 < context.checks < 2_000
+
+
 @given(DOCUMENTS)
 def test_a_document_does_not_differ_from_itself(document: Document) -> None:
-    assert not any(difference(document, copy.deepcopy(document)).values())
+    assert not any(difference(document, copy.deepcopy(document), Context()).values())

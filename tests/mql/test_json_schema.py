@@ -9,7 +9,8 @@ from bson import Decimal128, Int64, ObjectId
 
 from doorleaf.errors import DataError, Unsupported
 from doorleaf.mql.context import Context
-from doorleaf.mql.match import compile_filter
+from doorleaf.mql.filters.compile import compile_filter
+from doorleaf.mql.filters.refusal_schema import Room, SchemaRefusal
 
 ROWS: list[tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]] = [
     ({}, [{}, {"a": 1}], []),
@@ -62,6 +63,18 @@ ROWS: list[tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]] = 
         [{"a": {"b": 0}}, {"a": {}}, {"a": [{"b": 1}]}],
     ),
 ]
+
+
+@pytest.mark.parametrize(("schema", "valid", "invalid"), ROWS)
+def test_what_is_broken_is_told(
+    schema: dict[str, Any], valid: list[dict[str, Any]], invalid: list[dict[str, Any]]
+) -> None:
+    told = SchemaRefusal(Context(), Room(), full=True)
+    assert not any(told.schema(schema, document) for document in valid)
+    for document in invalid:
+        rules = told.schema(schema, document)
+        assert rules
+        assert {rule["operatorName"] for rule in rules} <= schema.keys()
 
 
 @pytest.mark.parametrize(("schema", "valid", "invalid"), ROWS)

@@ -12,7 +12,8 @@ from bson.code import Code
 from bson.datetime_ms import DatetimeMS
 
 from doorleaf.mql.context import Context
-from doorleaf.mql.match import compile_filter, compile_positional
+from doorleaf.mql.filters.compile import compile_filter, compile_positional
+from doorleaf.mql.filters.refusal import refusal
 
 NAN = float("nan")
 INF = float("inf")
@@ -336,7 +337,7 @@ REGULAR: list[Row] = [
     ({"a": {"$regex": "^a++b"}}, [{"a": "aab"}], [{"a": "ba"}]),
     ({"a": {"$regex": "^(?>a+)b"}}, [{"a": "aab"}], [{"a": "aa"}]),
     ({"a": {"$regex": "^a{,2}$"}}, [{"a": "a{,2}"}], [{"a": "aa"}]),
-    ({"a": {"$regex": "^(\\((?:[^()]|(?1))*\\))$"}}, [{"a": "(a(b))"}], [{"a": "(a(b)"}]),
+    ({"a": {"$regex": "^(\\d)-(?1)$"}}, [{"a": "1-2"}], [{"a": "1-x"}]),
     ({"a.b": Regex("x")}, [{"a": [{"b": "axb"}]}], [{"a": "x"}]),
 ]
 
@@ -385,6 +386,19 @@ def test_filters(area: str) -> None:
             for document in [*matching, *others]:
                 assert positional(document)[0] == matches(document), (condition, document)
     assert wrong == []
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_reasons(area: str) -> None:
+    """Whatever does not match, something is told of it, with an operator of the filter."""
+    for condition, matching, others in AREAS[area]:
+        for filter, documents in ((condition, others), ({"$nor": [condition]}, matching)):
+            if "$sampleRate" in condition:
+                continue
+            for document in documents:
+                details = refusal(filter, {"_id": 1, **document}, Context())["details"]
+                assert details["operatorName"], (filter, document)
+                assert not any(details.get(name) == [] for name in ("clausesNotSatisfied", "clausesSatisfied"))
 
 
 @pytest.mark.parametrize("area", AREAS)

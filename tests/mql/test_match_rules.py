@@ -10,7 +10,7 @@ from bson import Regex
 
 from doorleaf.errors import DataError, DoorleafError, StoreTimeout, Unsupported
 from doorleaf.mql.context import Context
-from doorleaf.mql.match import compile_filter, compile_positional, mentions
+from doorleaf.mql.filters.compile import compile_filter, compile_positional, mentions
 
 NAN = float("nan")
 

@@ -9,7 +9,7 @@ from bson import DBRef, Decimal128, Int64, ObjectId
 
 from doorleaf.errors import DataError, Unsupported
 from doorleaf.mql.context import Context
-from doorleaf.mql.project import compile_project, compile_projection, is_inclusion
+from doorleaf.mql.projections.compile import compile_project, compile_projection, is_inclusion
 
 Row = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 
@@ -120,7 +120,7 @@ COMPUTED: list[Row] = [
     ({"_id": 0, "c": "$a"}, {"_id": 7, "a": 1}, {"c": 1}),
     ({"a.b": "$x"}, {"a": {"c": 1}, "x": 5}, {"a": {"b": 5}}),
     ({"a.b": "$x", "a.c": 1}, {"a": {"c": 1, "d": 2}, "x": 5}, {"a": {"c": 1, "b": 5}}),
-    ({"a.b": "$x"}, {"a": [{"c": 1}, 7], "x": 5}, {"a": [{"b": 5}]}),
+    ({"a.b": "$x"}, {"a": [{"c": 1}, 7], "x": 5}, {"a": [{"b": 5}, {"b": 5}]}),
     ({"a.b": "$x"}, {"x": 5}, {"a": {"b": 5}}),
     ({"a.b": "$x"}, {"a": 1, "x": 5}, {"a": {"b": 5}}),
     ({"a": {"b": "$x", "c": {"d": "$x"}}}, {"x": 5}, {"a": {"b": 5, "c": {"d": 5}}}),

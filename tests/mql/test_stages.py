@@ -19,17 +19,11 @@ from hypothesis import strategies as st
 
 from doorleaf.documents import CODEC
 from doorleaf.errors import DataError, StoreTimeout, Unsupported
-from doorleaf.mql import stages_joins
 from doorleaf.mql.context import Context
-from doorleaf.mql.match import compile_filter
-from doorleaf.mql.stages import (
-    REFUSED_STAGES,
-    STAGES,
-    compile_pipeline,
-    pipeline_namespaces,
-    pushdown,
-    split_output,
-)
+from doorleaf.mql.filters.compile import compile_filter
+from doorleaf.mql.stages import joins
+from doorleaf.mql.stages.compile import REFUSED_STAGES, STAGES, compile_pipeline, pushdown, split_output
+from doorleaf.mql.stages.reach import pipeline_namespaces
 
 NOW = datetime(2024, 5, 6, 7, 8, 9, 123000)
 L = Int64
@@ -901,7 +895,7 @@ def test_a_join_uses_an_index_when_there_is_one() -> None:
 
 
 def test_a_join_with_a_large_collection_reads_it_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages_joins, "TABLE_LIMIT", 100)
+    monkeypatch.setattr(joins, "TABLE_LIMIT", 100)
     reader = Collections(OTHER)
     assert run(LOCALS, EQUALITY, reader) == run(LOCALS, EQUALITY, Indexed(OTHER))
     assert len(reader.reads) > 1
@@ -932,7 +926,7 @@ HEADS = [
     ([A], ({"a": 1}, None, 0, None, 0)),
     ([A, B], ({"$and": [{"a": 1}, {"b": 2}]}, None, 0, None, 0)),
     ([A, S, {"$skip": 2}, {"$limit": 3}, {"$count": "n"}], ({"a": 1}, {"a": 1}, 2, 3, 1)),
-    ([S, A], (None, {"a": 1}, 0, None, 1)),
+    ([S, A], ({"a": 1}, {"a": 1}, 0, None, 0)),
     ([{"$limit": 3}, {"$limit": 2}, {"$skip": 1}], (None, None, 0, 2, 1)),
     ([{"$skip": 3}, {"$skip": 2}], (None, None, 5, None, 0)),
     ([{"$limit": 3}, A], (None, None, 0, 3, 1)),

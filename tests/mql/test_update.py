@@ -24,15 +24,8 @@ from hypothesis import strategies as st
 from doorleaf.documents import CODEC
 from doorleaf.errors import DataError
 from doorleaf.mql.context import Context
-from doorleaf.mql.update import (
-    check_id,
-    check_size,
-    compile_update,
-    replace,
-    upsert_base,
-    validate_update,
-)
-from doorleaf.mql.update_paths import compare_names
+from doorleaf.mql.updates.compile import check_id, check_size, compile_update, replace, upsert_base, validate_update
+from doorleaf.mql.updates.paths import compare_names
 
 NOW = datetime(2024, 5, 6, 7, 8, 9, 123000)
 L = Int64

@@ -420,3 +420,24 @@ def test_context() -> None:
     with pytest.raises(StoreTimeout):
         late.check()
     assert Context(now=datetime(2024, 1, 1, 0, 0, 0, 1999)).now == datetime(2024, 1, 1, 0, 0, 0, 1000)
+
+
+CRAFTED = [
+    [Decimal128(str(12345 + number * (2**61 - 1))) for number in range(1000)],
+    [[Decimal128(str(1 + number * (2**61 - 1)))] for number in range(1000)],
+    [{"a": Decimal128(str(1 + number * (2**61 - 1)))} for number in range(1000)],
+    [Decimal128(f"{number}E+{61 * number % 3000}") for number in range(1, 1000)],
+]
+
+
+@pytest.mark.parametrize("values", CRAFTED)
+def test_no_values_can_be_chosen_whose_keys_share_a_hash(values: list[Any]) -> None:
+    keys = [canonical(value) for value in values]
+    assert len(set(keys)) == len(values)
+    assert len({hash(key) for key in keys}) > len(values) * 0.9
+
+
+def test_keys_of_documents_and_arrays_have_a_secret_in_their_hash() -> None:
+    """Python's hash of a tuple of numbers can be computed by anybody; that of bytes has a secret of the process."""
+    for value in ([1, 2], {"a": [1, 2]}, DBRef("c", 1), [Timestamp(1, 1)], Code("x", {"a": 1})):
+        assert isinstance(canonical(value), bytes)

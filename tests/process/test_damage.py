@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from servers import doorleaf, free_port, run_doorleaf, start_doorleaf
+from servers import Doorleaf, doorleaf, free_port, run_doorleaf, start_doorleaf
 
 FILE = "doorleaf.sqlite3"
 
@@ -33,7 +33,8 @@ def zero_page(content: bytes) -> bytes:
 
 
 def flipped_bit(content: bytes) -> bytes:
-    place = content.index(b"something that can be recognised")
+    # In a document, whose fields have names: the index has the same text. Only the check looks into every index.
+    place = content.index(b"something that can be recognised", content.index(b"\x02text\x00"))
     return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
@@ -78,6 +79,7 @@ def test_a_damaged_file_is_said_and_left_alone(sound: Path, tmp_path: Path, dama
     [line] = [line for line in done.stderr.splitlines() if line.startswith("doorleaf: ")]
     assert re.search(r"data/doorleaf\.sqlite3", line)
     assert re.search(r"damaged|no database of Doorleaf", line)
+    assert ("doorleaf repair" in line) is ("is damaged" in line), "what is damaged can be repaired, and nothing else"
     assert done.stdout == "", "no key for a database that cannot be opened"
     assert {name: tree(folder)[name] for name in before} == before, "nothing is repaired, moved or written"
     if damage in (truncated, other):
@@ -130,11 +132,50 @@ def test_a_full_disk(small_disk: Path) -> None:
         assert 10 < len(acknowledged) < 400
         for _ in range(5):
             assert server.act("insertOne", document={"text": "x" * 50_000}).status == 503
+        assert server.act("insertMany", documents=[{"text": "x" * 50_000}] * 5).status == 503
         assert server.ok("countDocuments") == {"count": len(acknowledged)}
         found = server.ok("find", sort={"_id": 1}, projection={"_id": 1})["documents"]
         assert [document["_id"] for document in found] == acknowledged
-        assert server.call("GET", "/readyz").status == 200
+        ready = server.call("GET", "/readyz")
+        assert (ready.status, ready.json["status"]) == (200, "ready"), "reads and deletes are served"
+        assert "disk full" in ready.json["note"]
+        assert "disk full" in server.output()
         server.kill()
         again = start_doorleaf(small_disk / "data", key=server.key)
         stack.callback(again.stop)
         assert again.ok("countDocuments") == {"count": len(acknowledged)}
+        empty_and_fill_again(again, acknowledged, small_disk)
+
+
+def test_what_a_full_disk_leaves_of_a_long_write_is_told(small_disk: Path) -> None:
+    """A write in several transactions keeps those before the one that found no room, and does not say otherwise."""
+    with doorleaf(small_disk / "data") as server:
+        answer = server.act("insertMany", documents=[{"_id": n, "text": "x" * 700} for n in range(12_000)])
+        assert answer.status == 503, answer.body
+        count = server.ok("countDocuments")["count"]
+        assert count < 12_000
+        told = "a part was written before, and stays" if count else "nothing was written"
+        assert answer.json["error"] == f"disk full: {told}"
+
+
+def empty_and_fill_again(server: Doorleaf, acknowledged: list[int], disk: Path) -> None:
+    """Deletes and drops work on the full disk, even where others have taken the last byte; then there is room again."""
+    with contextlib.suppress(OSError), (disk / "somebody else's").open("wb", buffering=0) as other:
+        while other.write(b"x" * 4096) == 4096:
+            pass
+    assert "disk full" in server.call("GET", "/readyz").json["note"]
+    assert server.act("insertOne", document={"text": "x" * 50_000}).status == 503
+    for number in acknowledged[:5]:
+        assert server.ok("deleteOne", filter={"_id": number}) == {"deletedCount": 1}
+    gone = {"filter": {"_id": {"$lt": acknowledged[-1] // 2}}}
+    assert server.ok("deleteMany", **gone)["deletedCount"] > 0
+    left = server.ok("find", projection={"_id": 1}, sort={"_id": 1})["documents"]
+    assert [document["_id"] for document in left] == [n for n in acknowledged if n >= acknowledged[-1] // 2]
+    # What they gave back may be used, though the disk is as full as before.
+    assert server.act("insertOne", document={"_id": "again", "text": "x" * 50_000}).status == 201
+    assert server.ok("dropCollection") is not None
+    (disk / "somebody else's").unlink()
+    for number in range(20):
+        assert server.act("insertOne", document={"_id": number, "text": "x" * 50_000}).status == 201
+    assert server.ok("countDocuments") == {"count": 20}
+    assert server.call("GET", "/readyz").json == {"status": "ready"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import random
 import threading
 import time
@@ -11,10 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from servers import Doorleaf, start_doorleaf
+import pytest
+from servers import Doorleaf, free_port, run_doorleaf, start_doorleaf
 
 WRITERS = 16
 WRITING_SECONDS = 0.7
+KILLS = int(os.environ.get("DOORLEAF_KILLS", "5"))
+"""How often the server over the embedded database is killed."""
+
+MANY = 15_000
+"""Documents after which an empty collection takes over."""
+
 KEY = "killed_" + "k" * 40
 PLACE = {"database": "kill", "collection": "things"}
 
@@ -120,8 +128,7 @@ def kill_in_a_loop(folder: Path, rounds: list[list[str]]) -> None:
     memories = [Memory(number) for number in range(WRITERS)]
     server = start_doorleaf(folder, *rounds[0], key=KEY)
     try:
-        server.ok("dropCollection", **PLACE)
-        server.ok("createIndex", keys={"u": 1}, options={"unique": True}, **PLACE)
+        begin(server)
         for round_number in range(len(rounds)):
             acknowledged = sum(len(memory.acknowledged) for memory in memories)
             written_until_killed(server, memories, round_number)
@@ -131,10 +138,19 @@ def kill_in_a_loop(folder: Path, rounds: list[list[str]]) -> None:
             compare(server, memories)
             still_unique(server)
             settle(server, memories)
+            if sum(len(memory.tried) for memory in memories) > MANY:
+                begin(server)
+                memories = [Memory(number) for number in range(WRITERS)]
         assert server.stop() == 0
         assert "Traceback" not in server.output()
     finally:
         server.kill()
+
+
+def begin(server: Doorleaf) -> None:
+    """An empty collection."""
+    server.ok("dropCollection", **PLACE)
+    server.ok("createIndex", keys={"u": 1}, options={"unique": True}, **PLACE)
 
 
 def settle(server: Doorleaf, memories: list[Memory]) -> None:
@@ -147,8 +163,13 @@ def settle(server: Doorleaf, memories: list[Memory]) -> None:
         memory.counted = memory.counting = counter["n"] if counter else 0
 
 
+@pytest.mark.timeout(120 + 60 * KILLS)
 def test_the_embedded_database(tmp_path: Path) -> None:
-    kill_in_a_loop(tmp_path / "data", [[], [], ["--workers", "2"], ["--workers", "2"], []])
+    options: list[list[str]] = [[], [], ["--workers", "2"], ["--workers", "2"], []]
+    kill_in_a_loop(tmp_path / "data", [options[number % len(options)] for number in range(KILLS)])
+    (tmp_path / "doorleaf.toml").write_text(f"port = {free_port()}\n")
+    done = run_doorleaf(tmp_path, "check", "--data-dir", "data")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_mongodb(tmp_path: Path, mongodb_uri: str) -> None:

@@ -21,6 +21,7 @@ MARK = "Zebrastreifen"
 CONFIG = f"""
 log_level = "debug"
 access_log = true
+login_rate = ""
 token_secret = "{SECRET}"
 [data_sources.main]
 {{main}}

@@ -21,7 +21,8 @@ FAR_TOO_LONG = 20.0
 
 EVIL = {"s": {"$regex": "(a+)+$"}}
 CROSS = [{"$lookup": {"from": "many", "pipeline": [], "as": "x"}}, {"$unwind": "$x"}, {"$count": "n"}]
-NESTED = {"$map": {"input": {"$range": [0, 9000]}, "in": {"$map": {"input": {"$range": [0, 9000]}, "in": 1}}}}
+INNER = {"$sum": {"$map": {"input": {"$range": [0, 9000]}, "in": 1}}}
+NESTED = {"$map": {"input": {"$range": [0, 9000]}, "in": INNER}}
 
 SLOW: list[tuple[str, dict[str, Any]]] = [
     ("findOne", {"filter": EVIL}),

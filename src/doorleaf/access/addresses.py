@@ -7,7 +7,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from doorleaf.errors import PermissionDenied
-from doorleaf.settings import ANYWHERE, check_network
+from doorleaf.settings.checks import ANYWHERE, check_network
 
 Network = IPv4Network | IPv6Network
 
@@ -51,6 +51,10 @@ class Addresses:
             if not among(known, self._trusted):
                 return known
         return known
+
+    def trusts(self, peer: str) -> bool:
+        """Whether what the connection's ``peer`` says of its clients is believed."""
+        return among(peer, self._trusted)
 
     def require(self, address: str) -> None:
         """Raise :class:`PermissionDenied` for an address that is not on the list."""

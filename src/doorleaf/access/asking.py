@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from doorleaf.access.callers import Identity
-from doorleaf.access.directory import Directory
-from doorleaf.access.keys import identity_of
+from doorleaf.access.callers import Caller, Identity
+from doorleaf.access.identity.directory import Directory
+from doorleaf.access.identity.keys import identity_of
+from doorleaf.access.request import HttpRequest
 from doorleaf.access.rules.explain import explain
 from doorleaf.access.rules.ruleset import Rules
-from doorleaf.documents import Document
+from doorleaf.apart import JUDGING
+from doorleaf.documents import Document, is_string
 from doorleaf.errors import DoorleafError, InvalidParameter, NotFound
 from doorleaf.operations import Operation
 
+EXPLAINING_SECONDS = 5.0
 NOBODY = "0" * 24
 _OBJECTS = ("data", "custom_data")
 _FIELDS = ("id", "type", *_OBJECTS, "identities", "roles")
 
-Check = Callable[[Operation[Any], Identity], None]
+Check = Callable[[Operation[Any], Caller], None]
 
 
 class Explainer:
@@ -31,17 +35,23 @@ class Explainer:
         self._check = check
 
     async def __call__(
-        self, operation: Operation[Any], caller: str | Document, document: Document | None = None
+        self,
+        operation: Operation[Any],
+        who: str | Document,
+        document: Document | None = None,
+        *,
+        request: HttpRequest | None = None,
     ) -> Document:
-        """What becomes of ``operation`` when ``caller`` asks for it; with ``document``, also of that one.
+        """What becomes of ``operation`` when ``who`` asks for it; with ``document``, also of that one.
 
-        ``caller`` is a user's id or address, a key's name, or an object with fields of a user. UserNotFound when there
-        is none such, InvalidParameter when the object is no user.
+        ``who`` is a user's id or address, a key's name, or an object with fields of a user. UserNotFound when there
+        is none such, InvalidParameter when the object is no user. ``request`` is what ``%%request`` stands for.
         """
-        identity = described(caller) if isinstance(caller, dict) else await self._named(caller)
-        told = explain(self._rules, operation, identity, document)
+        caller = Caller(described(who) if isinstance(who, dict) else await self._named(who), request)
+        await self._rules.ask(operation, caller, time.monotonic() + EXPLAINING_SECONDS)
+        told = await JUDGING.run(EXPLAINING_SECONDS, explain, self._rules, operation, caller, document)
         try:
-            self._check(operation, identity)
+            self._check(operation, caller)
         except DoorleafError as error:
             refused = {"error_code": error.code, "error": error.message, "rule": None}
             told |= {"allowed": False, "refused": refused, "reason": "it is refused before rules are asked"}
@@ -76,13 +86,13 @@ def described(user: Mapping[str, Any]) -> Identity:
             raise InvalidParameter(f"as.{name}: expected an object")
     identifier, kind = user.get("id", NOBODY), user.get("type", "normal")
     identities, roles = user.get("identities", []), user.get("roles", [])
-    if not isinstance(identifier, str):
+    if not is_string(identifier):
         raise InvalidParameter("as.id: expected a string")
     if kind not in ("normal", "server"):
         raise InvalidParameter("as.type: expected normal or server")
     if not isinstance(identities, list) or not all(isinstance(item, dict) for item in identities):
         raise InvalidParameter("as.identities: expected an array of objects")
-    if not isinstance(roles, list) or not all(isinstance(item, str) for item in roles):
+    if not isinstance(roles, list) or not all(is_string(item) for item in roles):
         raise InvalidParameter("as.roles: expected an array of names")
     return Identity(
         id=identifier,

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
+import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -21,12 +21,12 @@ import orjson
 from bson import ObjectId
 
 from doorleaf.access.callers import Identity
-from doorleaf.access.request import REQUEST
+from doorleaf.access.request import HttpRequest
 from doorleaf.access.system_store import SystemStore, as_date
 from doorleaf.documents import Document
-from doorleaf.errors import DoorleafError, WriteFailed
+from doorleaf.errors import DoorleafError, InvalidParameter, NotFound, WriteFailed
 from doorleaf.observability import Audited, AuditObserver
-from doorleaf.settings import Settings
+from doorleaf.settings.model import Settings
 
 COLLECTION = "audit"
 DENIED = frozenset({401, 403, 429})
@@ -75,27 +75,27 @@ class Audit:
         target: str = "",
         error: DoorleafError | None = None,
         counts: Mapping[str, int] | None = None,
+        by: HttpRequest | None = None,
     ) -> None:
-        """Account for ``action``, which ``error`` ended if there is one.
+        """Account for ``action``, which ``error`` ended if there is one; ``by`` is the request that asked for it.
 
-        The caller is ``identity``, else that of the request being served.
+        The caller is ``identity``, else that of the request.
         """
         if not self.on:
             return
         event = Audited(self._clock(), action, "allowed", target=_text(target))
         event.namespace, event.data_source = _text(namespace), data_source
         if error is not None:
-            error.audited = True
             event.outcome = "denied" if error.status in DENIED else "failed"
             event.code = error.code
         if counts:
             event.counts = counts
-        request = REQUEST.get()
-        if request is None:
+        if by is None:
             event.provider = self._provider
         else:
-            event.address, event.request = request.address, request.id
-            identity = identity or request.identity
+            by.audited = by.audited or error is not None
+            event.address, event.request = by.address, by.id
+            identity = identity or by.identity
         if identity is not None:
             event.caller, event.key, event.provider = identity.shown, identity.key_name or "", identity.provider
             event.runs_as = identity.id if identity.caller else ""
@@ -103,21 +103,20 @@ class Audit:
             observe(event)
 
     async def start(self) -> None:
-        """Begin to write; from here on SIGHUP opens the file anew."""
+        """Begin to write."""
         if self._collection is not None:
             await self._collection.start()
+
+    def reopen(self) -> None:
+        """Open the file by its name again, as after a rotation."""
         if self._file is not None:
-            # Only the main thread of a process may have signal handlers, and not every system has this signal.
-            with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
-                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._file.reopen)
+            self._file.reopen()
 
     async def stop(self) -> None:
         """Write what waits, and let go of the file."""
         if self._collection is not None:
             await self._collection.stop()
         if self._file is not None:
-            with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
-                asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
             self._file.close()
 
 
@@ -188,6 +187,11 @@ class AuditFile:
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
         file = os.open(self._path, flags, 0o600)
+        try:
+            _narrow(file)
+        except OSError as error:
+            os.close(file)
+            raise OSError(error.errno, f"others may read it, and that cannot be changed ({error.strerror})") from None
         self._looked = time.monotonic()
         return file
 
@@ -201,6 +205,13 @@ class AuditFile:
         ours = os.fstat(self._file)
         if (named.st_dev, named.st_ino) != (ours.st_dev, ours.st_ino):
             self.reopen()
+
+
+def _narrow(file: int) -> None:
+    """Let nobody but its owner read a file that was there before; pipes and devices are as they are."""
+    found = os.fstat(file)
+    if stat.S_ISREG(found.st_mode) and found.st_mode & 0o077 and hasattr(os, "fchmod"):
+        os.fchmod(file, 0o600)
 
 
 def _line(event: Audited) -> Document:
@@ -228,6 +239,27 @@ def _rest(event: Audited) -> Document:
         "counts": event.counts,
     }
     return {name: value for name, value in rest.items() if value}
+
+
+class AuditTrail:
+    """Reads what :class:`AuditCollection` wrote; ``kept`` says whether anything is."""
+
+    def __init__(self, system: SystemStore, *, kept: bool) -> None:
+        self._system = system
+        self._kept = kept
+
+    async def read(self, filter: Mapping[str, object], *, before: str | None, limit: int) -> list[Document]:
+        """The events that match, newest first, those before the one with the id ``before``. AuditNotKept."""
+        if not self._kept:
+            raise NotFound(
+                "the audit is kept in no collection; the setting audit_collection_days keeps it", code="AuditNotKept"
+            )
+        wanted = dict(filter)
+        if before is not None:
+            if not ObjectId.is_valid(before):
+                raise InvalidParameter("after: expected what next of the page before said")
+            wanted["_id"] = {"$lt": ObjectId(before)}
+        return await self._system.find(COLLECTION, wanted, sort={"_id": -1}, limit=limit)
 
 
 class AuditCollection:

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Literal, Protocol
 
-from doorleaf.access.limits import KeyLimits
-from doorleaf.access.scopes import Scope
-from doorleaf.documents import Document
+import bson
+
+from doorleaf.access.guards.scopes import METRICS, Scope
+from doorleaf.access.limits.rates import KeyLimits
+from doorleaf.access.request import HttpRequest
+from doorleaf.access.workspaces.tenancy import Tenancy
+from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DoorleafError
 
-Provider = Literal["api-key", "local-userpass", "custom-token", "anon-user", "system"]
+Provider = Literal[
+    "api-key", "local-userpass", "custom-token", "anon-user", "system", "workspace", "collection-credential"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a request shows of its caller; None is not given. ``address`` is the caller's IP address, ``surface`` the
-    API surface it came to, where that matters."""
+    """What a request shows of its caller; None is not given. ``address`` is the caller's IP address, ``workspace`` the
+    id of the workspace whose door they stand at. With a ``collection``, the id of one, the key is a credential for that
+    and for nothing else. ``creates_users`` says whether the token of a stranger makes a user; None leaves it to
+    the setting."""
 
     bearer: str | None = None
     api_key: str | None = None
@@ -25,16 +34,20 @@ class Credentials:
     password: str | None = None
     jwt: str | None = None
     address: str = ""
-    surface: str = ""
+    workspace: str | None = None
+    collection: str | None = None
+    creates_users: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # told apart by what they are, so that what was bound to one can be kept
 class Identity:
     """A caller who is known. ``id`` is 24 hexadecimal digits.
 
-    The same object stands for a caller until something about them changes. ``admin`` is not judged by rules;
-    ``scope`` and ``limits`` are those of the key that was shown, None without any. ``caller`` is the id of whoever
-    showed the credentials when the request runs as somebody else.
+    ``version`` tells whether something about a caller has changed; the same object mostly stands for one until then.
+    ``admin`` is not judged by rules;
+    ``scope`` and ``limits`` are those of the key that was shown, None without any; with ``ends`` it is good until some
+    time only. ``caller`` is the id of whoever showed the credentials when the request runs as somebody else.
+    One with a ``tenancy`` stands in a workspace, and reaches nothing beside it.
     """
 
     id: str
@@ -48,17 +61,47 @@ class Identity:
     roles: tuple[str, ...] = ()
     scope: Scope | None = None
     limits: KeyLimits | None = None
+    ends: bool = False
     caller: str = ""
+    tenancy: Tenancy | None = None
+
+    shown: str = field(init=False)
+    """The id of whoever showed the credentials."""
+    turn: str = field(init=False)
+    """Whose turn it is when this caller waits for something. Anybody can become a new anonymous user, so that all of
+    them have one together."""
+
+    def __post_init__(self) -> None:
+        shown = self.caller or self.id
+        object.__setattr__(self, "shown", shown)
+        object.__setattr__(self, "turn", self.provider if self.provider == "anon-user" else shown)
 
     @property
-    def shown(self) -> str:
-        """The id of whoever showed the credentials."""
-        return self.caller or self.id
+    def version(self) -> bytes:
+        """A hash of everything about the caller; it is another one as soon as anything about them is."""
+        rights = (self.admin, self.key_name, self.roles, self.ends, self.limits, self.scope and self.scope.listed)
+        tenancy = None if self.tenancy is None else self.tenancy.described
+        who = repr((self.id, self.kind, self.provider, self.caller, rights, tenancy)).encode("utf-8", "surrogatepass")
+        values = {"data": self.data, "custom_data": self.custom_data, "identities": self.identities}
+        return sha256(who + bson.encode(values, codec_options=CODEC)).digest()
 
     @property
     def administers(self) -> bool:
-        """Whether the caller may manage keys and users: an administrator whose key is limited in nothing."""
+        """Whether the caller may manage keys, users and sessions: an administrator whose key is limited in nothing.
+
+        Any limit counts, also addresses, a rate, a quota and an end: who manages can give away what has none.
+        """
+        return self.admin and self.scope is None and self.limits is None and not self.ends
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether the caller may read everything that is served, from where and for as long as the key is good."""
         return self.admin and self.scope is None
+
+    @property
+    def measures(self) -> bool:
+        """Whether the caller's key is one for reading the metrics."""
+        return self.scope is not None and self.scope.actions is not None and METRICS in self.scope.actions
 
     @property
     def user(self) -> Document:
@@ -72,6 +115,23 @@ class Identity:
         }
 
 
+@dataclass(slots=True)
+class Caller:
+    """Who asks for an operation. ``request`` is the HTTP request that it came in, None without one; ``surface`` is the
+    name of the dialect that it came by."""
+
+    identity: Identity
+    request: HttpRequest | None = None
+    surface: str = ""
+    decided: Mapping[Any, bool] | None = None
+    """What functions that rules call have answered for this caller's operation; None where none were called."""
+
+    @property
+    def version(self) -> bytes:
+        """What stays the same until something about the caller changes: see :attr:`Identity.version`."""
+        return self.identity.version
+
+
 ANYBODY = Identity(id="0" * 24, kind="system", provider="system", admin=True)
 """Who everybody is when the insecure_no_auth setting is on."""
 
@@ -80,14 +140,26 @@ SYSTEM = ANYBODY
 
 
 class Tell(Protocol):
-    """Accounts for something that was done: see :class:`doorleaf.access.audit.Audit`."""
+    """Accounts for something that was done; ``by`` is the request that asked for it, None where the server itself or
+    somebody at its command line did: see :class:`doorleaf.access.audit.Audit`."""
 
     def __call__(
-        self, action: str, *, identity: Identity | None = None, target: str = "", error: DoorleafError | None = None
+        self,
+        action: str,
+        *,
+        identity: Identity | None = None,
+        target: str = "",
+        error: DoorleafError | None = None,
+        by: HttpRequest | None = None,
     ) -> None: ...
 
 
 def untold(
-    action: str, *, identity: Identity | None = None, target: str = "", error: DoorleafError | None = None
+    action: str,
+    *,
+    identity: Identity | None = None,
+    target: str = "",
+    error: DoorleafError | None = None,
+    by: HttpRequest | None = None,
 ) -> None:
     """Accounts for nothing."""

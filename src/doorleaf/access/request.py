@@ -1,15 +1,15 @@
-"""The request at hand, for rules: what ``%%request`` stands for."""
+"""What of an HTTP request rules and the audit read, and what ``%%request`` stands for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
 from typing import Any, Protocol
 
 
 class HttpRequest(Protocol):
-    """What of a request rules and the audit look at. ``headers`` have lower-case names and single values;
-    ``identity`` is None until the caller is known."""
+    """The parts of a request that rules and the audit read. ``headers`` have lower-case names and single values;
+    ``identity`` is None until the caller is known; ``audited`` is set once it was accounted for that it
+    was refused or failed. ``answers`` are those of functions that rules called, with the moments when they end."""
 
     id: str
     identity: Any
@@ -17,10 +17,8 @@ class HttpRequest(Protocol):
     headers: Mapping[bytes, bytes]
     address: str
     query: bytes
-
-
-REQUEST: ContextVar[HttpRequest | None] = ContextVar("doorleaf_request", default=None)
-"""The HTTP request being served; None outside of one."""
+    audited: bool
+    answers: dict[Any, tuple[bool, float]] | None
 
 
 class Headers(Mapping[str, list[str]]):
@@ -42,9 +40,8 @@ class Headers(Mapping[str, list[str]]):
         return len(self._headers)
 
 
-def described() -> Mapping[str, Any]:
-    """``%%request`` of the request being served; nothing outside of one."""
-    request = REQUEST.get()
+def described(request: HttpRequest | None) -> Mapping[str, Any]:
+    """``%%request`` of ``request``; nothing without one."""
     if request is None:
         return {}
     headers = Headers(request.headers)

@@ -9,8 +9,9 @@ from typing import Any
 import bson
 
 from doorleaf.documents import CODEC, Document
-from doorleaf.errors import DataError
+from doorleaf.errors import DataError, DuplicateKey, PermissionDenied, StoreUnavailable
 from doorleaf.operations import (
+    OWN_TURN,
     CreateIndex,
     DeleteMany,
     DropIndex,
@@ -20,6 +21,8 @@ from doorleaf.operations import (
     InsertMany,
     InsertOne,
     Namespace,
+    Operation,
+    R,
     UpdateMany,
     UpdateOne,
 )
@@ -27,6 +30,8 @@ from doorleaf.stores.base import Store
 
 TIME_LIMIT_MS = 2000
 """Longest any of these operations may take, so that a change is seen within five seconds."""
+RESERVE_LIMIT_MS = 10_000
+"""Longest that a request waits for its part of a quota."""
 MOST = 50_000
 _INDEX_OPTIONS_CONFLICT = 85
 
@@ -41,32 +46,60 @@ class SystemStore:
     def _at(self, collection: str) -> Namespace:
         return Namespace(self._database, collection)
 
+    async def _execute(self, operation: Operation[R]) -> R:
+        operation.turn = OWN_TURN
+        try:
+            return await self._store.execute(operation)
+        except PermissionDenied as error:
+            if error.code != "Unauthorized":
+                raise
+            raise StoreUnavailable(
+                f"the database user may not use the system database: grant it the role readWrite on "
+                f'"{self._database}" (or name another database with the setting system_database)'
+            ) from error
+
+    async def try_rights(self) -> None:
+        """Read and write without changing anything; raises what keys and sessions would be refused with."""
+        nothing: Document = {"_id": {"$in": []}}
+        await self.find_one("keys", nothing)
+        await self.update("keys", nothing, {"$set": {"disabled": True}})
+        await self.delete("keys", nothing)
+
     async def find_one(self, collection: str, filter: Document) -> Document | None:
         """The first matching document, or None."""
-        result = await self._store.execute(
-            FindOne(namespace=self._at(collection), filter=filter, max_time_ms=TIME_LIMIT_MS)
-        )
+        result = await self._execute(FindOne(namespace=self._at(collection), filter=filter, max_time_ms=TIME_LIMIT_MS))
         document = result.document
         return bson.decode(document, CODEC) if isinstance(document, bytes) else document
 
     async def find(
-        self, collection: str, filter: Document, *, sort: Document | None = None, limit: int = MOST
+        self,
+        collection: str,
+        filter: Document,
+        *,
+        sort: Document | None = None,
+        limit: int = MOST,
+        projection: Document | None = None,
     ) -> list[Document]:
         """The matching documents, at most ``limit``."""
-        result = await self._store.execute(
-            Find(namespace=self._at(collection), filter=filter, sort=sort, limit=limit, max_time_ms=TIME_LIMIT_MS)
+        operation = Find(
+            namespace=self._at(collection),
+            filter=filter,
+            sort=sort,
+            limit=limit,
+            projection=projection,
+            max_time_ms=TIME_LIMIT_MS,
         )
-        return result.documents.decode()
+        return (await self._execute(operation)).documents.decode()
 
     async def insert(self, collection: str, document: Document) -> None:
         """Insert one document; DuplicateKey when its ``_id`` is taken."""
-        await self._store.execute(InsertOne(namespace=self._at(collection), document=document))
+        await self._execute(InsertOne(namespace=self._at(collection), document=document))
 
     async def update(
         self, collection: str, filter: Document, update: Mapping[str, Any], *, upsert: bool = False
     ) -> int:
         """Update one document and answer how many matched; with ``upsert`` insert one when none did."""
-        result = await self._store.execute(
+        result = await self._execute(
             UpdateOne(
                 namespace=self._at(collection),
                 filter=filter,
@@ -79,14 +112,14 @@ class SystemStore:
 
     async def update_many(self, collection: str, filter: Document, update: Mapping[str, Any]) -> int:
         """Update every matching document and answer how many matched."""
-        result = await self._store.execute(
+        result = await self._execute(
             UpdateMany(namespace=self._at(collection), filter=filter, update=dict(update), max_time_ms=TIME_LIMIT_MS)
         )
         return result.matched_count
 
     async def delete(self, collection: str, filter: Document) -> int:
         """Delete every matching document and answer how many there were."""
-        result = await self._store.execute(
+        result = await self._execute(
             DeleteMany(namespace=self._at(collection), filter=filter, max_time_ms=TIME_LIMIT_MS)
         )
         return result.deleted_count
@@ -94,11 +127,11 @@ class SystemStore:
     async def index(self, collection: str, *fields: str, unique: bool = False) -> None:
         """Make sure that ``fields`` are indexed together; with ``unique`` no two documents may have all the same."""
         keys, options = dict.fromkeys(fields, 1), {"unique": True} if unique else {}
-        await self._store.execute(CreateIndex(namespace=self._at(collection), keys=keys, options=options))
+        await self._execute(CreateIndex(namespace=self._at(collection), keys=keys, options=options))
 
     async def insert_many(self, collection: str, documents: list[Document]) -> None:
         """Insert each document by itself; WriteFailed when some could not be, after all were tried."""
-        await self._store.execute(
+        await self._execute(
             InsertMany(namespace=self._at(collection), documents=documents, ordered=False, max_time_ms=TIME_LIMIT_MS)
         )
 
@@ -106,7 +139,7 @@ class SystemStore:
         self, collection: str, identifier: str, amounts: Mapping[str, int], fields: Mapping[str, Any]
     ) -> Document:
         """Add ``amounts`` to the numbers of one document, made with ``fields`` if there is none; how it is now."""
-        result = await self._store.execute(
+        result = await self._execute(
             FindOneAndUpdate(
                 namespace=self._at(collection),
                 filter={"_id": identifier},
@@ -118,16 +151,36 @@ class SystemStore:
         document = result.document
         return bson.decode(document, CODEC) if isinstance(document, bytes) else document or {}
 
+    async def reserve(
+        self, collection: str, identifier: str, field: str, amount: int, most: int, fields: Mapping[str, Any]
+    ) -> Document | None:
+        """Add ``amount`` to the number ``field`` of one document, made with ``fields`` if there is none, unless it
+        would be above ``most`` then; how the document is now, or None."""
+        operation = FindOneAndUpdate(
+            namespace=self._at(collection),
+            filter={"_id": identifier, field: {"$not": {"$gt": most - amount}}},
+            update={"$inc": {field: amount}, "$setOnInsert": dict(fields)},
+            upsert=True,
+            max_time_ms=RESERVE_LIMIT_MS,
+        )
+        for _ in range(2):  # the first time, somebody else may have made the document in this moment
+            try:
+                document = (await self._execute(operation)).document
+            except DuplicateKey:
+                continue
+            return bson.decode(document, CODEC) if isinstance(document, bytes) else document or {}
+        return None
+
     async def expire(self, collection: str, field: str, seconds: int) -> None:
         """Make sure that documents end ``seconds`` after the date in ``field``."""
         index = CreateIndex(namespace=self._at(collection), keys={field: 1}, options={"expireAfterSeconds": seconds})
         try:
-            await self._store.execute(index)
+            await self._execute(index)
         except DataError as error:
             if error.number != _INDEX_OPTIONS_CONFLICT:
                 raise
-            await self._store.execute(DropIndex(namespace=self._at(collection), index=f"{field}_1"))
-            await self._store.execute(index)
+            await self._execute(DropIndex(namespace=self._at(collection), index=f"{field}_1"))
+            await self._execute(index)
 
 
 def as_date(seconds: float) -> datetime:

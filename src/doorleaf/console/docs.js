@@ -3,11 +3,14 @@
 const $ = (id) => document.getElementById(id);
 const COLORED_LIMIT = 200_000; // characters; a larger answer is shown as plain text, so that the page stays quick
 const METHODS = ["get", "post", "put", "patch", "delete"];
+/** What stands before every path of the server: a proxy may serve it under one of its own. */
+const base = location.pathname.replace(/\/docs\/?$/, "");
 
 let api = null;
 let operations = []; // {id, method, path, operation}
 let current = null;
 let answerText = "";
+const entered = new Map(); // parameters, in the same way
 const edited = new Map(); // bodies by operation id, so that a change of action loses nothing
 
 // --- JSON as text: numbers of 64 bits would lose digits in JSON.parse --------------------------------------------
@@ -144,6 +147,63 @@ function matches(item, wanted) {
   return !wanted || `${item.id} ${item.operation.summary} ${item.path}`.toLowerCase().includes(wanted);
 }
 
+// --- parameters --------------------------------------------------------------------------------------------------
+
+function parameters(item) {
+  return [...(api.paths[item.path].parameters ?? []), ...(item.operation.parameters ?? [])].map(resolve);
+}
+
+function showParameters(item) {
+  const rows = parameters(item).map((parameter) => {
+    const id = `parameter-${parameter.in}-${parameter.name}`;
+    const label = element("label", { for: id }, element("code", {}, parameter.name));
+    if (parameter.required) label.append(element("span", { class: "required" }, "required"));
+    const meaning = element("span", { class: "muted" }, ...prose(parameter.description ?? ""));
+    return element("div", { class: "parameter" }, label, input(id, parameter), meaning);
+  });
+  $("parameters").replaceChildren(element("legend", {}, "Parameters"), ...rows);
+  $("parameters").hidden = !rows.length;
+}
+
+function input(id, parameter) {
+  const schema = resolve(parameter.schema);
+  const attributes = { id, "data-name": parameter.name, "data-in": parameter.in, autocomplete: "off" };
+  const before = entered.get(`${current.id} ${id}`) ?? "";
+  let made;
+  if (schema.enum) {
+    made = element("select", attributes, ...["", ...schema.enum].map((one) => element("option", {}, String(one))));
+  } else {
+    const shown = String(parameter.example ?? schema.default ?? "");
+    made = element("input", { ...attributes, placeholder: shown, spellcheck: "false" });
+  }
+  made.value = before;
+  made.addEventListener("input", () => { entered.set(`${current.id} ${id}`, made.value); showPath(); });
+  return made;
+}
+
+/** The path with its parameters and the query; what of the path is not entered stays as it is written. */
+function target() {
+  let path = current.path;
+  const query = new URLSearchParams();
+  for (const field of $("parameters").querySelectorAll("[data-name]")) {
+    const { name, in: where } = field.dataset;
+    if (!field.value) continue;
+    if (where === "path") path = path.replace(`{${name}}`, encodeURIComponent(field.value));
+    else if (where === "query") query.set(name, field.value);
+  }
+  return query.size ? `${path}?${query}` : path;
+}
+
+function showPath() {
+  $("path").textContent = target();
+}
+
+/** The first field that has to be filled in and is not. */
+function missing() {
+  const required = parameters(current).filter((parameter) => parameter.required);
+  return required.map((parameter) => $(`parameter-${parameter.in}-${parameter.name}`)).find((field) => !field.value);
+}
+
 // --- one action --------------------------------------------------------------------------------------------------
 
 function content(item) {
@@ -165,7 +225,8 @@ function show(item) {
   $("name").textContent = item.id;
   $("summary").textContent = operation.summary;
   $("method").textContent = item.method;
-  $("path").textContent = item.path;
+  showParameters(item);
+  showPath();
   $("note").replaceChildren(...prose(operation.description ?? ""));
   $("note").hidden = !operation.description;
   const list = examples(item);
@@ -210,14 +271,45 @@ function meaning(property) {
 
 function typeOf(schema) {
   const found = resolve(schema);
-  const types = found.anyOf ? found.anyOf.map(typeOf) : [found.type ?? "any"].flat();
-  return [...new Set(types)].filter((type) => type !== "null").join(" or ");
+  const options = found.anyOf ?? found.oneOf;
+  return [...new Set(options ? options.map(typeOf) : [found.type ?? "any"].flat())]
+    .filter((type) => type && type !== "null") // an option that is null alone leaves nothing
+    .join(" or ");
 }
 
 function showAnswers(operation) {
-  const rows = Object.entries(operation.responses).map(([status, response]) =>
-    element("tr", {}, element("td", {}, status), element("td", {}, ...prose(resolve(response).description))));
+  const rows = Object.entries(operation.responses).map(([status, response]) => {
+    const found = resolve(response);
+    const cell = element("td", {}, ...prose(found.description));
+    const answer = Object.values(found.content ?? {})[0];
+    if (answer?.schema) {
+      const form = shape(answer.schema);
+      const details = element("details", {}, element("summary", {}, "Shape"), element("pre", { class: "shape" }, form));
+      details.open = status.startsWith("2");
+      cell.append(details);
+    }
+    return element("tr", {}, element("td", {}, status), cell);
+  });
   $("answers").replaceChildren(...rows);
+}
+
+/** A schema as an outline: members with their types, `?` after those that may be absent. */
+function shape(schema, depth = 0) {
+  const found = resolve(schema);
+  const indent = "  ".repeat(depth);
+  if (depth > 5) return "…";
+  const options = found.anyOf ?? found.oneOf;
+  if (options) return [...new Set(options.map((option) => shape(option, depth)))].join(" | ");
+  if (found.allOf) return found.allOf.map((part) => shape(part, depth)).join(" & ");
+  if (found.const !== undefined) return JSON.stringify(found.const);
+  if (found.enum) return found.enum.map((one) => JSON.stringify(one)).join(" | ");
+  if (found.items) return `[ ${shape(found.items, depth)} … ]`;
+  const members = Object.entries(found.properties ?? {}).map(([name, property]) => {
+    const mark = (found.required ?? []).includes(name) ? "" : "?";
+    return `${indent}  ${name}${mark}: ${shape(property, depth + 1)}`;
+  });
+  if (members.length) return `{\n${members.join(",\n")}\n${indent}}`;
+  return [found.type ?? "any"].flat().join(" | ");
 }
 
 // --- sending -----------------------------------------------------------------------------------------------------
@@ -240,6 +332,12 @@ function clearAnswer() {
 
 async function send() {
   if (!current || $("send").disabled) return;
+  const empty = missing();
+  if (empty) {
+    empty.focus();
+    toast(`${empty.dataset.name} is required.`);
+    return;
+  }
   const sent = current;
   const headers = new Headers({ Accept: $("accept").value });
   const options = { method: sent.method, headers, cache: "no-store", credentials: "omit" };
@@ -252,7 +350,7 @@ async function send() {
   try {
     const credential = credentials($("secret").value.trim());
     if (credential) headers.set(...credential);
-    const response = await fetch(sent.path, options);
+    const response = await fetch(base + target(), options);
     const text = await response.text();
     if (current === sent) showAnswer(response, text, performance.now() - started);
   } catch (error) {
@@ -282,7 +380,7 @@ function size(bytes) {
 /** The request as a shell command. The secret is not in it, because commands end up in histories and chats. */
 function curl() {
   const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  const parts = [`curl -X ${current.method} ${quote(location.origin + current.path)}`];
+  const parts = [`curl -X ${current.method} ${quote(location.origin + base + target())}`];
   const credential = credentials("$DOORLEAF_KEY");
   if (credential) parts.push(`-H "${credential[0]}: ${credential[1]}"`);
   parts.push(`-H ${quote(`Accept: ${$("accept").value}`)}`);
@@ -297,6 +395,7 @@ function curl() {
 // --- start -------------------------------------------------------------------------------------------------------
 
 function route() {
+  if (location.hash === "#content" && current) return; // the link that skips what comes before
   const wanted = decodeURIComponent(location.hash.slice(1));
   const found = operations.find((item) => item.id === wanted) ?? operations[0];
   if (found && found !== current) show(found);
@@ -323,7 +422,7 @@ function listen() {
 async function start() {
   listen();
   try {
-    const response = await fetch("/openapi.json", { cache: "no-store" });
+    const response = await fetch(`${base}/openapi.json`, { cache: "no-store" });
     if (!response.ok) throw new Error(`/openapi.json answered ${response.status}`);
     api = await response.json();
   } catch (error) {

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection
-from functools import lru_cache
 from typing import Any
 
-from doorleaf.dialects.base import Dialect, Reply, Request, Route
-from doorleaf.dialects.decode import Decoder, DefaultDatabase
+from doorleaf.dialects import inserting
+from doorleaf.dialects.about import About, Gives
+from doorleaf.dialects.base import Dialect, Reply, Request, Route, documents_reply
+from doorleaf.dialects.inserting import Execute, Inserting
+from doorleaf.dialects.lines import lines_reply
+from doorleaf.dialects.watching import WATCH, Watching
 from doorleaf.documents import Document
-from doorleaf.ejson import Mode, encode_result, loads, mode_of
+from doorleaf.ejson import Mode, encode_result, lines_of, loads, mode_of
 from doorleaf.errors import NotFound
-from doorleaf.operations import OPERATIONS, Operation
-from doorleaf.results import CommandResult, Result
+from doorleaf.operations import OPERATIONS, Aggregate, Effect, Find, InsertMany, Operation, Scan, Watch
+from doorleaf.operations.decode import Decoder
+from doorleaf.operations.places import Places
+from doorleaf.operations.results import CommandResult, DocumentsResult, Result, ScanResult
 
 PREFIXES = (
     "/data/v1",
@@ -24,21 +29,56 @@ PREFIXES = (
 )
 """Where ``/action/<name>`` is served; the first is the documented one."""
 
+_TAGS = {Effect.READ: "Read", Effect.WRITE: "Write", Effect.ADMIN: "Administer"}
+_LINES = (
+    "With the content type `application/x-ndjson` the body has a document on each line, the namespace is in the query"
+    " string (`database`, `collection`, `dataSource`, `ordered`), and the answer has `insertedCount` alone."
+)
+_TYPES = {mode: mode.content_type for mode in Mode}
 _BOOKKEEPING = ("$clusterTime", "operationTime", "signature")
 
 
-def actions(*, default_database: DefaultDatabase, app_ids: Collection[str] = (), insert_status: int = 201) -> Dialect:
+def actions(
+    *,
+    places: Places,
+    execute: Execute | None = None,
+    app_ids: Collection[str] = (),
+    insert_status: int = 201,
+    plain: Mode = Mode.PLAIN,
+    silent: Mode = Mode.PLAIN,
+) -> Dialect:
     """The dialect with every operation as an action.
 
+    ``execute`` is the service's, for bodies with a document a line, which without it there are none of.
     ``app_ids`` are the app ids that paths may have, empty for any; ``insert_status`` is the status of an insert.
+    Answers are in the mode that ``Accept`` asks for, and where it says nothing in ``silent``; ``plain`` is how plain
+    JSON is written.
     """
     routes: list[Route] = []
     for name, operation in OPERATIONS.items():
-        decode = _decode(Decoder(operation, default_database))
-        encode = _encode(insert_status if name in ("insertOne", "insertMany") else 200)
+        decoder = Decoder(operation, places)
+        decode = _decode_query(decoder) if operation in (Find, Aggregate) else _decode(decoder)
+        inserts = name in ("insertOne", "insertMany")
+        gives = Gives(status=insert_status, description="Inserted.") if inserts else Gives()
+        about = About(
+            summary=operation.summary,
+            tag=_TAGS[operation.effect],
+            operation=operation,
+            gives=gives,
+            description=_LINES if operation is InsertMany else "",
+        )
+        encode = _encode(gives.status, plain, silent)
         for prefix in PREFIXES:
             path = f"{prefix}/action/{name}"
-            routes.append(Route("POST", path, name, decode=decode, encode=encode, operation=operation))
+            routes.append(Route("POST", path, name, decode=decode, encode=encode, about=about))
+            if operation is InsertMany and execute is not None:
+                lines = Inserting(execute, places, insert_status, plain, silent)
+                routes.append(inserting.beside(routes[-1], lines))
+    watching = Watching(places, plain, silent)
+    routes += [
+        Route("POST", f"{prefix}/action/watch", "watch", decode=watching.decode, encode=watching.encode, about=WATCH)
+        for prefix in PREFIXES
+    ]
     routes += [Route("*", f"{prefix}/action/{{name}}", "unknown", handle=_unknown, public=True) for prefix in PREFIXES]
     return Dialect("actions", tuple(routes), prepare=app_check(app_ids))
 
@@ -64,20 +104,34 @@ def _decode(decoder: Decoder) -> Callable[[Request], Operation[Any]]:
     return decode
 
 
-def _encode(status: int) -> Callable[[Result, Request], Reply]:
+def _decode_query(decoder: Decoder) -> Callable[[Request], Operation[Any]]:
+    """The same for a find and an aggregate, whose documents are read as they are sent where each is to be a line."""
+
+    def decode(request: Request) -> Operation[Any]:
+        query: Any = decoder(loads(request.body or b"{}"))
+        accept = request.headers.get(b"accept")
+        if accept is None or lines_of(accept) is None or not Scan.suits(query):
+            return query  # type: ignore[no-any-return]  # what a decoder makes
+        return Scan.of(query)
+
+    return decode
+
+
+def _encode(status: int, plain: Mode, silent: Mode) -> Callable[[Result, Request], Reply]:
     def encode(result: Result, request: Request) -> Reply:
-        mode, content_type = _output(request.headers.get(b"accept"))
+        mode = mode_of(request.headers.get(b"accept"), silent)
+        if mode is Mode.PLAIN:
+            mode = plain
+        if type(result) is ScanResult:
+            lines = lines_of(request.headers.get(b"accept"), silent) or silent
+            return lines_reply(result.documents, plain if lines is Mode.PLAIN else lines, request)
+        if type(result) is DocumentsResult:
+            return documents_reply(result.documents, mode, _TYPES[mode])
         if type(result) is CommandResult:
             result = CommandResult(_tidy(result.result))
-        return Reply(status, encode_result(result, mode), content_type)
+        return Reply(status, encode_result(result, mode), _TYPES[mode], compressible=True)
 
     return encode
-
-
-@lru_cache(maxsize=256)
-def _output(accept: bytes | None) -> tuple[Mode, bytes]:
-    mode = mode_of(accept)
-    return mode, mode.value.encode()
 
 
 def _tidy(reply: Document) -> Document:
@@ -90,7 +144,8 @@ def _tidy(reply: Document) -> Document:
 
 async def _unknown(request: Request) -> Reply:
     name = request.params["name"][:100]
-    near = [known for known in OPERATIONS if known.lower() == name.lower()]
-    near = near or difflib.get_close_matches(name, OPERATIONS, 1, 0.5)
+    listed = (*OPERATIONS, Watch.name)
+    near = [known for known in listed if known.lower() == name.lower()]
+    near = near or difflib.get_close_matches(name, listed, 1, 0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise NotFound(f"there is no action {name!r}{hint}")

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from functools import partial
+from typing import Annotated, Any, Literal, Protocol
 from urllib.parse import parse_qs
 
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
+
+from doorleaf.dialects.about import About, Gives
 from doorleaf.dialects.actions import app_check
-from doorleaf.dialects.base import Dialect, Reply, Request, Route, header_credentials, json
+from doorleaf.dialects.base import Dialect, Handle, Reply, Request, Route, header_credentials, json
+from doorleaf.dialects.bodies import Body, NonEmpty, Query
+from doorleaf.dialects.handling import NOT_STORED
 from doorleaf.documents import Document
 from doorleaf.ejson import loads
-from doorleaf.errors import Unsupported
+from doorleaf.errors import InvalidParameter, Unauthenticated
 
 LOGIN_PATHS = (
     "/auth/providers/{provider}/login",
@@ -18,41 +25,186 @@ LOGIN_PATHS = (
 )
 SESSION_PATHS = ("/auth/session", "/api/client/v2.0/auth/session")
 
-_NOT_STORED = ((b"cache-control", b"no-store"),)
-
 
 class Sessions(Protocol):
-    """Who gives and takes sessions; each raises AccessError or RequestError."""
+    """The giver and taker of sessions; every method may raise AccessError or RequestError."""
 
-    async def login(self, provider: str, body: Mapping[str, Any], *, address: str = "") -> Document: ...
+    async def login(self, provider: str, body: Mapping[str, Any], *, address: str, by: Request) -> Document: ...
 
-    async def refresh(self, bearer: str | None) -> Document: ...
+    async def link(
+        self, bearer: str | None, provider: str, body: Mapping[str, Any], *, address: str, by: Request
+    ) -> Document: ...
 
-    async def logout(self, bearer: str | None) -> None: ...
+    async def refresh(self, bearer: str | None, *, address: str = "") -> Document: ...
+
+    async def logout(self, bearer: str | None, *, by: Request) -> None: ...
+
+
+class _Login(Body):
+    """The body of a login, which the provider judges."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Login(_Login):
+    key: Annotated[NonEmpty, Field(description="An API key.")]
+
+
+class PasswordLogin(_Login):
+    username: Annotated[NonEmpty, Field(description="The email address.")]
+    password: Annotated[NonEmpty, Field(description="The password.")]
+
+
+class TokenLogin(_Login):
+    token: Annotated[NonEmpty, Field(description="The token.")]
+
+
+class AnonymousLogin(_Login):
+    pass
+
+
+class Linking(Query):
+    link: Annotated[
+        bool,
+        Field(
+            description="Whether to give the user whose access token is shown one more way to log in, instead of "
+            "logging in. Credentials that are another user's are a 409, `IdentityInUse`."
+        ),
+    ] = False
+
+
+Token = Annotated[str, Field(description="A signed JWT.")]
+
+
+class AccessToken(TypedDict):
+    access_token: Token
+    token_type: Literal["Bearer"]
+    expires_in: Annotated[int, Field(description="Seconds that the access token lives.")]
+
+
+class LinkedSession(AccessToken):
+    """The answer with `link=true`: another access token of the same session."""
+
+    user_id: str
+    device_id: str
+
+
+class Session(AccessToken):
+    refresh_token: Token
+    user_id: str
+    device_id: str
+
+
+_about = partial(About, tag="Sessions")
+_LINKS = partial(
+    About,
+    tag="Sessions",
+    query=Linking,
+    gives=Gives(content=Session | LinkedSession, description="Logged in, or with `link=true` linked."),
+    security=({}, {"bearer": []}),
+)
+_WITH_REFRESH_TOKEN: tuple[Mapping[str, list[str]], ...] = ({"refreshToken": []},)
+
+LOGINS: Mapping[str, About] = {
+    "api-key": _about(
+        name="login",
+        summary="Trade an API key for an access token and a refresh token",
+        takes=Login,
+        example={"key": "<your API key>"},
+        gives=Gives(content=Session, description="Logged in."),
+        refuses=("AuthError", "AddressNotAllowed"),
+        provider="api-key",
+    ),
+    "local-userpass": _LINKS(
+        name="loginWithPassword",
+        summary="Log in with email and password",
+        takes=PasswordLogin,
+        example={"username": "ada@example.com", "password": "<your password>"},
+        refuses=("InvalidPassword", "AuthError", "UserDisabled", "PermissionDenied", "IdentityInUse"),
+        provider="local-userpass",
+    ),
+    "custom-token": _LINKS(
+        name="loginWithToken",
+        summary="Log in with a JSON Web Token of a trusted issuer",
+        takes=TokenLogin,
+        example={"token": "<your token>"},
+        refuses=("AuthError", "UserDisabled", "PermissionDenied", "IdentityInUse"),
+        provider="custom-token",
+    ),
+    "anon-user": _about(
+        name="loginAnonymously",
+        summary="Log in as a new anonymous user",
+        takes=AnonymousLogin,
+        example={},
+        gives=Gives(content=Session, description="Logged in."),
+        provider="anon-user",
+    ),
+}
+"""The ways to log in, by provider."""
+_REFRESH = _about(
+    summary="Get a new access token for a refresh token",
+    gives=Gives(content=AccessToken, description="A new access token."),
+    refuses=("InvalidSession",),
+    security=_WITH_REFRESH_TOKEN,
+)
+_END = _about(
+    summary="Revoke a refresh token and its access tokens",
+    gives=Gives(status=204, description="Revoked."),
+    refuses=("InvalidSession",),
+    security=_WITH_REFRESH_TOKEN,
+)
 
 
 def auth(sessions: Sessions, *, app_ids: Collection[str] = ()) -> Dialect:
     """The dialect of logins and sessions. Answers are plain JSON and must not be cached."""
 
-    async def login(request: Request) -> Reply:
-        if parse_qs(request.query.decode("latin-1")).get("link", ["false"]) != ["false"]:
-            raise Unsupported("linking identities is not supported", code="NotCallable")
-        body = loads(request.body or b"{}")
-        return _reply(await sessions.login(request.params["provider"], body, address=request.address))
-
     async def refresh(request: Request) -> Reply:
-        return _reply(await sessions.refresh(header_credentials(request).bearer))
+        return _reply(await sessions.refresh(header_credentials(request).bearer, address=request.address))
 
     async def logout(request: Request) -> Reply:
-        await sessions.logout(header_credentials(request).bearer)
-        return Reply(204, headers=_NOT_STORED)
+        await sessions.logout(header_credentials(request).bearer, by=request)
+        return Reply(204, headers=NOT_STORED)
 
-    routes = [Route("POST", path, "login", handle=login, public=True, login=True) for path in LOGIN_PATHS]
+    routes = []
+    for path in LOGIN_PATHS:
+        for provider, about in LOGINS.items():
+            known = path.replace("{provider}", provider)
+            handle = _login(sessions, provider)
+            routes.append(Route("POST", known, "login", handle=handle, public=True, about=about))
+        routes.append(Route("POST", path, "login", handle=_login(sessions), public=True))
     for path in SESSION_PATHS:
-        routes.append(Route("POST", path, "refreshSession", handle=refresh, public=True))
-        routes.append(Route("DELETE", path, "endSession", handle=logout, public=True))
+        routes.append(Route("POST", path, "refreshSession", handle=refresh, public=True, about=_REFRESH))
+        routes.append(Route("DELETE", path, "endSession", handle=logout, public=True, about=_END))
     return Dialect("auth", tuple(routes), prepare=app_check(app_ids))
 
 
+def _login(sessions: Sessions, known: str = "") -> Handle:
+    """The handler of logins with the provider ``known``; without one, with that in the path, which there is not."""
+
+    async def login(request: Request) -> Reply:
+        provider = known or request.params["provider"]
+        linking = parse_qs(request.query.decode("latin-1")).get("link", ["false"])
+        body = loads(request.body or b"{}")
+        if linking != ["false"]:
+            if linking != ["true"]:
+                raise InvalidParameter("link: expected true or false")
+            bearer = header_credentials(request).bearer
+            return _reply(await sessions.link(bearer, provider, body, address=request.address, by=request))
+        try:
+            return _reply(await sessions.login(provider, body, address=request.address, by=request))
+        except Unauthenticated as error:
+            if "app_id" not in request.params or not _is_wrong(provider, error):
+                raise
+            # What clients of that API look for. Not when they link: they would ask for another access token, and again.
+            raise Unauthenticated("unauthorized", code=error.code) from error
+
+    return login
+
+
+def _is_wrong(provider: str, error: Unauthenticated) -> bool:
+    """Whether a password or key was wrong, of which nothing more is told."""
+    return error.code == "InvalidPassword" or (provider == "api-key" and error.code == "AuthError")
+
+
 def _reply(content: Document) -> Reply:
-    return Reply(200, json(content), headers=_NOT_STORED)
+    return Reply(200, json(content), headers=NOT_STORED)

@@ -7,26 +7,46 @@ can be tested without a server.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal, Protocol
 
 import orjson
 
 from doorleaf import ejson
-from doorleaf.access.identity import Credentials
+from doorleaf.access.callers import Caller, Credentials
+from doorleaf.dialects.about import About
+from doorleaf.dialects.problems import Error
+from doorleaf.documents import Documents
 from doorleaf.errors import DoorleafError, InvalidParameter
 from doorleaf.operations import Operation
 
 JSON = b"application/json"
-EJSON = b"application/ejson"
+
+
+class Upload(Protocol):
+    """A body in pieces, as it comes and decompressed, each asked for when the one before is done with.
+
+    Iterating raises PayloadTooLarge as soon as there is more than its route takes. Nobody reads a body in the server's
+    name whose route does not: what it does not ask for waits with its client. ``received`` are the bytes so far.
+    """
+
+    received: int
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
 
 
 @dataclass(slots=True)
 class Request:
     """One HTTP request. ``headers`` have lower-case names and single values; ``params`` are the path's variables.
 
-    ``identity`` is set once the caller is known, ``body`` once it was read (decompressed, within the limit).
+    ``identity`` and ``surface``, the dialect's name, are set once the caller is known, ``body`` once it was read
+    (decompressed, within the limit), and ``namespace`` once it is known what it is about. ``prefix`` is the path before
+    ``path`` that a trusted proxy takes away. ``segments`` are the path's where one of them has a slash in it, which
+    ``path`` cannot tell. ``audited`` is set once it was accounted for that the request was refused or failed, so that
+    nobody does so again. ``chosen`` is what a dialect found out when it prepared the request. ``upload`` is the body
+    where the route reads it as it comes; ``body`` is empty then. ``answers`` are those of functions that rules called.
     """
 
     method: str
@@ -38,13 +58,36 @@ class Request:
     body: bytes = b""
     params: Mapping[str, str] = field(default_factory=dict)
     identity: Any = None
+    surface: str = ""
+    namespace: Any = None
+    prefix: str = ""
+    segments: tuple[str, ...] | None = None
+    chosen: Any = None
+    audited: bool = False
+    upload: Upload | None = None
+    answers: dict[Any, tuple[bool, float]] | None = None
+
+    @property
+    def received(self) -> int:
+        """The bytes of the body that have come."""
+        return len(self.body) if self.upload is None else self.upload.received
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks for an operation by this request; only once they are known."""
+        return Caller(self.identity, self, self.surface)
 
 
 @dataclass(slots=True)
 class Reply:
     """One HTTP response; the endpoint adds its length and the request id.
 
-    One with a ``stream`` goes on, piece by piece, and has no ``body``; ``done`` is told how many bytes that were.
+    One with a ``stream`` is live and has no ``body``: it tells what happens for as long as its caller may hear it,
+    yields b"" about every second when nothing does, and ends when the server does. One with ``pieces`` has the parts of
+    a long body, each made when its client has taken the one before, ``sent`` being their bytes; what they raise cuts
+    the body, behind what ``last`` makes of the error. ``close`` is called when all is sent or nobody reads on, then
+    ``done``, with the number of bytes. ``compressible`` is a body with no secret of the server's, so that its length
+    may tell what is in it.
     """
 
     status: int
@@ -53,21 +96,64 @@ class Reply:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     stream: AsyncGenerator[bytes, None] | None = None
     done: Callable[[int], None] | None = None
+    pieces: Iterator[bytes] | AsyncIterator[bytes] | None = None
+    compressible: bool = False
+    last: Callable[[DoorleafError], bytes] | None = None
+    close: Callable[[], Awaitable[None]] | None = None
+    sent: int = 0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it takes as long as its client does, or longer."""
+        return self.stream is not None or isinstance(self.pieces, AsyncIterator)
 
 
-Decode = Callable[[Request], Operation[Any]]
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What decoding answers where something else than an operation makes the reply."""
+
+    reply: Callable[[], Awaitable[Reply]]
+
+
+Decode = Callable[[Request], Operation[Any] | Later]
 Encode = Callable[[Any, Request], Reply]
+Handle = Callable[[Request], Awaitable[Reply]]
+
+
+class Session(Protocol):
+    """A WebSocket session that has been accepted: messages one by one, text or bytes.
+
+    Iterating gives what the client says and ends with it; ``receive`` and ``send`` raise an error that ends the session
+    when the client has gone or reads too slowly. The route's task is cancelled when it has gone. The caller is looked
+    at anew every two seconds, and the session ends when the server does.
+    """
+
+    async def receive(self) -> str | bytes: ...
+
+    async def send(self, message: str | bytes) -> None: ...
+
+    async def close(self, code: int = 1000, reason: str = "") -> None: ...
+
+    def __aiter__(self) -> AsyncIterator[str | bytes]: ...
+
+
+Converse = Callable[[Request, Session], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """A method and a path, and what happens there.
 
-    ``path`` has literal segments and ``{variables}``; method ``*`` is any. A route either has ``decode`` (request →
-    operation) with ``encode`` (result → reply), or a ``handle`` of its own. ``public`` routes take no credentials;
-    ``login`` ones are those where credentials can be tried out, and count against the rate of logins. ``streams`` says
-    that its replies go on, which only so many may do at once.
-    ``name`` is what logs and metrics call it; ``operation`` is what OpenAPI describes.
+    ``path`` has literal segments and ``{variables}``, and may end with ``{rest...}``; method ``*`` is any. A route
+    either has ``decode`` (request → operation) with ``encode`` (result → reply), or a ``handle`` of its own. ``public``
+    routes take no credentials; ``login`` ones count against the rate of logins, each request; a login itself counts
+    when it fails. ``probe`` ones may be asked wherever from and however often, by whoever watches over the server;
+    ``raw`` says that its bodies need not be JSON. A ``handle`` may have its body as it comes (``reads`` is ``stream``),
+    of ``limit`` bytes at most; 0 is the server's limit for bodies that are held in memory. One that ``takes`` a content
+    type is for bodies of that type alone, beside another route of the same path for all others. A ``session`` is a talk
+    over a WebSocket, which takes a place among the streams; with ``listens`` it may be silent for any time. Of its
+    ``protocols`` the first that a client offers is agreed on.
+    ``name`` is what logs and metrics call it; ``about`` is what OpenAPI describes.
     """
 
     method: str
@@ -75,11 +161,31 @@ class Route:
     name: str
     decode: Decode | None = None
     encode: Encode | None = None
-    handle: Callable[[Request], Awaitable[Reply]] | None = None
+    handle: Handle | None = None
     public: bool = False
     login: bool = False
-    streams: bool = False
-    operation: type[Operation[Any]] | None = None
+    probe: bool = False
+    reads: Literal["whole", "stream"] = "whole"
+    limit: int = 0
+    takes: str = ""
+    session: Converse | None = None
+    listens: bool = False
+    protocols: tuple[str, ...] = ()
+    about: About | None = None
+    raw: bool = False
+
+
+LONG_BYTES = 4 * 1024 * 1024
+LONG_DOCUMENTS = 5_000
+"""From here on the body of an answer is made piece by piece."""
+
+
+def documents_reply(documents: Documents, mode: ejson.Mode, content_type: bytes) -> Reply:
+    """The answer with ``documents`` and nothing else."""
+    if documents.size < LONG_BYTES and (documents.encoded or len(documents) < LONG_DOCUMENTS):
+        body = b"".join((b'{"documents":', ejson.encode_documents(documents, mode), b"}"))
+        return Reply(200, body, content_type, compressible=True)
+    return Reply(200, content_type=content_type, pieces=ejson.encode_pieces(documents, mode), compressible=True)
 
 
 def header_credentials(request: Request) -> Credentials:
@@ -92,15 +198,26 @@ def header_credentials(request: Request) -> Credentials:
         key = other
     elif other is not None and other != key:
         raise InvalidParameter("the headers apiKey and api-key differ; send one of them")
+    if key is not None and len(key) <= _LONGEST_KEY and headers.keys().isdisjoint(_OTHER_CREDENTIALS):
+        return _by_key(key, request.address)
     authorization = headers.get(b"authorization")
     return Credentials(
         bearer=None if authorization is None else _bearer(authorization),
         api_key=None if key is None else key.decode("latin-1"),
-        email=_text(headers.get(b"email")),
-        password=_text(headers.get(b"password")),
-        jwt=_text(headers.get(b"jwttokenstring")),
+        email=None if (email := headers.get(b"email")) is None else _text(email),
+        password=None if (password := headers.get(b"password")) is None else _text(password),
+        jwt=None if (jwt := headers.get(b"jwttokenstring")) is None else _text(jwt),
         address=request.address,
     )
+
+
+_OTHER_CREDENTIALS = (b"authorization", b"email", b"password", b"jwttokenstring")
+_LONGEST_KEY = 128
+
+
+@lru_cache(maxsize=1024)
+def _by_key(key: bytes, address: str) -> Credentials:
+    return Credentials(api_key=key.decode("latin-1"), address=address)
 
 
 def _bearer(authorization: bytes) -> str | None:
@@ -108,10 +225,8 @@ def _bearer(authorization: bytes) -> str | None:
     return token.strip().decode("latin-1") if scheme.lower() == b"bearer" else None
 
 
-def _text(value: bytes | None) -> str | None:
+def _text(value: bytes) -> str:
     # Passwords are UTF-8 when a client can send them at all; latin-1 is what remains of other bytes.
-    if value is None:
-        return None
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -150,11 +265,15 @@ def json(content: Any) -> bytes:
 class Dialect:
     """A way to speak HTTP: its routes, where its credentials are, and its error envelope.
 
-    ``prepare`` may refuse a request before anything else looks at it.
+    ``error`` makes the envelope of an error, and ``problem`` describes that. ``prepare`` may refuse a request before
+    anything else looks at it. ``security`` is what its callers may show, as OpenAPI writes it, where that is not
+    everything that the server takes. ``credentials`` are None for a request that may come from anybody.
     """
 
     name: str
     routes: tuple[Route, ...]
-    credentials: Callable[[Request], Credentials] = header_credentials
+    credentials: Callable[[Request], Credentials | None] = header_credentials
     error: Callable[[DoorleafError, Request], Reply] = envelope
     prepare: Callable[[Request], None] | None = None
+    security: Sequence[Mapping[str, list[str]]] | None = None
+    problem: type = Error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from doorleaf.dialects.base import Dialect, Request, Route
 from doorleaf.errors import MethodNotAllowed, NotFound
@@ -11,22 +11,27 @@ from doorleaf.errors import MethodNotAllowed, NotFound
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A route with its dialect; ``variables`` are the names of its path's variables, in order."""
+    """A route with its dialect; ``variables`` are the names of its path's variables, in order. ``by_type`` has the
+    routes of the same path for bodies of some content type."""
 
     route: Route
     dialect: Dialect
     variables: tuple[str, ...] = ()
+    by_type: dict[str, Target] | None = None
 
 
 @dataclass(slots=True)
 class _Node:
     literals: dict[str, _Node] = field(default_factory=dict)
     variable: _Node | None = None
+    rest: dict[str, Target] = field(default_factory=dict)
+    """The targets of whatever comes from here on."""
     targets: dict[str, Target] = field(default_factory=dict)
 
 
 class Routes:
-    """All routes of all dialects. A literal segment wins over a variable; a trailing slash is accepted."""
+    """All routes of all dialects. A literal segment wins over a variable, and both over the rest of a path, which is
+    written ``{name...}`` at its end; a trailing slash is accepted."""
 
     def __init__(self, dialects: Iterable[Dialect]) -> None:
         self._exact: dict[str, dict[str, Target]] = {}
@@ -37,17 +42,24 @@ class Routes:
 
     def find(self, request: Request) -> Target:
         """The target of ``request``, whose ``params`` are set. Raises NotFound or MethodNotAllowed."""
-        targets = self._exact.get(request.path)
+        targets = self._exact.get(request.path) if request.segments is None else None
         if targets is not None:
             target = targets.get(request.method)
             if target is not None:
-                return target
+                return target if target.by_type is None else _by_type(target, target.by_type, request)
             return self._other_method(targets, request)
         return self._variable_path(request)
 
+    def dialect(self, request: Request) -> Dialect | None:
+        """The dialect that has the path of ``request``, whatever the method; None where none has."""
+        targets = self._exact.get(request.path) if request.segments is None else None
+        if targets is None:
+            targets = _walk(self._tree, _segments(request), 0, [])
+        return None if targets is None else next(iter(targets.values())).dialect
+
     def _add(self, route: Route, dialect: Dialect) -> None:
         segments = route.path.split("/")[1:]
-        variables = tuple(segment[1:-1] for segment in segments if segment.startswith("{"))
+        variables = tuple(segment[1:-1].removesuffix("...") for segment in segments if segment.startswith("{"))
         target = Target(route, dialect, variables)
         if not variables:
             paths = {route.path, route.path if route.path == "/" else route.path + "/"}
@@ -55,6 +67,9 @@ class Routes:
                 _put(self._exact.setdefault(path, {}), target)
         node = self._tree
         for segment in segments:
+            if segment.endswith("...}"):
+                _put(node.rest, target)
+                return
             if segment.startswith("{"):
                 node.variable = node = node.variable or _Node()
             else:
@@ -62,16 +77,15 @@ class Routes:
         _put(node.targets, target)
 
     def _variable_path(self, request: Request) -> Target:
-        segments = request.path.split("/")[1:]
-        if len(segments) > 1 and not segments[-1]:
-            segments.pop()
         values: list[str] = []
-        node = _walk(self._tree, segments, 0, values)
-        if node is None:
+        targets = _walk(self._tree, _segments(request), 0, values)
+        if targets is None:
             raise NotFound(f"no route for {request.method} on this path")
-        target = node.targets.get(request.method)
+        target = targets.get(request.method)
         if target is None:
-            target = self._other_method(node.targets, request)
+            target = self._other_method(targets, request)
+        elif target.by_type is not None:
+            target = _by_type(target, target.by_type, request)
         request.params = dict(zip(target.variables, values, strict=True))
         return target
 
@@ -85,16 +99,33 @@ class Routes:
         raise MethodNotAllowed(f"{request.method} is not allowed here; use {listed}", headers={"Allow": listed})
 
 
+def _segments(request: Request) -> list[str]:
+    segments = request.path.split("/")[1:] if request.segments is None else [*request.segments]
+    if len(segments) > 1 and not segments[-1]:
+        segments.pop()
+    return segments
+
+
 def _put(targets: dict[str, Target], target: Target) -> None:
-    method = target.route.method
+    method, takes = target.route.method, target.route.takes
+    if takes:  # behind the route that it is beside
+        beside = targets[method]
+        targets[method] = replace(beside, by_type={**(beside.by_type or {}), takes: target})
+        return
     if method in targets:
         raise ValueError(f"two routes for {method} {target.route.path}")
     targets[method] = target
 
 
-def _walk(node: _Node, segments: Sequence[str], position: int, values: list[str]) -> _Node | None:
+def _by_type(target: Target, others: dict[str, Target], request: Request) -> Target:
+    """The target for the content type of ``request``."""
+    given = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    return others.get(given.decode("latin-1"), target)
+
+
+def _walk(node: _Node, segments: Sequence[str], position: int, values: list[str]) -> dict[str, Target] | None:
     if position == len(segments):
-        return node if node.targets else None
+        return node.targets or None
     segment = segments[position]
     literal = node.literals.get(segment)
     if literal is not None:
@@ -107,4 +138,7 @@ def _walk(node: _Node, segments: Sequence[str], position: int, values: list[str]
         if found is not None:
             return found
         values.pop()
+    if node.rest:
+        values.append("/".join(segments[position:]))
+        return node.rest
     return None

@@ -4,8 +4,23 @@ Reading takes Extended JSON v2, relaxed and canonical, value by value, whatever 
 guesses: a string of 24 hexadecimal digits stays a string. Writing has three modes, see :class:`Mode`.
 """
 
-from doorleaf.ejson.modes import Mode, mode_of
-from doorleaf.ejson.read import loads
-from doorleaf.ejson.write import dumps, encode_document, encode_documents, encode_result
+from doorleaf.ejson.modes import Mode, lines_of, lines_type, mode_of
+from doorleaf.ejson.pieces import require_few
+from doorleaf.ejson.read import loads, loads_documents
+from doorleaf.ejson.write import dumps, encode_document, encode_documents, encode_lines, encode_pieces, encode_result
 
-__all__ = ["Mode", "dumps", "encode_document", "encode_documents", "encode_result", "loads", "mode_of"]
+__all__ = [
+    "Mode",
+    "dumps",
+    "encode_document",
+    "encode_documents",
+    "encode_lines",
+    "encode_pieces",
+    "encode_result",
+    "lines_of",
+    "lines_type",
+    "loads",
+    "loads_documents",
+    "mode_of",
+    "require_few",
+]

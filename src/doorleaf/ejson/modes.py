@@ -7,43 +7,83 @@ from functools import lru_cache
 
 
 class Mode(Enum):
-    """How BSON values become JSON; the value is the answer's content type.
+    """How BSON values become JSON; the value is the answer's content type, but for ``ATLAS``.
 
     ``PLAIN`` is JSON for people and programs that know no BSON: ids and dates are strings. ``CANONICAL`` keeps every
     type, the envelope's numbers included. ``RELAXED`` keeps types where plain JSON has none, and numbers stay numbers.
+    ``ATLAS`` is plain JSON as Go's encoder writes it: a whole double has no point, and a whole second no fraction.
     """
 
     PLAIN = "application/json"
     CANONICAL = "application/ejson"
     RELAXED = "application/ejson; mode=relaxed"
+    ATLAS = "atlas"
+
+    @property
+    def content_type(self) -> bytes:
+        """The content type of an answer in this mode."""
+        return (Mode.PLAIN.value if self is Mode.ATLAS else self.value).encode()
 
 
-def mode_of(accept: str | bytes | None) -> Mode:
+LINES = b"application/x-ndjson"
+"""The content type of an answer that has a document on each line."""
+
+
+def mode_of(accept: str | bytes | None, silent: Mode = Mode.PLAIN) -> Mode:
     """The mode that an ``Accept`` header asks for.
 
     The media range with the highest quality decides, a named type goes before a wildcard, then the first one wins.
-    Without the header, and for types that are not served, the answer is plain.
+    Without the header, for wildcards, and for types that are not served, the answer is in the mode ``silent``.
     """
-    if not accept:
-        return Mode.PLAIN
-    return _mode_of(accept.decode("latin-1") if isinstance(accept, bytes) else accept)
+    return _asked(accept, silent)[0] if accept else silent
 
 
-@lru_cache(maxsize=256)
-def _mode_of(accept: str) -> Mode:
-    best, chosen = (0.0, False), Mode.PLAIN
+def lines_of(accept: bytes | None, silent: Mode = Mode.PLAIN) -> Mode | None:
+    """The mode of each line where an ``Accept`` header asks for a document a line, which ``mode`` says (``plain``,
+    ``relaxed`` or ``canonical``), else ``silent``; None where it asks for something else."""
+    if not accept or b"json" not in accept:
+        return None
+    mode, lines = _asked(accept, silent)
+    return mode if lines else None
+
+
+def lines_type(mode: Mode) -> bytes:
+    """The content type of an answer with a document a line in ``mode``."""
+    if mode in (Mode.PLAIN, Mode.ATLAS):
+        return LINES
+    return LINES + b"; mode=" + mode.name.lower().encode()
+
+
+def _asked(accept: str | bytes, silent: Mode) -> tuple[Mode, bool]:
+    text = accept.decode("latin-1") if isinstance(accept, bytes) else accept
+    return _remembered(text, silent) if len(text) <= _LONGEST else _choice(text, silent)
+
+
+def _choice(accept: str, silent: Mode) -> tuple[Mode, bool]:
+    """The mode, and whether each document is to be a line."""
+    best, chosen = (0.0, False), (silent, False)
     for media_range in accept.lower().split(","):
         name, *written = (part.strip() for part in media_range.split(";"))
         parameters = dict(_parameter(item) for item in written)
-        mode = Mode.PLAIN
+        mode: Mode | None = Mode.PLAIN if name == "application/json" else silent
         if name == "application/ejson":
             mode = Mode.RELAXED if parameters.get("mode") == "relaxed" else Mode.CANONICAL
+        elif name == "application/x-ndjson":
+            mode = _MODES.get(parameters["mode"]) if "mode" in parameters else silent
         elif name not in ("application/json", "application/*", "*/*"):
             continue
         rank = (_quality(parameters.get("q", "1")), "*" not in name)
-        if rank[0] > 0 and rank > best:
-            best, chosen = rank, mode
+        if rank[0] > 0 and rank > best and mode is not None:
+            best, chosen = rank, (mode, name == "application/x-ndjson")
     return chosen
+
+
+_MODES = {mode.name.lower(): mode for mode in (Mode.PLAIN, Mode.RELAXED, Mode.CANONICAL)}
+
+_LONGEST = 256
+"""Characters of a header that is remembered."""
+
+_remembered = lru_cache(maxsize=256)(_choice)
 
 
 def _parameter(text: str) -> tuple[str, str]:

@@ -59,7 +59,7 @@ def unwrap(written: dict[str, Any]) -> Any:
     name = next(key for key in written if key in WRAPPERS)
     convert, companion = WRAPPERS[name]
     if len(written) > 1:
-        other = next((key for key in written if key not in (name, companion)), None)
+        other = next((key for key in written if key != name and (not companion or key != companion)), None)
         if other is not None:
             raise Malformed(f'{name} is alone in its object, and here is also "{other}"')
         return _PAIRS[name](written)
@@ -174,11 +174,25 @@ _DECIMAL = re.compile(
 )
 
 
+# What most are, taken apart here: the driver's way takes 40 times as long, and a body may have half a million.
+_PLAIN_DECIMAL = re.compile(r"([+-]?)([0-9]{1,40})(?:\.([0-9]{0,40}))?(?:[eE]([+-]?[0-9]{1,5}))?")
+_COEFFICIENTS = 10**34
+_LOWEST_POWER, _HIGHEST_POWER = -6176, 6111
+
+
 def _number_decimal(text: Any) -> Decimal128:
     if type(text) is not str or _DECIMAL.fullmatch(text) is None:
         raise Malformed(
             f"expected a string with a decimal number, NaN or Infinity, got {described(text)}", "$numberDecimal"
         )
+    written = _PLAIN_DECIMAL.fullmatch(text)
+    if written is not None:
+        sign, whole, fraction, exponent = written.groups("")
+        power = int(exponent or 0) - len(fraction)
+        coefficient = int(whole + fraction)
+        if coefficient < _COEFFICIENTS and _LOWEST_POWER <= power <= _HIGHEST_POWER:
+            bits = (sign == "-") << 127 | (power - _LOWEST_POWER) << 113 | coefficient
+            return Decimal128.from_bid(bits.to_bytes(16, "little"))
     try:
         return Decimal128(text)
     except (DecimalException, ValueError, OverflowError):

@@ -17,6 +17,9 @@ DBRef                  its document
 =====================  ================================================================================
 
 Canonical and relaxed are Extended JSON v2. Bytes of stored strings that are not UTF-8 are replaced by U+FFFD.
+
+BSON that nobody had to look into is written by the native transcoder (``native/transcode.c``), if it was built. It
+declines what is rare, and then, as without it, the functions here write the same bytes.
 """
 
 from __future__ import annotations
@@ -24,8 +27,9 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from math import isfinite
 from typing import Any
@@ -36,9 +40,18 @@ from bson import Binary, Code, DatetimeMS, DBRef, Decimal128, Int64, MaxKey, Min
 
 from doorleaf.documents import CODEC, Documents
 from doorleaf.ejson.modes import Mode
-from doorleaf.results import DocumentResult, DocumentsResult, Result
+from doorleaf.ejson.transcoder import native as native
+from doorleaf.operations.results import DocumentResult, DocumentsResult, Result
+
+PIECE_BYTES = 512 * 1024
+PIECE_DOCUMENTS = 500
+"""How much of a long answer is written at once."""
 
 Convert = Callable[[Any], Any]
+
+_MODES = {Mode.PLAIN: 0, Mode.CANONICAL: 1, Mode.RELAXED: 2}
+_PLUS = orjson.dumps(1e300) == b"1e+300"
+"""Whether the orjson that is installed writes a sign in exponents, so that both ways write the same."""
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 _EPOCH = datetime(1970, 1, 1)
@@ -66,16 +79,17 @@ def _may_have_nan(document: bytes) -> bool:
 def encode_result(result: Result, mode: Mode) -> bytes:
     """The body of the answer ``result``."""
     if type(result) is DocumentResult:
-        return b'{"document":' + _document(result, mode) + b"}"
+        document = result.document
+        body = encode_document(document, mode) if isinstance(document, bytes) else _looked_at(result, mode)
+        return b'{"document":' + body + b"}"
     if type(result) is DocumentsResult:
         return b'{"documents":' + encode_documents(result.documents, mode) + b"}"
     return dumps(result.wire(), mode)
 
 
-def _document(result: DocumentResult, mode: Mode) -> bytes:
+def _looked_at(result: DocumentResult, mode: Mode) -> bytes:
+    """A document that somebody had to look at, and so is there as Python values."""
     document, source = result.document, result.source
-    if isinstance(document, bytes):
-        return encode_document(document, mode)
     if source is None or mode is not Mode.PLAIN:
         return dumps(document, mode)
     return _plain(document, lambda: _may_have_nan(source))
@@ -83,6 +97,10 @@ def _document(result: DocumentResult, mode: Mode) -> bytes:
 
 def encode_document(document: bytes, mode: Mode) -> bytes:
     """One BSON document as a JSON object."""
+    if native is not None and mode is not Mode.ATLAS:
+        written: bytes | None = native.document(document, _MODES[mode], _PLUS)
+        if written is not None:
+            return written
     value = bson.decode(document, CODEC)
     if mode is not Mode.PLAIN:
         return _json(_tree(value, _TABLES[mode]))
@@ -91,10 +109,36 @@ def encode_document(document: bytes, mode: Mode) -> bytes:
 
 def encode_documents(documents: Documents, mode: Mode) -> bytes:
     """BSON documents as a JSON array."""
+    if native is not None and documents.encoded and mode is not Mode.ATLAS:
+        written: bytes | None = native.documents(documents.batches, _MODES[mode], _PLUS)
+        if written is not None:
+            return written
     values = documents.decode()
     if mode is not Mode.PLAIN:
         return _json(_tree(values, _TABLES[mode]))
     return _plain(values, lambda: any(map(_may_have_nan, documents.source)))
+
+
+def encode_pieces(documents: Documents, mode: Mode, *, bare: bool = False) -> Iterator[bytes]:
+    """The body of the answer with ``documents``, piece by piece, so that it is nowhere as a whole; ``bare`` is the
+    array alone."""
+    head, tail = (b"[", b"]") if bare else (b'{"documents":[', b"]}")
+    before = head
+    for part in documents.parts(PIECE_BYTES, PIECE_DOCUMENTS):
+        written = encode_documents(part, mode)
+        yield before
+        yield written[1:-1]
+        before = b","
+    yield tail if before == b"," else head + tail
+
+
+def encode_lines(documents: Documents, mode: Mode) -> bytes:
+    """BSON documents as JSON objects, each with a line end behind it; no JSON has one inside."""
+    if documents.encoded:
+        written = [encode_document(document, mode) for document in documents]
+    else:
+        written = [dumps(document, mode) for document in documents.decode()]
+    return b"\n".join((*written, b""))
 
 
 def dumps(value: Any, mode: Mode) -> bytes:
@@ -220,6 +264,35 @@ def _iso(value: datetime) -> str:
     return _day(value.toordinal()) + minute + _SECONDS[value.second] + _MILLISECONDS[value.microsecond // 1000]
 
 
+def _go_date(value: datetime) -> str:
+    """Write a time as Go does (RFC 3339): without zeros at the end of its fraction, and without an empty one."""
+    written = _iso(value)[:-1].rstrip("0")
+    return (written[:-1] if written.endswith(".") else written) + "Z"
+
+
+def _go_double(value: float) -> Any:
+    """Write a float64 as Go does: without a point where it is whole, with an exponent from 1e21 on and below 1e-6."""
+    if not isfinite(value):
+        return _double(value)
+    if value == 0:
+        return orjson.Fragment(b"-0") if str(value)[0] == "-" else 0
+    if abs(value) < 2**53 and value.is_integer():
+        return int(value)
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    point = len(digits) + int(exponent)
+    text = "".join(map(str, digits))
+    if point > 21 or point < -5:
+        scale = point - 1
+        written = f"{text[0]}{'.' + text[1:] if text[1:] else ''}e{'+' if scale > 0 else '-'}{abs(scale)}"
+    elif point <= 0:
+        written = "0." + "0" * -point + text
+    elif point >= len(text):
+        written = text + "0" * (point - len(text))
+    else:
+        written = f"{text[:point]}.{text[point:]}"
+    return orjson.Fragment(("-" if sign else "") + written)
+
+
 def _canonical_date(value: datetime | DatetimeMS) -> Any:
     return {"$date": {"$numberLong": str(_milliseconds(value))}}
 
@@ -281,8 +354,11 @@ def _canonical_code(table: dict[type, Convert]) -> Convert:
     return convert
 
 
-def _plain_code(value: Code) -> Any:
-    return str(value) if value.scope is None else {"Code": str(value), "Scope": _tree(dict(value.scope), _PLAIN)}
+def _plain_code(table: dict[type, Convert]) -> Convert:
+    def convert(value: Code) -> Any:
+        return str(value) if value.scope is None else {"Code": str(value), "Scope": _tree(dict(value.scope), table)}
+
+    return convert
 
 
 def _dbref(value: DBRef) -> Any:
@@ -305,10 +381,11 @@ _PLAIN: dict[type, Convert] = {
     Timestamp: lambda value: {"T": value.time, "I": value.inc},
     MinKey: lambda value: {},
     MaxKey: lambda value: {},
-    Code: _plain_code,
     DBRef: _dbref,
     Documents: Documents.decode,
 }
+
+_PLAIN[Code] = _plain_code(_PLAIN)
 
 _CANONICAL: dict[type, Convert] = {
     bool: _itself,
@@ -334,4 +411,7 @@ _CANONICAL[Code] = _canonical_code(_CANONICAL)
 _RELAXED: dict[type, Convert] = _CANONICAL | {int: _itself, Int64: int, float: _double, datetime: _relaxed_date}
 _RELAXED[Code] = _canonical_code(_RELAXED)
 
-_TABLES = {Mode.PLAIN: _PLAIN, Mode.CANONICAL: _CANONICAL, Mode.RELAXED: _RELAXED}
+_ATLAS: dict[type, Convert] = _PLAIN | {float: _go_double, datetime: _go_date}
+_ATLAS[Code] = _plain_code(_ATLAS)
+
+_TABLES = {Mode.PLAIN: _PLAIN, Mode.ATLAS: _ATLAS, Mode.CANONICAL: _CANONICAL, Mode.RELAXED: _RELAXED}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from bson.binary import Binary
@@ -11,6 +12,7 @@ from bson.decimal128 import Decimal128
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
+from doorleaf.documents import is_string
 from doorleaf.mql.values import MISSING, as_document, date_millis, is_date, regex_flags, type_name
 
 _LIMIT = 1000
@@ -18,8 +20,14 @@ _LIMIT = 1000
 
 def display(value: Any) -> str:
     """``value`` in the server's notation, cut after 1000 characters."""
-    text = _text(value)
-    return text if len(text) <= _LIMIT else text[:_LIMIT] + "..."
+    written: list[str] = []
+    length = 0
+    for piece in _pieces(value):
+        written.append(piece)
+        length += len(piece)
+        if length > _LIMIT:
+            return "".join(written)[:_LIMIT] + "..."
+    return "".join(written)
 
 
 def display_field(name: str, value: Any) -> str:
@@ -27,14 +35,28 @@ def display_field(name: str, value: Any) -> str:
     return f"{name}: {display(value)}"
 
 
-def _text(value: Any) -> str:
+def _pieces(value: Any) -> Iterator[str]:
+    """The text of ``value`` bit by bit, so that no more of it is made than is shown."""
     document = as_document(value)
     if document is not None:
-        inner = ", ".join(f"{name}: {_text(item)}" for name, item in document.items())
-        return "{ " + inner + " }" if inner else "{}"
-    if isinstance(value, (list, tuple)):
-        inner = ", ".join(_text(item) for item in value)
-        return "[ " + inner + " ]" if inner else "[]"
+        before = "{ "
+        for name, item in document.items():
+            yield f"{before}{name}: "
+            yield from _pieces(item)
+            before = ", "
+        yield " }" if document else "{}"
+    elif isinstance(value, (list, tuple)):
+        before = "[ "
+        for item in value:
+            yield before
+            yield from _pieces(item)
+            before = ", "
+        yield " ]" if value else "[]"
+    else:
+        yield _plain(value)
+
+
+def _plain(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float):
@@ -59,7 +81,7 @@ def _double(value: float) -> str:
 def _scalar(value: Any) -> str:
     if isinstance(value, Code):
         return str(value)
-    if isinstance(value, str):
+    if is_string(value):
         return f'"{value}"'
     if isinstance(value, (int, Decimal128)):
         return str(value)

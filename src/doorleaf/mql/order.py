@@ -40,12 +40,6 @@ def validate_collation(collation: Any) -> None:
         raise DataError("If locale is 'simple', no other collation options may be given")
 
 
-def compile_fold(collation: Any) -> Callable[[Any], Any] | None:
-    """What ``collation`` compares in place of a value: None, as only binary comparison passes the validation."""
-    validate_collation(collation)
-    return None
-
-
 # --- sort specifications ---------------------------------------------------------------------------------------------
 
 
@@ -264,9 +258,7 @@ def sort_documents(
         context.check()
         context.charge(size(document))
         found.append(document)
-    found.sort(key=key)
-    context.check_now()
-    return found
+    return context.sort(found, key)
 
 
 def top(
@@ -292,11 +284,11 @@ def top(
         context.charge(weight)
         held.append((entry, sequence, document, weight))
         if len(held) >= room:
-            held.sort(key=_by_key)
+            held = context.sort(held, _by_key)
             context.release(sum(item[3] for item in held[n:]))
             del held[n:]
             bound = held[-1][0]
-    held.sort(key=_by_key)
+    held = context.sort(held, _by_key)
     return [item[2] for item in held[:n]]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from bson.dbref import DBRef
 
 from doorleaf.errors import DataError
+from doorleaf.mql.context import Context
 from doorleaf.mql.values import MISSING
 
 Test = Callable[[Any], bool]
@@ -61,7 +62,7 @@ def lookup(document: dict[str, Any], path: str, *, leaf_arrays: bool = True) -> 
 def walk(
     document: dict[str, Any], parts: Sequence[str], start: int = 0, leaf_arrays: bool = True
 ) -> Iterator[tuple[Any, int | None]]:
-    """As :func:`lookup`, with the index in the outermost array that was gone through implicitly, or None."""
+    """Look up as :func:`lookup` does, with the index in the outermost array that was gone through, or None."""
     value: Any = document
     for position in range(start, len(parts)):
         value = value.get(parts[position], MISSING)
@@ -104,18 +105,20 @@ def _walk_array(
             yield from _walk_array(inner, parts, position + 1, leaf_arrays)
 
 
-def compile_any(path: str, test: Test, *, leaf_arrays: bool = True) -> Callable[[dict[str, Any]], bool]:
+def compile_any(
+    path: str, test: Test, context: Context, *, leaf_arrays: bool = True
+) -> Callable[[dict[str, Any]], bool]:
     """A predicate: does ``test`` hold for any value that :func:`lookup` would give? Without its generators."""
     parts = path.split(".")
     if len(parts) > 1:
-        return lambda document: _any(document, parts, 0, test, leaf_arrays)
+        return lambda document: _any(document, parts, 0, test, leaf_arrays, context)
     if not leaf_arrays:
         return lambda document: test(document.get(path, MISSING))
 
     def any_value(document: dict[str, Any]) -> bool:
         value = document.get(path, MISSING)
         if value.__class__ is list:
-            for item in value:
+            for item in context.each(value):
                 if test(item):
                     return True
         return test(value)
@@ -123,13 +126,15 @@ def compile_any(path: str, test: Test, *, leaf_arrays: bool = True) -> Callable[
     return any_value
 
 
-def _any(document: dict[str, Any], parts: Sequence[str], start: int, test: Test, leaf_arrays: bool) -> bool:
+def _any(
+    document: dict[str, Any], parts: Sequence[str], start: int, test: Test, leaf_arrays: bool, context: Context
+) -> bool:
     value: Any = document
     for position in range(start, len(parts)):
         value = value.get(parts[position], MISSING)
         kind = value.__class__
         if kind is list:
-            return _any_in_array(value, parts, position + 1, test, leaf_arrays)
+            return _any_in_array(value, parts, position + 1, test, leaf_arrays, context)
         if kind is DBRef:
             value = value.as_doc()
         elif not isinstance(value, dict):
@@ -137,14 +142,16 @@ def _any(document: dict[str, Any], parts: Sequence[str], start: int, test: Test,
     return test(value)
 
 
-def _any_in_array(array: list[Any], parts: Sequence[str], position: int, test: Test, leaf_arrays: bool) -> bool:
+def _any_in_array(
+    array: list[Any], parts: Sequence[str], position: int, test: Test, leaf_arrays: bool, context: Context
+) -> bool:
     if position == len(parts):
-        return (leaf_arrays and any(map(test, array))) or test(array)
+        return (leaf_arrays and any(map(test, context.each(array)))) or test(array)
     wanted = array_index(parts[position])
     last = position + 1 == len(parts)
-    for index, item in enumerate(array):
+    for index, item in enumerate(context.each(array)):
         inner = item.as_doc() if item.__class__ is DBRef else item
-        if isinstance(inner, dict) and _any(inner, parts, position, test, leaf_arrays):
+        if isinstance(inner, dict) and _any(inner, parts, position, test, leaf_arrays, context):
             return True
         if index != wanted:
             continue
@@ -152,9 +159,9 @@ def _any_in_array(array: list[Any], parts: Sequence[str], position: int, test: T
             if test(item):
                 return True
         elif isinstance(inner, dict):
-            if _any(inner, parts, position + 1, test, leaf_arrays):
+            if _any(inner, parts, position + 1, test, leaf_arrays, context):
                 return True
-        elif inner.__class__ is list and _any_in_array(inner, parts, position + 1, test, leaf_arrays):
+        elif inner.__class__ is list and _any_in_array(inner, parts, position + 1, test, leaf_arrays, context):
             return True
     return False
 

@@ -8,11 +8,14 @@ Values are what ``documents.CODEC`` decodes to: ``None``, ``bool``, ``int`` (int
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Context
 from enum import Enum
+from marshal import dumps
 from typing import Any
 
 from bson.binary import Binary
@@ -276,14 +279,80 @@ def _rare_token(order: int, value: Any) -> tuple[Any, ...]:
 
 
 def canonical(value: Any) -> Any:
-    """A hashable key: equal for equal values (``1``, ``1.0`` and ``Decimal128("1")``), different for different ones."""
+    """A hashable key: equal for equal values (``1``, ``1.0`` and ``Decimal128("1")``), different for different ones.
+
+    Nobody can choose values whose keys have one hash: what could be chosen so (decimals, documents, arrays) is a key of
+    bytes, whose hash has a secret. Of integers, doubles and dates only a few dozen share a hash, whatever is tried.
+    """
     kind = value.__class__
     if kind in _SELF_KEYED:
         return value
     if kind is float and value == value:
         return value
-    token = sort_token(value)
-    return token[1] if token[0] == ORDER_NUMBER else token
+    if kind is dict or kind is list:
+        return dumps(_key_parts(value), _MARSHAL)
+    order = type_order(value)
+    if order == ORDER_NUMBER:
+        return _number_key(value)
+    if order in _COMPOSED:
+        return dumps(_key_parts(value), _MARSHAL)
+    return sort_token(value)
+
+
+_MARSHAL = 2
+"""The format of marshal in which equal values always have equal bytes."""
+_COMPOSED = frozenset((ORDER_OBJECT, ORDER_ARRAY, ORDER_CODE_WITH_SCOPE))
+_KEY_PLAIN = frozenset((str, int, type(None), bool))
+
+
+def _key_parts(value: Any) -> Any:
+    """What :func:`canonical` writes of a value in a document or array: a list for an array, else a tuple or a scalar.
+
+    The tuple of a document begins with a name or is empty, that of any other value with the order of its type.
+    """
+    kind = value.__class__
+    if kind in _KEY_PLAIN:
+        return value
+    if kind is dict:
+        parts: list[Any] = []
+        for name, item in value.items():
+            parts.append(name)
+            parts.append(item if item.__class__ in _KEY_PLAIN else _key_parts(item))
+        return tuple(parts)
+    if kind is list:
+        return [item if item.__class__ in _KEY_PLAIN else _key_parts(item) for item in value]
+    order = type_order(value)
+    if order == ORDER_NUMBER:
+        number = _number_key(value)
+        return (ORDER_NUMBER, number) if number.__class__ is bytes else number
+    if order == ORDER_OBJECT_ID:
+        return (order, value.binary)
+    if order in (ORDER_OBJECT, ORDER_ARRAY):
+        return _key_parts(list(value) if order == ORDER_ARRAY else dict(as_document(value) or ()))
+    if order == ORDER_CODE_WITH_SCOPE:
+        return (order, str(value), _key_parts(dict(value.scope)))
+    return sort_token(value)
+
+
+def _number_key(value: Any) -> Any:
+    """One key for equal numbers: an int64 where there is one, else a double, else the digits; a tuple for NaN."""
+    if isinstance(value, Decimal128):
+        value = value.to_decimal()
+        if not value.is_finite():
+            return (ORDER_NAN,) if value.is_nan() else float(value)
+        if value.adjusted() < 19 and value == (whole := int(value)):
+            return whole
+        double = float(value) if value.adjusted() < 309 else math.inf
+        if math.isfinite(double) and value == double:
+            return double
+        return str(value.normalize(_EXACT)).encode()
+    if value != value:
+        return (ORDER_NAN,)
+    whole = int(value) if isinstance(value, int) or abs(value) < 2.0**63 else value
+    return whole if whole == value else value
+
+
+_EXACT = Context(prec=40, Emin=-7000, Emax=7000)
 
 
 def compare(left: Any, right: Any) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, get_type_hints
 
 from doorleaf.documents import ABSENT, Document, Documents
 from doorleaf.operations import WRITES, Operation
-from doorleaf.parameters import Kind, Parameter, parameters
-from doorleaf.results import Result, camel, members
+from doorleaf.operations.parameters import Kind, Parameter, parameters
+from doorleaf.operations.results import Result, camel, members
 
 Schema = dict[str, Any]
 
@@ -36,18 +37,19 @@ _KINDS: dict[Kind, Schema] = {
     Kind.VALUE: {},
 }
 
-_SORT: Schema = {
+_DIRECTION: Schema = {"type": "integer", "enum": [1, -1]}
+SORT: Schema = {
     "type": "object",
+    "description": "Fields and directions, in order of importance.",
     "propertyNames": {"pattern": r"^[^$.][^$.]*(\.[^$.]+)*$"},
-    "additionalProperties": {"anyOf": [{"enum": [1, -1]}, {"type": "object", "additionalProperties": True}]},
+    "additionalProperties": {"anyOf": [_DIRECTION, _OBJECT]},
 }
-_KEYS: Schema = _SORT | {
+_KEYS: Schema = {
+    "type": "object",
+    "propertyNames": SORT["propertyNames"],
     "minProperties": 1,
     "additionalProperties": {
-        "anyOf": [
-            {"enum": [1, -1, "2d", "2dsphere", "text", "hashed"]},
-            {"type": "object", "additionalProperties": True},
-        ]
+        "anyOf": [_DIRECTION, {"type": "string", "enum": ["2d", "2dsphere", "text", "hashed"]}, _OBJECT]
     },
 }
 _INDEX_OPTIONS: Schema = {
@@ -71,7 +73,7 @@ _OPERATORS: Schema = {
     ]
 }
 _SPECIAL: dict[str, Schema] = {
-    "sort": _SORT,
+    "sort": {"$ref": "#/components/schemas/Sort"},
     "keys": _KEYS,
     "collation": {"$ref": "#/components/schemas/Collation"},
     "let": _OBJECT | {"propertyNames": {"pattern": "^[a-z][A-Za-z0-9_]*$"}},
@@ -88,14 +90,33 @@ COLLATION: Schema = {
         "locale": {"type": "string", "minLength": 1, "examples": ["en"]},
         "strength": {"type": "integer", "minimum": 1, "maximum": 5},
         "caseLevel": {"type": "boolean"},
-        "caseFirst": {"enum": ["upper", "lower", "off"]},
+        "caseFirst": {"type": "string", "enum": ["upper", "lower", "off"]},
         "numericOrdering": {"type": "boolean"},
-        "alternate": {"enum": ["non-ignorable", "shifted"]},
-        "maxVariable": {"enum": ["punct", "space"]},
+        "alternate": {"type": "string", "enum": ["non-ignorable", "shifted"]},
+        "maxVariable": {"type": "string", "enum": ["punct", "space"]},
         "backwards": {"type": "boolean"},
         "normalization": {"type": "boolean"},
     },
     "additionalProperties": True,
+}
+
+_INTEGER: Schema = {"type": "integer"}
+_EXTENDED_INTEGER: Schema = {"$ref": "#/components/schemas/ExtendedInteger"}
+EXTENDED_INTEGER: Schema = {
+    "description": "An integer: a number in relaxed Extended JSON, an object in canonical.",
+    "anyOf": [
+        _INTEGER,
+        *(
+            {
+                "type": "object",
+                "title": kind,
+                "properties": {f"$number{kind}": {"type": "string", "pattern": r"^-?\d+$"}},
+                "required": [f"$number{kind}"],
+                "additionalProperties": False,
+            }
+            for kind in ("Int", "Long")
+        ),
+    ],
 }
 
 _DATA_SOURCE: Schema = {
@@ -167,8 +188,6 @@ def _parameter(item: Parameter, operation: type[Operation[Any]], bounds: dict[st
         schema = schema | {"type": [schema["type"], "null"]}
     elif schema:
         schema = {"anyOf": [*schema.get("anyOf", [schema]), {"type": "null"}]}
-    if item.default is not None:
-        schema = schema | {"default": item.default}
     return schema | {"description": _meaning(item)}
 
 
@@ -184,19 +203,26 @@ def _of_kind(item: Parameter, operation: type[Operation[Any]]) -> Schema:
 
 
 def _meaning(item: Parameter) -> str:
+    """What a field means, and its default, which is no keyword of its own: generators of clients take a field with
+    a default for one that has to be sent."""
+    said = item.meaning
+    if not item.required and item.default is not None:
+        said += f" Default: `{json.dumps(item.default)}`."
     alias = item.alias
     if alias is None:
-        return item.meaning
+        return said
     if not alias.values:
-        return f"{item.meaning} `{alias.name}` is another name of this field."
+        return f"{said} `{alias.name}` is another name of this field."
     written = " and ".join(f'"{written}" for {str(value).lower()}' for written, value in alias.values)
-    return f"{item.meaning} `{alias.name}` is another name of this field, with {written}."
+    return f"{said} `{alias.name}` is another name of this field, with {written}."
 
 
-def result_schema(result: type[Result]) -> Schema:
-    """The answer ``result`` in plain JSON."""
+def result_schema(result: type[Result], *, extended: bool = False) -> Schema:
+    """The answer ``result`` in plain JSON, or in Extended JSON, canonical or relaxed."""
     hints = get_type_hints(result)
     properties = {camel(item.name): _of_type(hints[item.name]) for item in members(result)}
+    if extended:
+        properties = {name: _EXTENDED_INTEGER if of == _INTEGER else of for name, of in properties.items()}
     return {
         "type": "object",
         "properties": properties,
@@ -207,14 +233,14 @@ def result_schema(result: type[Result]) -> Schema:
 def _of_type(hint: Any) -> Schema:
     """The plain JSON of a result's member, by its annotation."""
     known: list[tuple[Any, Schema]] = [
-        (int, {"type": "integer"}),
+        (int, _INTEGER),
         (bool, {"type": "boolean"}),
         (bytes | Document | None, {"type": ["object", "null"], "additionalProperties": True}),
         (Documents, {"type": "array", "items": _OBJECT}),
         (list[Document], {"type": "array", "items": _OBJECT}),
         (list[Any], {"type": "array", "items": {}}),
         (Document, _OBJECT),
-        (Any, {"description": "Any value; ObjectIds are strings."}),
+        (Any, {"description": 'Any value. An ObjectId is a string, in Extended JSON `{"$oid": …}`.'}),
     ]
     for annotation, schema in known:
         if hint == annotation:
@@ -227,11 +253,12 @@ def components(operations: dict[str, type[Operation[Any]]], *, bounds: dict[str,
 
     ``bounds`` are the largest values that fields may have, by wire name, or ``action.name`` where only one has it.
     """
-    schemas: Schema = {"Collation": COLLATION}
+    schemas: Schema = {"Collation": COLLATION, "ExtendedInteger": EXTENDED_INTEGER, "Sort": SORT}
     schemas |= {f"{_title(name)}Write": write_schema(operation) for name, operation in WRITES.items()}
     for name, operation in operations.items():
         schemas[f"{_title(name)}Request"] = request_schema(operation, bounds=bounds)
         schemas[operation.result.__name__] = result_schema(operation.result)
+        schemas[f"{operation.result.__name__}Extended"] = result_schema(operation.result, extended=True)
     return schemas
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
-from doorleaf.errors import DataError, RequestError
+import bson
+
+from doorleaf.documents import CODEC, Document
+from doorleaf.errors import DataError, DoorleafError, DuplicateKey, RequestError, WriteFailed
 from doorleaf.operations import Operation, R
+
+MOST_RESULT_BYTES = 128 * 1024 * 1024
+"""Bytes of documents that one answer may have where nothing less is set: it is held in memory as a whole."""
 
 
 class Store(Protocol):
@@ -23,12 +30,64 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
+@runtime_checkable
+class Pooled(Protocol):
+    """A store that has connections or processes of its own, and can say how many are in which state."""
+
+    def pool(self) -> Mapping[str, int]: ...
+
+
+@runtime_checkable
+class Ways(Protocol):
+    """A store that has more than one way to its server, and can say which it takes."""
+
+    def way(self) -> str: ...
+
+
+MOST_EXPLAINED = 1024 * 1024
+"""Bytes that the reasons of a validator may take in one answer; entries beyond have none."""
+
+
+class Failures:
+    """What failed of several writes: the entries of ``writeErrors``."""
+
+    def __init__(self) -> None:
+        self.entries: list[Document] = []
+        self._left = MOST_EXPLAINED
+
+    def add(self, index: int, code: int, error: DoorleafError) -> None:
+        """Note that the write at ``index`` failed with MongoDB's ``code``."""
+        entry: Document = {"index": index, "code": code, "message": error.message}
+        reasons = error.fields.get("errInfo")
+        if reasons is not None:
+            self._left -= len(bson.encode(reasons, codec_options=CODEC))
+            if self._left >= 0:
+                entry["errInfo"] = reasons
+        self.entries.append(entry)
+
+    @property
+    def explains(self) -> bool:
+        """Whether there is room for the reasons of one more."""
+        return self._left > 0
+
+    def error(self, fields: Mapping[str, Any]) -> WriteFailed:
+        """The error of the whole; ``fields`` say what was done."""
+        first = self.entries[0]
+        return WriteFailed(first["message"], number=first["code"], fields={**fields, "writeErrors": self.entries})
+
+
 def answer_too_large(most: int) -> RequestError:
     """The error of an answer of more than ``most`` bytes."""
     return RequestError(
         f"the answer has more than {most} bytes, the most that this server answers; ask for fewer documents or fields",
         code="ReadSizeLimitExceeded",
     )
+
+
+def require_small(size: int, most: int | None) -> None:
+    """Raise ReadSizeLimitExceeded for an answer of ``size`` bytes, of which there may be ``most``."""
+    if size > (most or MOST_RESULT_BYTES):
+        raise answer_too_large(most or MOST_RESULT_BYTES)
 
 
 def scan_refused(namespace: str, most: int) -> DataError:
@@ -38,3 +97,15 @@ def scan_refused(namespace: str, most: int) -> DataError:
         "create an index that does",
         number=291,
     )
+
+
+def failed_part(index: int, part: Operation[Any], error: DoorleafError) -> DoorleafError:
+    """The error of a whole transaction whose operation at ``index`` failed with ``error``: nothing of it is there."""
+    fields = {name: value for name, value in error.fields.items() if name == "errInfo"}
+    told = f"operations[{index}] ({part.name}): {error.message}"
+    if isinstance(error, WriteFailed):  # what it says was done has been undone
+        if error.number == 11000:
+            return DuplicateKey(told, fields={"index": index})
+        return DataError(told, number=error.number, code=error.code, fields={"index": index})
+    error.message, error.fields, error.args = told, {**fields, "index": index}, (told,)
+    return error

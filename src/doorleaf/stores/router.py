@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from time import perf_counter
 
-from doorleaf.errors import InvalidParameter
-from doorleaf.operations import Operation, R
-from doorleaf.stores.base import Store
+from doorleaf.errors import DoorleafError, StoreError
+from doorleaf.operations import Operation, R, Watch
+from doorleaf.operations.results import ChangeStream
+from doorleaf.stores.base import Pooled, Store, Ways
+from doorleaf.stores.hub import Hub
+
+Observe = Callable[[str, str, float], None]
+"""Takes an operation's name, its outcome (ok, refused, unavailable, failed, cut) and its seconds."""
 
 
 class Router:
-    """Data sources by name, one of them the default, with further names for them in ``aliases``.
+    """Data sources by their own names, one of them the default."""
 
-    Where there is only one data source every name means it: clients bring the name of the cluster they used to have.
-    """
-
-    def __init__(self, stores: Mapping[str, Store], default: str, aliases: Mapping[str, str]) -> None:
-        for target in (default, *aliases.values()):
-            if target not in stores:
-                raise InvalidParameter(f"there is no data source '{target}'; known are {_listed(stores)}")
+    def __init__(self, stores: Mapping[str, Store], default: str) -> None:
+        self.observe: Observe | None = None
+        """Is told of every operation; set once, before the first."""
+        self._hub = Hub()
         self._stores = dict(stores)
-        self._default = self._stores[default]
-        self._names = {alias: self._stores[target] for alias, target in aliases.items()} | self._stores
+        self._named: dict[str | None, Store] = {None: stores[default]}
+        self._named.update(stores)
 
     def store(self, data_source: str | None) -> Store:
-        """The store that ``data_source`` names; None is the default one."""
-        if data_source is None or len(self._stores) == 1:
-            return self._default
-        found = self._names.get(data_source)
-        if found is None:
-            raise InvalidParameter(f"dataSource: there is no '{data_source}'; known are {_listed(self._names)}")
-        return found
+        """The store of the data source with this name; None is the default one."""
+        return self._named[data_source]
 
     async def open(self) -> None:
         """Open every store; when one fails, those already open are closed again."""
@@ -45,11 +43,46 @@ class Router:
             raise
 
     async def execute(self, operation: Operation[R]) -> R:
-        return await self.store(operation.namespace.data_source).execute(operation)
+        store, observe = self._named[operation.namespace.data_source], self.observe
+        if observe is None:
+            return await self._execute(store, operation)
+        began = perf_counter()
+        outcome = "cut"
+        try:
+            result = await self._execute(store, operation)
+            outcome = "ok"
+            return result
+        except Exception as error:
+            outcome = _outcome(error)
+            raise
+        finally:
+            observe(operation.name, outcome, perf_counter() - began)
+
+    async def _execute(self, store: Store, operation: Operation[R]) -> R:
+        if not isinstance(operation, Watch):
+            return await store.execute(operation)
+
+        async def opening(watch: Watch) -> ChangeStream:
+            return (await store.execute(watch)).changes
+
+        return await self._hub.watch(operation, store, opening)  # type: ignore[return-value]  # what R is for a Watch
+
+    def pools(self) -> dict[tuple[str, str], float]:
+        """How many connections and processes the data sources have, by name and what is counted."""
+        found: dict[tuple[str, str], float] = {}
+        for name, store in self._stores.items():
+            if isinstance(store, Pooled):
+                found |= {(name, what): float(number) for what, number in store.pool().items()}
+        return found
+
+    def ways(self) -> dict[str, str]:
+        """The way that each data source on MongoDB takes, by name."""
+        return {name: store.way() for name, store in self._stores.items() if isinstance(store, Ways)}
 
     async def close(self) -> None:
         """Close every store, also when one of them fails to; the first failure is raised at the end."""
         failure: BaseException | None = None
+        await self._hub.close()
         for store in self._stores.values():
             try:
                 await store.close()
@@ -59,5 +92,7 @@ class Router:
             raise failure
 
 
-def _listed(names: Mapping[str, object]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
+def _outcome(error: Exception) -> str:
+    if isinstance(error, StoreError):
+        return "unavailable"
+    return "refused" if isinstance(error, DoorleafError) and error.status < 500 else "failed"

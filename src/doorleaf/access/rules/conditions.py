@@ -1,7 +1,7 @@
 """Expressions bound to a caller: what the caller decides is computed, and a condition on documents remains.
 
 That remainder is a MongoDB filter over ``{root, prev, this, prevThis}``, so the database can evaluate it inside the
-query (:func:`in_query`) and :mod:`doorleaf.mql.match` evaluates the very same for writes (:func:`matcher`).
+query (:func:`in_query`) and :mod:`doorleaf.mql.filters.compile` evaluates the very same for writes (:func:`matcher`).
 
 What the caller does not have (``%%user.data.x`` of a user without it) is like a missing field on the left side of a
 comparison, and equals nothing on the right side.
@@ -13,15 +13,17 @@ import uuid
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import bson
 from bson import Binary, MinKey, ObjectId
 from bson.binary import UUID_SUBTYPE
 from bson.errors import InvalidId
 
-from doorleaf.access.rules.expressions import Conversion, Expansion, Field, Logic
-from doorleaf.documents import ABSENT, Document
+from doorleaf.access.rules.expressions import Conversion, Expansion, Field, FunctionCall, Logic
+from doorleaf.documents import ABSENT, CODEC, Document, is_string
+from doorleaf.errors import FunctionsUnavailable
 from doorleaf.mql.context import Context
-from doorleaf.mql.match import compile_filter
-from doorleaf.mql.update_compiling import identical
+from doorleaf.mql.filters.compile import compile_filter
+from doorleaf.mql.updates.basis import identical
 from doorleaf.mql.values import type_name
 
 Condition = bool | Document
@@ -33,12 +35,24 @@ NEGATIVE = ("ne", "nin")
 
 
 def bind(tree: Any, caller: Mapping[str, Any]) -> Condition:
-    """What remains of ``tree`` when ``caller`` (``{"user", "request", "values", "environment"}``) is known."""
+    """What remains of ``tree`` when ``caller`` (``{"user", "request", "values", "environment"}``) is known; its
+    ``functions`` are what functions have answered, by :func:`asked`."""
     if isinstance(tree, bool):
         return tree
+    if isinstance(tree, FunctionCall):
+        answer: bool | None = caller.get("functions", {}).get(asked(tree, caller)[0])
+        if answer is None:
+            raise FunctionsUnavailable(f"the function {tree.name} of the rules was not called")
+        return answer
     if isinstance(tree, Logic):
         return _logic(tree.operator, [bind(part, caller) for part in tree.parts])
     return _compare(value_for(tree.left, caller), tree.operator, value_for(tree.right, caller))
+
+
+def asked(call: FunctionCall, caller: Mapping[str, Any]) -> tuple[tuple[str, bytes], list[Any]]:
+    """What stands for ``call`` by ``caller`` among the answers of functions, and the arguments."""
+    arguments = [None if value is ABSENT else value for value in (value_for(it, caller) for it in call.arguments)]
+    return (call.name, bson.encode({"": arguments}, codec_options=CODEC)), arguments
 
 
 def conjunction(parts: list[Condition]) -> Condition:
@@ -52,7 +66,7 @@ def disjunction(parts: list[Condition]) -> Condition:
 
 
 def negation(part: Condition) -> Condition:
-    """Not ``part``."""
+    """The negation of ``part``."""
     return _logic("not", [part])
 
 
@@ -98,11 +112,11 @@ def convert(name: str, value: Any) -> Any:
     """Apply a conversion to a plain value; what cannot be converted is absent."""
     try:
         if name == "stringToOid":
-            return ObjectId(value) if isinstance(value, str) else ABSENT
+            return ObjectId(value) if is_string(value) else ABSENT
         if name == "oidToString":
             return str(value) if isinstance(value, ObjectId) else ABSENT
         if name == "stringToUuid":
-            return Binary(uuid.UUID(value).bytes, UUID_SUBTYPE) if isinstance(value, str) else ABSENT
+            return Binary(uuid.UUID(value).bytes, UUID_SUBTYPE) if is_string(value) else ABSENT
         if isinstance(value, Binary) and value.subtype == UUID_SUBTYPE:
             return str(value.as_uuid())
     except (InvalidId, ValueError):
@@ -260,7 +274,7 @@ def changes_with(condition: Condition, fields: Collection[str]) -> bool:
 
 def _places(condition: Any, *, expression: bool = False) -> list[str]:
     found: list[str] = []
-    if isinstance(condition, str):
+    if is_string(condition):
         return [condition[1:]] if expression and condition.startswith("$") else []
     if isinstance(condition, list):
         for part in condition:
@@ -310,7 +324,7 @@ def _renamed(condition: Document, place: Callable[[str], str]) -> Document:
 
 
 def _renamed_expression(value: Any, place: Callable[[str], str]) -> Any:
-    if isinstance(value, str) and value.startswith("$"):
+    if is_string(value) and value.startswith("$"):
         whole = value in ("$root", "$prev") and place is _stored
         return "$$ROOT" if whole else "$" + place(value[1:])
     if isinstance(value, dict):

@@ -5,10 +5,10 @@ For administrators alone: what is told here is more than the caller in question 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from doorleaf.access.identity import Identity
+from doorleaf.access.callers import Caller
+from doorleaf.access.rules.concealing import compiling, let
 from doorleaf.access.rules.conditions import in_query
 from doorleaf.access.rules.fields import hidden
 from doorleaf.access.rules.permit import Permit
@@ -18,23 +18,21 @@ from doorleaf.access.rules.view import View
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError
 from doorleaf.mql.context import Context
-from doorleaf.mql.expressions import compile_expression
-from doorleaf.mql.match import compile_filter
-from doorleaf.mql.update import compile_update, replace
-from doorleaf.operations import Operation
-
-SENT = ("filter", "projection", "pipeline")
-"""The parts of an operation that rules change."""
+from doorleaf.mql.filters.compile import compile_filter
+from doorleaf.mql.updates.compile import compile_update, replace
+from doorleaf.operations import Aggregate, Operation
+from doorleaf.operations.capabilities import Changing, Filtered, Projected, Replacing, Updating
 
 
 def explain(
-    rules: Rules, operation: Operation[Any], identity: Identity, document: Document | None = None
+    rules: Rules, operation: Operation[Any], caller: Caller, document: Document | None = None
 ) -> dict[str, Any]:
-    """What the rules make of ``operation`` when ``identity`` asks for it, as plain BSON values.
+    """What the rules make of ``operation`` when ``caller`` asks for it, as plain BSON values.
 
     ``allowed`` says whether the database would be asked; with ``checks_documents`` each document that is written is
     looked at first. With ``document``, one as it is stored, also what happens to that one.
     """
+    identity = caller.identity
     told: dict[str, Any] = {
         "operation": operation.name,
         "namespace": str(operation.namespace),
@@ -49,14 +47,14 @@ def explain(
         return {**told, "allowed": True, "reason": "rules are not asked for administrators"}
     view = None
     try:
-        view = rules.view(operation.namespace, identity, operation.name)
-        permit = rules.permit(operation, identity)
+        view = rules.view(operation.namespace, caller, operation.name)
+        permit = rules.permit(operation, caller)
     except DoorleafError as error:
         told |= {"allowed": False, "refused": _refusal(error)}
         return told if view is None else {**told, **_view(rules, view, operation)}
     told |= {"allowed": True, "checks_documents": _is_guarded(permit)}
     told |= _view(rules, view, operation)
-    told["sent"] = {name: value for name in SENT if (value := getattr(permit.operation, name, None))}
+    told["sent"] = _sent(permit.operation)
     if document is not None:
         told["document"] = _of_document(view, permit, document)
     return told
@@ -67,8 +65,19 @@ def _refusal(error: DoorleafError) -> dict[str, Any]:
 
 
 def _is_guarded(permit: Permit) -> bool:
-    writes = getattr(permit.operation, "operations", None) or [permit.operation]
-    return any(getattr(write, "guard", None) is not None for write in writes)
+    return bool(permit.operation.guards)
+
+
+def _sent(operation: Operation[Any]) -> dict[str, Any]:
+    """The parts of an operation that rules change, as the database is asked for them."""
+    sent: dict[str, Any] = {}
+    if isinstance(operation, Filtered):
+        sent["filter"] = operation.filter
+    if isinstance(operation, Projected):
+        sent["projection"] = operation.projection
+    if isinstance(operation, Aggregate):
+        sent["pipeline"] = operation.pipeline
+    return {name: value for name, value in sent.items() if value}
 
 
 def _view(rules: Rules, view: View, operation: Operation[Any]) -> dict[str, Any]:
@@ -109,30 +118,25 @@ def _of_document(view: View, permit: Permit, document: Document) -> dict[str, An
     visible = view.query is None or bool(compile_filter(view.query, Context())(document))
     told: dict[str, Any] = {"role": None if role is None else role.name, "visible": visible}
     told["seen"] = view.shown([dict(document)])[0] if visible else None
-    sent: Any = permit.operation
-    if hasattr(sent, "filter"):
-        told["matches"] = bool(compile_filter(sent.filter, Context(), variables=_constants(sent))(document))
-    guard = getattr(sent, "guard", None)
-    if told.get("matches") and guard is not None:
+    sent = permit.operation
+    context = compiling(sent)
+    if isinstance(sent, Filtered):
+        told["matches"] = bool(compile_filter(sent.filter, context, variables=let(sent, context))(document))
+    if told.get("matches") and isinstance(sent, Changing) and sent.guard is not None:
         try:
-            guard(document, _after(sent, document))
+            sent.guard(document, _after(sent, document))
         except DoorleafError as error:
             told["refused"] = _refusal(error)
     return told
 
 
-def _constants(operation: Any) -> Mapping[str, Any]:
-    """The values of ``let``."""
-    given = getattr(operation, "let", None) or {}
-    return {name: compile_expression(value, Context())({}, {}) for name, value in given.items()}
-
-
-def _after(operation: Any, document: Document) -> Document | None:
-    if hasattr(operation, "replacement"):
+def _after(operation: Operation[Any], document: Document) -> Document | None:
+    if isinstance(operation, Replacing):
         return replace(document, operation.replacement)
-    if hasattr(operation, "update"):
+    if isinstance(operation, Updating):
+        context = compiling(operation)
         compiled = compile_update(
-            operation.update, Context(), array_filters=operation.array_filters, variables=_constants(operation)
+            operation.update, context, array_filters=operation.array_filters, variables=let(operation, context)
         )
         return compiled.apply(document)
     return None

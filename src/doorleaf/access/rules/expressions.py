@@ -2,8 +2,8 @@
 
 Forms: ``true``, ``false``, or an object whose keys are joined by AND. A key is a document path (``owner``,
 ``%%root.owner``, ``%%prevRoot.owner``), an expansion (``%%user.id``, ``%%values.limit``, ``%%true``), or a logical
-operator (``%and``, ``%or``, ``%not``, ``%nor``; ``$`` is as good as ``%``). What is not understood, or has no meaning
-where it stands, is refused here, so that a rule that was taken can always be decided.
+operator (``%and``, ``%or``, ``%not``, ``%nor``; ``$`` is as good as ``%``), or ``%function``. What is not understood,
+or has no meaning where it stands, is refused here, so that a rule that was taken can always be decided.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from doorleaf.documents import is_string
 from doorleaf.errors import InvalidParameter
 from doorleaf.mql.values import type_name
 
@@ -81,7 +82,16 @@ class Logic:
     parts: tuple[Any, ...]
 
 
-Expression = bool | Comparison | Logic
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """``%function``: whether the function ``name`` of the app answers true to ``arguments``, which no document
+    decides: what it answers is part of a query."""
+
+    name: str
+    arguments: tuple[Any, ...]
+
+
+Expression = bool | Comparison | Logic | FunctionCall
 
 
 def parse(expression: Any, where: str, scopes: frozenset[str] = WHOLE) -> Expression:
@@ -116,7 +126,7 @@ class _Parser:
     def condition(self, expression: Any, where: str) -> Expression:
         if isinstance(expression, bool):
             return expression
-        if isinstance(expression, str) and expression.startswith("%%"):
+        if is_string(expression) and expression.startswith("%%"):
             if expression in ("%%true", "%%false"):
                 return expression == "%%true"
             return self._compared(self.operand(expression, where), "eq", True, where)
@@ -130,7 +140,7 @@ class _Parser:
         if name in LOGICAL:
             return self._logical(name, value, where)
         if name == "function":
-            raise _no_functions(where)
+            return self._function(value, where)
         if name in CONVERSIONS:
             raise RuleError(f"{where}: {key} converts a value; it stands behind a path, not in front of one")
         if name in COMPARISONS:
@@ -140,6 +150,21 @@ class _Parser:
         if key in ("%%true", "%%false"):
             return self._constant(key == "%%true", value, where)
         return self._comparison(self.operand(key if key.startswith("%%") else f"%%root.{key}", where), value, where)
+
+    def _function(self, value: Any, where: str) -> FunctionCall:
+        if not isinstance(value, Mapping) or value.keys() - {"name", "arguments"}:
+            raise RuleError(f"{where}: expected an object with name and arguments")
+        name, arguments = value.get("name"), value.get("arguments")
+        if not is_string(name) or not name:
+            raise RuleError(f"{where}.name: expected the name of a function")
+        if arguments is not None and not isinstance(arguments, list):
+            raise RuleError(f"{where}.arguments: expected an array, got {type_name(arguments)}")
+        call = FunctionCall(name, tuple(self.operand(item, f"{where}.arguments") for item in arguments or []))
+        if any(isinstance(part, Field) for part in parts_of(call.arguments)):
+            raise RuleError(
+                f"{where}.arguments: cannot be fields of the document, since functions are called before any is read"
+            )
+        return call
 
     def _logical(self, name: str, value: Any, where: str) -> Expression:
         if name == "not":
@@ -192,7 +217,7 @@ class _Parser:
 
     def operand(self, value: Any, where: str) -> Any:
         """A literal, a :class:`Field`, an :class:`Expansion`, a :class:`Conversion`, or a list or object of those."""
-        if isinstance(value, str):
+        if is_string(value):
             return self._expansion(value, where) if value.startswith("%%") else value
         if isinstance(value, Mapping):
             if is_conversion(value):
@@ -249,11 +274,11 @@ def _is_whole(operand: Any) -> bool:
 
 
 def _no_functions(where: str) -> RuleError:
-    return RuleError(f"{where}: %function needs server-side functions, which are not available")
+    return RuleError(f"{where}: %function is a condition of its own and no value; write it alone or behind %%true")
 
 
 def parts_of(tree: Any) -> Iterator[Any]:
-    """Every field, expansion and conversion in a tree or operand, at any depth."""
+    """Every field, expansion, conversion and function call in a tree or operand, at any depth."""
     if isinstance(tree, (Field, Expansion)):
         yield tree
     elif isinstance(tree, Comparison):
@@ -265,6 +290,9 @@ def parts_of(tree: Any) -> Iterator[Any]:
     elif isinstance(tree, Conversion):
         yield tree
         yield from parts_of(tree.operand)
+    elif isinstance(tree, FunctionCall):
+        yield tree
+        yield from parts_of(tree.arguments)
     elif isinstance(tree, Mapping):
         for item in tree.values():
             yield from parts_of(item)
@@ -273,6 +301,14 @@ def parts_of(tree: Any) -> Iterator[Any]:
             yield from parts_of(item)
 
 
+def calls_of(tree: Any) -> Iterator[FunctionCall]:
+    """The functions that ``tree`` calls."""
+    return (part for part in parts_of(tree) if isinstance(part, FunctionCall))
+
+
 def mentions_request(tree: Any) -> bool:
     """Whether ``tree`` can be decided differently for two requests of one caller."""
-    return any(isinstance(part, Expansion) and part.path[0] == "request" for part in parts_of(tree))
+    return any(
+        isinstance(part, FunctionCall) or (isinstance(part, Expansion) and part.path[0] == "request")
+        for part in parts_of(tree)
+    )

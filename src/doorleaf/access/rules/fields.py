@@ -13,7 +13,7 @@ from typing import Any
 
 from doorleaf.access.rules.conditions import Condition, at_path, disjunction, mentions_this
 from doorleaf.documents import ABSENT, Document
-from doorleaf.mql.update_compiling import identical
+from doorleaf.mql.updates.basis import identical
 from doorleaf.mql.values import as_document
 
 
@@ -78,7 +78,7 @@ def both(tree: Tree, bound: Tree) -> Tree:
 
 
 def seen(tree: Tree, path: str = "") -> Condition:
-    """When anything below is allowed, said of the whole document."""
+    """The condition under which anything below is allowed, said of the whole document."""
     if isinstance(tree, dict):
         # Below an array, a query asks about all elements at once, and a field's permission about each.
         return at_path(tree, path) if (path and "." not in path) or not mentions_this(tree) else True
@@ -130,7 +130,10 @@ def _allows(tree: Tree, parts: list[str], *, at_root: bool = False) -> bool:
 
 
 def allows_in(tree: Tree, path: str, after: Any, before: Any, decide: Decide) -> bool:
-    """As :func:`allows`, for one document as it becomes and was; a condition is asked about the values at its place."""
+    """Decide as :func:`allows` does, for one document as it becomes and was.
+
+    A condition is asked about the values at its place.
+    """
     return _allows_in(tree, path.split(".") if path else [], after, before, decide, at_root=True)
 
 

@@ -22,7 +22,7 @@ from doorleaf.access.rules.expressions import (
     parse_operand,
 )
 from doorleaf.access.rules.fields import Tree, both, limit_of
-from doorleaf.documents import ABSENT, Document
+from doorleaf.documents import ABSENT, Document, is_string
 from doorleaf.errors import PermissionDenied
 from doorleaf.mql.values import type_name
 
@@ -52,7 +52,7 @@ def parse_filter(source: Any, where: str) -> QueryFilter:
         if one in source and other in source:
             raise RuleError(f"{where}: {one} and {other} are the same thing; write one of them")
     name = source.get("name", "")
-    if not isinstance(name, str) or len(name) > 100:
+    if not is_string(name) or len(name) > 100:
         raise RuleError(f"{where}.name: expected a string of at most 100 characters")
     applies = source.get("apply_when", source.get("applyWhen", {}))
     projection = source.get("projection", source.get("project"))
@@ -89,7 +89,7 @@ def _query(query: Any, where: str) -> Document:
 
 
 def _node(value: Any, where: str) -> Any:
-    if is_conversion(value) or (isinstance(value, str) and value.startswith("%%")):
+    if is_conversion(value) or (is_string(value) and value.startswith("%%")):
         return parse_operand(value, where)
     if isinstance(value, Mapping):
         return _query(value, where)
@@ -100,7 +100,7 @@ def _key(key: str, where: str) -> str:
     if key.startswith("%%"):
         raise RuleError(f"{where}: {key!r} cannot be a key; a filter's query is about the fields of documents")
     if key == "%function":
-        raise RuleError(f"{where}: %function needs server-side functions, which are not available")
+        raise RuleError(f"{where}: %function is a condition and stands in apply_when, not in a query")
     return "$" + key[1:] if key.startswith("%") else key
 
 

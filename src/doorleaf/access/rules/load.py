@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
 from doorleaf import ejson
-from doorleaf.access.apps import load_app
+from doorleaf.access.app_services.exported import load_app
 from doorleaf.access.rules.expressions import RuleError
 from doorleaf.access.rules.roles import CollectionRules, parse_rules
 from doorleaf.access.rules.ruleset import Rules, SourceRules
 from doorleaf.errors import DoorleafError
-from doorleaf.settings import Settings
+from doorleaf.settings.model import Settings
 
 DEFAULT = "default"
 """The name of a data source's default rules in the settings file, beside ``<database>.<collection>``."""
 
 
-def load_rules(settings: Settings, request: Callable[[], Mapping[str, Any]] = dict) -> Rules:
+def load_rules(settings: Settings) -> Rules:
     """The rules that ``settings`` give. Raises :class:`RuleError` that names the place."""
-    app = None if settings.rules_dir is None else load_app(settings.rules_dir)
-    aliases = {alias: name for name, source in settings.sources.items() for alias in source.aliases}
+    folder = settings.rules_dir or settings.app
+    app = None if folder is None else load_app(folder)
     sources: dict[str, SourceRules] = {}
     found = {} if app is None else app.sources
     tables = _tables(settings.rules)
     # Where there is one data source, its name does not matter; where the rules tell several apart, it does.
     one = settings.default_source if len(settings.sources) == 1 and len({*found, *tables}) == 1 else None
-    for place, listed in ((str(settings.rules_dir), found), ("rules", tables)):
+    for place, listed in ((str(folder), found), ("rules", tables)):
         for name, rules in listed.items():
-            known = one or aliases.get(name, name)
+            known = one or settings.places.own(name)
             if known not in settings.sources:
                 raise RuleError(
                     f"{place}: the data source {name!r} is not configured; "
@@ -40,13 +40,10 @@ def load_rules(settings: Settings, request: Callable[[], Mapping[str, Any]] = di
     return Rules(
         sources,
         default_source=settings.default_source,
-        aliases=aliases,
         values={**({} if app is None else app.values), **read_table(settings.values, "values")},
         environment={} if app is None else app.environment,
-        request=request,
         validation=settings.schema_validation,
         near=[name for name, source in settings.sources.items() if source.data_dir is not None],
-        only_source=len(settings.sources) == 1,
     )
 
 

@@ -15,25 +15,12 @@ from doorleaf.access.rules.conditions import Condition, in_query
 from doorleaf.access.rules.fields import Tree, projections
 from doorleaf.access.rules.references import CONSTANTS, DOCUMENTS, HARMLESS_META, filter_paths, has_expression, may_fail
 from doorleaf.access.rules.view import NOTHING, RuleRefused, View
-from doorleaf.documents import Document, Pipeline
-from doorleaf.errors import DataError, InvalidParameter, PermissionDenied
+from doorleaf.documents import Document, Pipeline, is_string
+from doorleaf.errors import InvalidParameter, PermissionDenied
+from doorleaf.mql.stages.reach import STAGES, unknown
 
 Views = Callable[[str, str], View]
 """(database, collection) → the caller's view of it; raises PermissionDenied where no rule exists."""
-
-ALLOWED = frozenset(
-    {"$addFields", "$bucket", "$bucketAuto", "$count", "$densify", "$documents", "$facet", "$fill", "$graphLookup"}
-    | {"$group", "$limit", "$lookup", "$match", "$project", "$redact", "$replaceRoot", "$replaceWith", "$sample"}
-    | {"$set", "$setWindowFields", "$skip", "$sort", "$sortByCount", "$unionWith", "$unset", "$unwind"}
-)
-"""The stages that work on the documents they are given, or on collections that are cut down here."""
-
-REFUSED = frozenset(
-    {"$changeStream", "$changeStreamSplitLargeEvent", "$collStats", "$currentOp", "$geoNear", "$indexStats"}
-    | {"$listClusterCatalog", "$listLocalSessions", "$listSampledQueries", "$listSearchIndexes", "$listSessions"}
-    | {"$merge", "$out", "$planCacheStats", "$queryStats", "$querySettings", "$rankFusion", "$score", "$scoreFusion"}
-    | {"$search", "$searchMeta", "$shardedDataDistribution", "$vectorSearch", "$operationMetrics"}
-)
 
 BARRIER: Document = {"$limit": Int64(2**62)}
 """Over this stage no optimizer moves a ``$match``, so that what follows never meets a document that is not visible."""
@@ -113,10 +100,10 @@ def _stage(stage: Document, database: str, views: Views) -> Document:
     if not isinstance(stage, dict) or len(stage) != 1:
         raise InvalidParameter("pipeline: a stage must be an object with exactly one field")
     ((name, body),) = stage.items()
-    if name in REFUSED:
+    if name not in STAGES:
+        raise unknown(name)
+    if not STAGES[name].rules:
         raise PermissionDenied(f"the stage {name} is not available to callers with rules")
-    if name not in ALLOWED:
-        raise DataError(f"Unrecognized pipeline stage name: '{name}'.", number=40324)
     _refuse_metadata(body)
     if name == "$unionWith":
         return {name: _union(body, database, views)}
@@ -134,14 +121,14 @@ def _refuse_metadata(value: Any) -> None:
     """Refuse what an expression can know beside its document: index keys, and who the server is to the database."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if key == "$meta" and not (isinstance(item, str) and item in HARMLESS_META):
+            if key == "$meta" and not (is_string(item) and item in HARMLESS_META):
                 raise PermissionDenied(f"$meta: {str(item)[:40]!r} is not available to callers with rules")
             if key != "$literal":
                 _refuse_metadata(item)
     elif isinstance(value, list):
         for item in value:
             _refuse_metadata(item)
-    elif isinstance(value, str) and value.startswith("$$") and value[2:3].isupper():
+    elif is_string(value) and value.startswith("$$") and value[2:3].isupper():
         name = value.partition(".")[0]
         if name not in CONSTANTS and name not in DOCUMENTS:
             raise PermissionDenied(f"the variable {name[:40]} is not available to callers with rules")
@@ -156,7 +143,7 @@ def _pipeline(value: Any) -> Pipeline:
 def _foreign(source: Any, database: str, views: Views) -> View:
     if isinstance(source, dict):
         raise PermissionDenied("a stage may not read another database")
-    if not isinstance(source, str):
+    if not is_string(source):
         raise InvalidParameter("pipeline: a stage names a collection by a string")
     return views(database, source)
 
@@ -173,7 +160,7 @@ def _lookup(body: Document, database: str, views: Views) -> Document:
     if "from" not in body:
         return {**body, "pipeline": _of_documents(body, database, views)}
     view = _foreign(body["from"], database, views)
-    if isinstance(body.get("foreignField"), str):
+    if is_string(body.get("foreignField")):
         view.require_readable([body["foreignField"]])
         if view.tree is None:
             # The parts of the union that such a collection is read by would not all be joined.

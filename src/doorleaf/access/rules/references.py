@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from doorleaf.documents import Document, Pipeline
+from doorleaf.documents import Document, Pipeline, is_string
 from doorleaf.mql.values import type_name
+from doorleaf.operations.capabilities import Updating
 
 HARMLESS = frozenset({"$comment", "$alwaysTrue", "$alwaysFalse", "$sampleRate"})
 CONSTANTS = frozenset({"$$NOW", "$$REMOVE", "$$CLUSTER_TIME", "$$DESCEND", "$$PRUNE", "$$KEEP"})
@@ -122,7 +123,7 @@ def _fails(expression: Any) -> bool:
 
 def expression_paths(expression: Any) -> Iterator[str]:
     """The paths that an aggregation expression reads."""
-    if isinstance(expression, str):
+    if is_string(expression):
         yield from _string_paths(expression)
     elif isinstance(expression, list):
         for item in expression:
@@ -134,7 +135,7 @@ def expression_paths(expression: Any) -> Iterator[str]:
             if key == "$getField":
                 yield from _get_field_paths(value)
             elif key == "$meta":
-                if not isinstance(value, str) or value not in HARMLESS_META:
+                if not is_string(value) or value not in HARMLESS_META:
                     yield ""
             else:
                 yield from expression_paths(value)
@@ -160,10 +161,10 @@ def _get_field_paths(argument: Any) -> Iterator[str]:
         field, source = argument["field"], argument.get("input", "$$CURRENT")
     if isinstance(field, dict) and set(field) == {"$literal"}:
         field = field["$literal"]
-        constant = isinstance(field, str)
+        constant = is_string(field)
     else:
-        constant = isinstance(field, str) and not field.startswith("$")
-    if constant and isinstance(source, str) and source in DOCUMENTS:
+        constant = is_string(field) and not field.startswith("$")
+    if constant and is_string(source) and source in DOCUMENTS:
         # A name with a dot or a dollar is no path, so nothing can be said about it.
         yield field if field and "." not in field and not field.startswith("$") else ""
         return
@@ -192,7 +193,7 @@ def projection_paths(projection: Any, prefix: str = "") -> Iterator[str]:
                 yield from expression_paths(value)
             else:
                 yield from projection_paths(value, path + ".")
-        elif isinstance(value, (str, list)):
+        elif is_string(value) or isinstance(value, list):
             yield from expression_paths(value)
         elif value:
             yield path.removesuffix(".$")
@@ -226,14 +227,14 @@ def update_writes(update: Document | Pipeline) -> frozenset[str]:
             if isinstance(body, dict):
                 paths.update(body)
                 if operator == "$rename":
-                    paths.update(target for target in body.values() if isinstance(target, str))
+                    paths.update(target for target in body.values() if is_string(target))
         return frozenset(paths)
     for stage in update:
         for name, value in stage.items() if isinstance(stage, dict) else ():
             if name in ("$set", "$addFields") and isinstance(value, dict):
                 paths.update(value)
-            elif name == "$unset" and isinstance(value, (str, list)):
-                paths.update([value] if isinstance(value, str) else [path for path in value if isinstance(path, str)])
+            elif name == "$unset" and (is_string(value) or isinstance(value, list)):
+                paths.update([value] if is_string(value) else [path for path in value if is_string(path)])
             else:
                 paths.add("")
     return frozenset(paths)
@@ -241,12 +242,12 @@ def update_writes(update: Document | Pipeline) -> frozenset[str]:
 
 def positional(paths: Iterator[str] | frozenset[str]) -> bool:
     """Whether one of ``paths`` stands for the array element that the filter matched."""
-    return any("$" in path.split(".") for path in paths)
+    return "$" in "".join(paths) and any("$" in path.split(".") for path in paths)
 
 
-def filtered_arrays(operation: Any) -> Iterator[str]:
+def filtered_arrays(operation: Updating) -> Iterator[str]:
     """The arrays whose elements an update's ``arrayFilters`` look at."""
-    if not operation.array_filters or not isinstance(operation.update, dict):
+    if not isinstance(operation.update, dict):
         return
     for body in operation.update.values():
         for path in body if isinstance(body, dict) else ():

@@ -7,10 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from doorleaf.access.rules.conditions import Condition, bind, conjunction, disjunction, negation
-from doorleaf.access.rules.expressions import FIELD, Expression, RuleError, mentions_request, parse
+from doorleaf.access.rules.expressions import (
+    FIELD,
+    Expression,
+    FunctionCall,
+    RuleError,
+    calls_of,
+    mentions_request,
+    parse,
+)
 from doorleaf.access.rules.fields import Branch, Tree, seen, simplify
 from doorleaf.access.rules.filters import QueryFilter, parse_filter
 from doorleaf.access.rules.schema import Schema, parse_schema
+from doorleaf.documents import is_string
 from doorleaf.mql.values import type_name
 
 RULES_KEYS = frozenset({"roles", "filters", "database", "collection", "schema", "relationships", "id"})
@@ -54,20 +63,30 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class CollectionRules:
-    """The roles, filters and schema of one namespace, or a data source's default."""
+    """The roles, filters and schema of one namespace, or a data source's default; ``written`` is what they were
+    made of, ``rules`` and perhaps ``json_schema``."""
 
     roles: tuple[Role, ...] = ()
     filters: tuple[QueryFilter, ...] = ()
     schema: Schema | None = None
+    written: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def looks_at_request(self) -> bool:
         """Whether what the rules grant can differ between two requests of one caller."""
+        own = any(map(mentions_request, self._trees()))
+        return own or (self.schema is not None and self.schema.looks_at_request)
+
+    def calls(self) -> list[FunctionCall]:
+        """The functions that have to be called before the rules decide anything."""
+        return [call for tree in self._trees() for call in calls_of(tree)]
+
+    def _trees(self) -> list[Any]:
         trees: list[Any] = [part for item in self.filters for part in (item.apply_when, item.query)]
         for role in self.roles:
             trees += [role.apply_when, role.read, role.write, role.insert, role.delete, role.search]
             trees += [*(role.gate or {}).values(), *role.fields.expressions()]
-        return any(map(mentions_request, trees)) or (self.schema is not None and self.schema.looks_at_request)
+        return trees
 
 
 def parse_rules(source: Any, where: str, schema: Any = None, schema_where: str = "schema") -> CollectionRules:
@@ -86,7 +105,11 @@ def parse_rules(source: Any, where: str, schema: Any = None, schema_where: str =
     if schema is None and source.get("schema") is not None:
         schema, schema_where = source["schema"], f"{where}.schema"
     # An empty schema is what an export has for a collection without one.
-    return CollectionRules(roles, filters, parse_schema(schema, schema_where) if schema else None)
+    written = {
+        "rules": {key: source[key] for key in ("roles", "filters") if key in source},
+        "json_schema": schema or None,
+    }
+    return CollectionRules(roles, filters, parse_schema(schema, schema_where) if schema else None, written)
 
 
 def _list(source: Mapping[str, Any], key: str, where: str) -> list[Any]:
@@ -100,7 +123,7 @@ def parse_role(source: Any, where: str) -> Role:
     """One role."""
     _only(source, ROLE_KEYS, where)
     name = source.get("name")
-    if not isinstance(name, str) or not 0 < len(name) <= 100:
+    if not is_string(name) or not 0 < len(name) <= 100:
         raise RuleError(f"{where}.name: expected a string of 1 to 100 characters")
     gate = source.get("document_filters")
     if gate is not None:
@@ -207,7 +230,10 @@ def grant(role: Role, caller: Mapping[str, Any]) -> Grant:
 
 
 def _reading(role: Role, write: Condition | None, caller: Mapping[str, Any]) -> tuple[Condition, Tree]:
-    """When the whole document may be read, and which fields when not: a defined ``read`` leaves no field level."""
+    """The condition to read the whole document, and the fields to read without it.
+
+    A defined ``read`` leaves no field level.
+    """
     may_write = False if write is None else write
     if role.read is not None:
         return disjunction([bind(role.read, caller), may_write]), False

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from doorleaf.access.identity import Identity
+from doorleaf.access.callers import Caller, Identity
+from doorleaf.access.request import described
 from doorleaf.access.rules import permit as permits
+from doorleaf.access.rules.conditions import asked
 from doorleaf.access.rules.permit import Permit
 from doorleaf.access.rules.roles import CollectionRules
+from doorleaf.access.rules.together import together
 from doorleaf.access.rules.view import View
-from doorleaf.errors import PermissionDenied
-from doorleaf.operations import Namespace, Operation
+from doorleaf.documents import Document
+from doorleaf.errors import FunctionsUnavailable, PermissionDenied
+from doorleaf.mql.stages.reach import pipeline_namespaces
+from doorleaf.operations import Aggregate, Namespace, Operation, Transaction, WatchDatabase
 
 REMEMBERED = 4096
 """Views of callers that are kept; the rules are bound anew for the rest."""
+
+CALL_SECONDS = 5.0
+"""What one function that the rules call may take."""
+FRESH_SECONDS = 2.0
+
+Ask = Callable[[str, list[Any], Caller, float], Awaitable[bool]]
+"""Whether a function answers true to these arguments when a caller calls it, until a moment of ``time.monotonic()``."""
 
 SERVER_DATABASES = frozenset({"admin", "local", "config"})
 
@@ -45,10 +58,9 @@ class SourceRules:
 class Rules:
     """Rules by data source.
 
-    ``values`` and ``environment`` are what ``%%values`` and ``%%environment`` stand for; ``request`` gives what
-    ``%%request`` stands for in the request at hand. ``aliases`` are further names of data sources. ``validation`` says
-    how strictly schemas are applied. From the sources in ``near``, which cost nothing to read, documents are taken
-    whole, and what is hidden is left out here. With ``only_source`` every name means the default one.
+    ``values`` and ``environment`` are what ``%%values`` and ``%%environment`` stand for. ``validation`` says how
+    strictly schemas are applied. From the sources in ``near``, which cost nothing to read, documents are taken whole,
+    and what is hidden is left out here.
     """
 
     def __init__(
@@ -56,42 +68,60 @@ class Rules:
         sources: Mapping[str, SourceRules],
         *,
         default_source: str,
-        aliases: Mapping[str, str] | None = None,
         values: Mapping[str, Any] | None = None,
         environment: Mapping[str, Any] | None = None,
-        request: Callable[[], Mapping[str, Any]] = dict,
         validation: str = "strict",
         near: Collection[str] = (),
-        only_source: bool = False,
     ) -> None:
         self._sources = sources
         self._default_source = default_source
-        self._aliases = aliases or {}
         self._values = values or {}
         self._environment = environment or {}
-        self._request = request
         self._validation = validation
         self._near = frozenset(near)
-        self._only_source = only_source
         self._views: dict[tuple[Identity, str, str, str], View] = {}
+        self.asks: Ask | None = None
+        """What calls the functions of ``%function``; set once there is an app."""
+        self.calls = frozenset(call.name for rules in self._all() for call in rules.calls())
+        """The names of these functions."""
 
-    def permit(self, operation: Operation[Any], identity: Identity) -> Permit:
-        """``operation`` narrowed for ``identity``; raises :class:`PermissionDenied`."""
-        if identity.admin:
+    def _all(self) -> list[CollectionRules]:
+        found = [rules for source in self._sources.values() for rules in source.collections.values()]
+        return found + [source.default for source in self._sources.values() if source.default is not None]
+
+    def written(self) -> list[Document]:
+        """All rules as they are written, by data source, each with the place that it is for."""
+        listed = []
+        for name, source in self._sources.items():
+            found: list[tuple[str | None, str | None, CollectionRules]] = []
+            if source.default is not None:
+                found.append((None, None, source.default))
+            found += [(*place, rules) for place, rules in sorted(source.collections.items(), key=lambda item: item[0])]
+            for database, collection, rules in found:
+                place = {"data_source": name, "database": database, "collection": collection}
+                listed.append({**place, **rules.written})
+        return listed
+
+    def permit(self, operation: Operation[Any], caller: Caller) -> Permit:
+        """``operation`` narrowed for ``caller``; raises :class:`PermissionDenied`."""
+        if caller.identity.admin:
             return Permit(operation)
+        if isinstance(operation, Transaction):
+            return together(operation, [self.permit(part, caller) for part in operation.operations])
         if operation.scope != "collection":
             raise PermissionDenied(f"{operation.name} is not available to callers with rules")
-        namespace, action = operation.namespace, operation.name
-        view = self.view(namespace, identity, action)
+        namespace, action = operation.namespace, operation.action
+        view = self.view(namespace, caller, action)
 
         def views(database: str, collection: str) -> View:
-            return self.view(Namespace(database, collection, namespace.data_source), identity, action)
+            return self.view(Namespace(database, collection, namespace.data_source), caller, action)
 
         return permits.permit(operation, view, views)
 
-    def view(self, namespace: Namespace, identity: Identity, action: str = "") -> View:
-        """What ``identity`` may see of ``namespace``; raises :class:`PermissionDenied` when no rule exists for it."""
-        source = self._source(namespace)
+    def view(self, namespace: Namespace, caller: Caller, action: str = "") -> View:
+        """What ``caller`` may see of ``namespace``; raises :class:`PermissionDenied` when no rule exists for it."""
+        identity = caller.identity
+        source = namespace.data_source or self._default_source
         key = (identity, source, namespace.database, namespace.collection)
         view = self._views.get(key)
         if view is not None:
@@ -102,7 +132,7 @@ class Rules:
         view = View(
             str(namespace),
             rules,
-            self.caller(identity, source, action),
+            self.expansions(caller, source, action),
             names=identity.roles,
             validation=self._validation,
             narrows=source not in self._near,
@@ -113,17 +143,63 @@ class Rules:
             self._views[key] = view
         return view
 
-    def _source(self, namespace: Namespace) -> str:
-        name = namespace.data_source
-        return self._default_source if name is None or self._only_source else self._aliases.get(name, name)
+    def concern(self, operation: Operation[Any]) -> bool:
+        """Whether there are rules for any collection that ``operation`` reaches."""
+        if not self._sources:
+            return False
+        return any(rules.roles for rules in self._reached(operation))
+
+    def _reached(self, operation: Operation[Any]) -> list[CollectionRules]:
+        """The rules of every collection that ``operation`` reaches."""
+        if operation.parts:
+            return [rules for part in operation.parts for rules in self._reached(part)]
+        here = operation.namespace
+        if isinstance(operation, WatchDatabase):
+            known = self._sources.get(here.data_source or self._default_source, SourceRules())
+            inside = [rules for (database, _), rules in known.collections.items() if database == here.database]
+            return inside if known.default is None else [*inside, known.default]
+        places = [here] if here.collection else []
+        if isinstance(operation, Aggregate):
+            reached = pipeline_namespaces(operation.pipeline)
+            places += [Namespace(database or here.database, name, here.data_source) for database, name, _ in reached]
+        return [rules for place in places if (rules := self.rules_of(place)) is not None]
+
+    async def ask(self, operation: Operation[Any], caller: Caller, until: float) -> None:
+        """Call the functions that the rules of ``operation`` need, before :meth:`permit`; ``until`` is a moment of
+        ``time.monotonic()``.
+
+        What one answers counts for two seconds of its request.
+        """
+        calls = {call for rules in self._reached(operation) for call in rules.calls()} if self.calls else set()
+        if not calls:
+            return
+        if self.asks is None:
+            raise FunctionsUnavailable("the rules call a function, and there is no app")
+        answers: dict[Any, tuple[bool, float]] = {}
+        if caller.request is not None:
+            answers = caller.request.answers = answers if caller.request.answers is None else caller.request.answers
+        decided: dict[Any, bool] = {}
+        source = operation.namespace.data_source or self._default_source
+        for action in {part.action for part in (operation.parts or (operation,))}:
+            expansions = self.expansions(caller, source, action)
+            for call in calls:
+                key, arguments = asked(call, expansions)
+                whole = (caller.identity.id, caller.identity.shown, *key)
+                known = answers.get(whole)
+                if known is None or time.monotonic() >= known[1]:
+                    answer = await self.asks(call.name, arguments, caller, min(until, time.monotonic() + CALL_SECONDS))
+                    known = answers[whole] = (answer, time.monotonic() + FRESH_SECONDS)
+                decided[key] = known[0]
+        caller.decided = decided
 
     def rules_of(self, namespace: Namespace) -> CollectionRules | None:
         """The rules as written that hold for ``namespace``."""
-        known = self._sources.get(self._source(namespace))
+        known = self._sources.get(namespace.data_source or self._default_source)
         return None if known is None else known.of(namespace.database, namespace.collection)
 
-    def caller(self, identity: Identity, source: str = "", action: str = "") -> Mapping[str, Any]:
-        """What the expansions stand for when ``identity`` calls."""
+    def expansions(self, caller: Caller, source: str = "", action: str = "") -> Mapping[str, Any]:
+        """What the expansions stand for when ``caller`` asks for an operation."""
+        identity = caller.identity
         user = {
             "id": identity.id,
             "type": identity.kind,
@@ -131,5 +207,6 @@ class Rules:
             "custom_data": identity.custom_data,
             "identities": list(identity.identities),
         }
-        request = {**self._request(), "service": source, "action": action}
-        return {"user": user, "values": self._values, "environment": self._environment, "request": request}
+        request = {**described(caller.request), "service": source, "action": action}
+        app = {"values": self._values, "environment": self._environment, "functions": caller.decided or {}}
+        return {"user": user, "request": request, **app}

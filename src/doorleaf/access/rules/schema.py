@@ -15,12 +15,13 @@ from typing import Any
 from bson import Decimal128
 
 from doorleaf.access.rules.conditions import bind, matcher
-from doorleaf.access.rules.expressions import FIELD, RuleError, parse
-from doorleaf.documents import ABSENT, Document
+from doorleaf.access.rules.expressions import FIELD, RuleError, calls_of, parse
+from doorleaf.documents import ABSENT, Document, is_string
 from doorleaf.errors import DataError, ValidationFailed
 from doorleaf.mql.context import Context
-from doorleaf.mql.regular import Regular, compile_regex
-from doorleaf.mql.values import as_document, canonical, type_name
+from doorleaf.mql.filters.schema import unordered
+from doorleaf.mql.regular.compile import Regular, compile_regex
+from doorleaf.mql.values import as_document, type_name
 
 Check = Callable[[Any, Any, "Scope"], Iterator[str]]
 """(value, value before or ABSENT, scope) → what is wrong, as sentences without the path."""
@@ -53,8 +54,12 @@ class Schema:
     """A collection's schema, parsed; the same for all callers. ``looks_at_request`` is for its expressions."""
 
     def __init__(self, source: Mapping[str, Any], where: str) -> None:
+        self._made = (source, where)
         self._level = _Level(source, where)
         self.looks_at_request = _mentions_request(source)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Schema, self._made
 
     def failures(self, before: Document | None, after: Document, caller: Mapping[str, Any]) -> list[tuple[str, str]]:
         """What is wrong with ``after``, as (path, reason); ``before`` is None for an insert."""
@@ -81,7 +86,7 @@ def _mentions_request(source: Any) -> bool:
         return any(_mentions_request(item) for item in (*source, *source.values()))
     if isinstance(source, list):
         return any(map(_mentions_request, source))
-    return isinstance(source, str) and source.startswith("%%request")
+    return is_string(source) and source.startswith("%%request")
 
 
 class _Level:
@@ -176,7 +181,7 @@ def _bson_type(wanted: Any, _: Mapping[str, Any], where: str) -> Check:
     for name in names:
         if name == "mixed":
             return lambda *_: iter(())
-        if not isinstance(name, str) or name not in TYPES:
+        if not is_string(name) or name not in TYPES:
             raise RuleError(f"{where}: unknown type {name!r}")
         allowed |= TYPES[name]
 
@@ -193,17 +198,17 @@ def _bson_type(wanted: Any, _: Mapping[str, Any], where: str) -> Check:
 def _enum(wanted: Any, _: Mapping[str, Any], where: str) -> Check:
     if not isinstance(wanted, list) or not wanted:
         raise RuleError(f"{where}: expected a non-empty array")
-    allowed = {canonical(item) for item in wanted}
+    allowed = {unordered(item) for item in wanted}
 
     def check(value: Any, *_: Any) -> Iterator[str]:
-        if canonical(value) not in allowed:
+        if unordered(value) not in allowed:
             yield "is not one of the enumerated values"
 
     return check
 
 
 def _names(value: Any, where: str) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+    if not isinstance(value, list) or not all(is_string(name) for name in value):
         raise RuleError(f"{where}: expected an array of strings")
     return value
 
@@ -264,7 +269,7 @@ def _unique(wanted: Any, _: Mapping[str, Any], where: str) -> Check:
         raise RuleError(f"{where}: expected true or false")
 
     def check(value: Any, *_: Any) -> Iterator[str]:
-        if wanted and isinstance(value, list) and len({canonical(item) for item in value}) < len(value):
+        if wanted and isinstance(value, list) and len({unordered(item) for item in value}) < len(value):
             yield "has equal items"
 
     return check
@@ -274,7 +279,7 @@ def _pattern(pattern: Any, _: Mapping[str, Any], where: str) -> Check:
     compiled = _regular(pattern, where)
 
     def check(value: Any, *_: Any) -> Iterator[str]:
-        if isinstance(value, str) and not compiled.matches(value, _moment()):
+        if is_string(value) and not compiled.matches(value, _moment()):
             yield f"does not match {pattern!r}"
 
     return check
@@ -334,6 +339,8 @@ def _written(value: Any) -> Decimal | None:
 
 def _validate(expression: Any, _: Mapping[str, Any], where: str) -> Check:
     tree = parse(expression, where, FIELD)
+    if any(calls_of(tree)):
+        raise RuleError(f"{where}: %function is for roles and filters, and not for schemas")
 
     def check(value: Any, before: Any, scope: Scope) -> Iterator[str]:
         condition = bind(tree, scope.caller)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, NoReturn
@@ -28,6 +28,7 @@ from doorleaf.access.rules.fields import (
     both,
     changes_allowed,
     constant,
+    never,
     projections,
     redact,
     same,
@@ -38,14 +39,19 @@ from doorleaf.access.rules.roles import CollectionRules, Grant, Slice, grants, r
 from doorleaf.documents import ABSENT, Document
 from doorleaf.errors import PermissionDenied
 from doorleaf.mql.context import Context
-from doorleaf.mql.match import compile_filter
-from doorleaf.mql.update_compiling import identical
+from doorleaf.mql.filters.compile import compile_filter
+from doorleaf.mql.updates.basis import identical
 
 NOTHING: Document = {"_id": {"$in": []}}
 """A filter that matches no document, on every server."""
 
+LIMITED = "the projection of a filter"
+"""What is to blame for a field that nobody may read."""
+
 REMEMBERED = 1024
-"""Paths that a view remembers to be readable."""
+"""Paths that a view remembers to be readable, and updates that it remembers to be allowed."""
+LONGEST_REMEMBERED = 512
+"""Characters of what is remembered: a caller chooses them."""
 
 Redactor = Callable[[list[Document]], list[Document]]
 Validation = str
@@ -79,6 +85,7 @@ class View:
         validation: Validation = "strict",
         narrows: bool = True,
     ) -> None:
+        self._made = (namespace, rules, caller, tuple(names), validation, narrows)
         self.namespace = namespace
         self.caller = caller
         self.grants: list[Grant] = grants(_named(rules, frozenset(names)), caller)
@@ -98,7 +105,23 @@ class View:
         self._schema = rules.schema if validation != "off" else None
         self._moderate = validation == "moderate"
         self._readable_paths: set[str] = set()
+        self._updatable: dict[frozenset[str], tuple[Condition | None, bool]] = {}
         self._matchers: dict[int, tuple[Document, Matcher]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        namespace, rules, caller, names, validation, narrows = self._made
+        return _rebuilt, (namespace, rules, dict(caller), names, validation, narrows)
+
+    @cached_property
+    def writes_simply(self) -> bool:
+        """Whether judging a write only compares values: no patterns, no expressions, no schema."""
+        if self._schema is not None:
+            return False
+        for item in self.grants:
+            whole = (item.applies, item.gate_write, item.whole_read, item.whole_write, item.insert, item.delete)
+            if not all(map(is_simple, whole)) or not all(map(constant, (item.readable, item.writable))):
+                return False
+        return True
 
     def _narrowing(self) -> Document | None:
         parts: list[Condition] = [bound_query(item.query, self.caller) for item in self.filters if item.query]
@@ -119,14 +142,27 @@ class View:
                 continue
             if not all(allows(tree, path) for tree in self.trees):
                 raise self._unreadable(path, "fields")
-            if len(known) < REMEMBERED:
+            if len(known) < REMEMBERED and len(path) <= LONGEST_REMEMBERED:
                 known.add(path)
 
     def require_within_limit(self, paths: Iterable[str]) -> None:
-        """Refuse an update of a field that a filter's projection hides from everybody, whatever the roles say."""
+        """Refuse an update of a field that a filter's projection hides from everybody, whatever the roles say.
+
+        A replacement (the path "") is refused for what could be there, not for what is: else it would tell.
+        """
+        if self.limit is True:
+            return
         for path in paths:
-            if path and not allows(self.limit, path):
-                raise self._unreadable(path, "the projection of a filter")
+            if not allows(self.limit, path):
+                raise self._unreadable(path, LIMITED)
+
+    def _require_shown(self, before: Document, after: Document) -> None:
+        """Refuse a change of what a filter's projection hides."""
+        if self.limit is True or changes_allowed(self.limit, before, after, never):
+            return
+        raise RuleRefused(
+            f"a filter of '{self.namespace}' hides a field that this would write", rule=LIMITED, code="FieldNotReadable"
+        )
 
     def _unreadable(self, path: str, rule: str) -> RuleRefused:
         where = f"field '{path}'" if path else "the whole document"
@@ -179,9 +215,18 @@ class View:
 
     # --- writing -----------------------------------------------------------------------------------------------
 
-    def updatable(self, paths: Collection[str]) -> Condition | None:
-        """The stored documents in which an update of ``paths`` is allowed whatever it makes of them; None when that
-        depends on what it makes of them."""
+    def updatable(self, paths: frozenset[str]) -> tuple[Condition | None, bool]:
+        """The stored documents in which an update of ``paths`` is allowed whatever it makes of them, None when that
+        depends on what it makes of them; and whether these are all that the caller can see."""
+        found = self._updatable.get(paths)
+        if found is None:
+            condition = self._where_updatable(paths)
+            found = condition, self.covers(condition)
+            if len(self._updatable) < REMEMBERED and sum(map(len, paths)) <= LONGEST_REMEMBERED:
+                self._updatable[paths] = found
+        return found
+
+    def _where_updatable(self, paths: frozenset[str]) -> Condition | None:
         if self._schema is not None or "" in paths:
             return None
         touched = {path.partition(".")[0] for path in paths}
@@ -196,6 +241,11 @@ class View:
             return None if changes_with(condition, touched) else condition
 
         return self._by_role(may)
+
+    @cached_property
+    def deletes_all(self) -> bool:
+        """Whether the caller may delete every document that it can see."""
+        return self.covers(self.deletable)
 
     @cached_property
     def deletable(self) -> Condition | None:
@@ -235,6 +285,7 @@ class View:
             self._refuse("insert", f"role '{granted.name}': insert")
         # Every document has an `_id`, so that no list of writable fields has to name it.
         fields = {name: value for name, value in document.items() if name != "_id"}
+        self._require_shown({}, fields)
         self._require_write("insert", granted, {}, fields, document, None)
         self._check_schema(granted, None, document)
 
@@ -257,6 +308,7 @@ class View:
                 known = not path and self._reads_whole(granted, before)
                 if not known and not allows_in(granted.writable, path, after, before, decide):
                     self._refuse("update", f"role '{granted.name}': write of '{path or 'the whole document'}'")
+        self._require_shown(before, after)
         self._require_write("update", granted, before, after, after, before)
         self._check_schema(granted, before, after)
 
@@ -333,6 +385,18 @@ class View:
 
     def _decide(self, root: Document, prev: Document | None) -> Decide:
         return lambda condition, this, before: self._matcher(condition)(root, prev, this, before)
+
+
+def _rebuilt(
+    namespace: str,
+    rules: CollectionRules,
+    caller: Mapping[str, Any],
+    names: tuple[str, ...],
+    validation: Validation,
+    narrows: bool,
+) -> View:
+    """A view that has travelled to another process."""
+    return View(namespace, rules, caller, names=names, validation=validation, narrows=narrows)
 
 
 def _without(names: tuple[str, ...]) -> Redactor:

@@ -11,11 +11,13 @@ from typing import Any
 
 from doorleaf.access.rules.fields import Branch, Tree, allows, redact_value
 from doorleaf.access.rules.view import View
+from doorleaf.apart import JUDGING
 from doorleaf.documents import ABSENT, Document
 from doorleaf.mql.context import Context
-from doorleaf.mql.match import Matcher, compile_filter
-from doorleaf.mql.update_compiling import identical
-from doorleaf.results import ChangeStream
+from doorleaf.mql.filters.compile import Matcher, compile_filter
+from doorleaf.mql.updates.basis import identical
+from doorleaf.operations import Watch
+from doorleaf.operations.results import ChangeStream
 
 _SECONDS = 1.0
 """What judging the events that came together may take: regular expressions have a deadline."""
@@ -25,33 +27,57 @@ _WRITTEN = frozenset({"insert", "update", "replace"})
 _FRAME = ("_id", "operationType", "clusterTime", "wallTime", "ns")
 """What every caller may know of an event; sessions and transactions are somebody else's."""
 
-_ORDER = (*_FRAME[:-1], "fullDocument", "ns", "documentKey", "updateDescription")
-"""The fields of an event as MongoDB orders them."""
+UNKNOWN = "beforeUnknown"
+"""The field, true, of an update where nobody can tell whether the caller could read the document before: the database
+has not kept how it was."""
+
+_BEFORE = "fullDocumentBeforeChange"
+_ORDER = (*_FRAME[:-1], "fullDocument", "ns", "documentKey", "updateDescription", _BEFORE, UNKNOWN)
+"""The fields of an event as MongoDB orders them, and our own."""
 
 
 class SeenChanges:
-    """The part of a change stream that ``view`` shows, and of that what ``filter`` asks for."""
+    """The part of a change stream that ``view`` shows, and of that what the filter of ``asked`` asks for.
 
-    def __init__(self, changes: ChangeStream, view: View, filter: Document) -> None:
+    A change that takes a document out of the view is a deletion to its caller, one that brings it in an insertion.
+    """
+
+    def __init__(self, changes: ChangeStream, view: View, asked: Watch) -> None:
         self._changes = changes
         self._view = view
-        self._filter = filter
+        self._filter = asked.filter
+        self._full = asked.full_document != "default"
+        self._before = asked.full_document_before_change != "off"
+        self.token: Document | None = None
 
     async def next(self) -> list[Document] | None:
-        """As :meth:`doorleaf.results.ChangeStream.next`."""
+        """Answer as :meth:`doorleaf.operations.results.ChangeStream.next`."""
         events = await self._changes.next()
-        if events is None:
-            return None
+        if not events:
+            return events
+        seen = await JUDGING.run(_SECONDS, self._judged, events)
+        if seen:  # the token of what is not seen may have the key of its document inside
+            self.token = seen[-1].get("_id")
+        return seen
+
+    def _judged(self, events: list[Document]) -> list[Document]:
+        """What the caller gets of ``events``."""
         context = Context(time.monotonic() + _SECONDS)
         visible = _matcher(self._view.query, context)
         wanted = _matcher(self._filter, context)
-        shown = [seen for event in events if (seen := self._shown(event, visible)) is not None]
-        shown = [event for event in shown if event["operationType"] == "invalidate" or wanted(event)]
-        return [{name: event[name] for name in _ORDER if name in event} for event in shown]
+        shown = [self._asked(seen) for event in events if (seen := self._shown(event, visible)) is not None]
+        return [event for event in shown if event["operationType"] == "invalidate" or wanted(event)]
 
     async def close(self) -> None:
         """Close the stream below."""
         await self._changes.close()
+
+    def _asked(self, event: Document) -> Document:
+        """An event without what was not asked for, in MongoDB's order."""
+        left_out = set() if self._before else {_BEFORE}
+        if event["operationType"] == "update" and not self._full:
+            left_out.add("fullDocument")
+        return {name: event[name] for name in _ORDER if name in event and name not in left_out}
 
     def _shown(self, event: Document, visible: Matcher) -> Document | None:
         kind = event["operationType"]
@@ -62,11 +88,11 @@ class SeenChanges:
         return self._deleted(event, visible) if kind == "delete" else None
 
     def _written(self, event: Document, visible: Matcher) -> Document | None:
-        document = event.get("fullDocument")
+        document, kind, was = event.get("fullDocument"), event["operationType"], self._was(event, visible)
         if document is None or not visible(document):  # deleted since, or somebody else's
-            return None
+            return self._gone(event) if was else None
         described = None
-        if event["operationType"] == "update":
+        if kind == "update" and was is not False:
             described = self._described(event.get("updateDescription") or {}, document)
             if described is None:
                 return None
@@ -74,17 +100,45 @@ class SeenChanges:
         if not document:
             return None
         seen = _identified(_frame(event), document) | {"fullDocument": document}
-        return seen if described is None else seen | {"updateDescription": described}
+        if was is False:
+            return seen | {"operationType": "insert"}
+        if described is not None:
+            seen["updateDescription"] = described
+        before = event.get(_BEFORE)
+        if before is not None:
+            (seen[_BEFORE],) = self._view.shown([before])
+        return seen | {UNKNOWN: True} if was is None else seen
+
+    def _was(self, event: Document, visible: Matcher) -> bool | None:
+        """Whether the caller could read the document before the change; None where that is not known."""
+        if event["operationType"] == "insert":
+            return False
+        if self._view.query is None:
+            return True
+        before = event.get(_BEFORE)
+        return None if before is None else visible(before)
+
+    def _gone(self, event: Document) -> Document | None:
+        """The deletion that it is to the caller when a document is out of its view."""
+        before = event.get(_BEFORE)
+        if self._view.query is None or before is None:
+            return None
+        (shown,) = self._view.shown([before])
+        if not shown:
+            return None
+        return _identified(_frame(event), shown) | {"operationType": "delete", _BEFORE: shown}
 
     def _deleted(self, event: Document, visible: Matcher) -> Document | None:
-        view = self._view
+        view, before = self._view, event.get(_BEFORE)
         if view.query is None and view.tree is not None:
-            return _identified(_frame(event), event["documentKey"] if view.shows_everywhere("_id") else {})
-        before = event.get("fullDocumentBeforeChange")
+            seen = _identified(_frame(event), event["documentKey"] if view.shows_everywhere("_id") else {})
+            if before:
+                (seen[_BEFORE],) = view.shown([before])
+            return seen
         if not before or not visible(before):
             return None
         (document,) = view.shown([before])
-        return _identified(_frame(event), document) if document else None
+        return _identified(_frame(event), document) | {_BEFORE: document} if document else None
 
     def _described(self, described: Document, document: Document) -> Document | None:
         """``updateDescription`` as far as it may be read; None where nothing of what changed may be.

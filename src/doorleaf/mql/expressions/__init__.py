@@ -13,9 +13,6 @@ from doorleaf.mql.expressions import (
     comparison,
     conditional,
     convert,
-    date_fields,
-    date_math,
-    date_text,
     iteration,
     miscellaneous,
     objects,
@@ -38,6 +35,9 @@ from doorleaf.mql.expressions.compile import (
     Evaluate,
     compile_expression,
 )
+from doorleaf.mql.expressions.dates import arithmetic as date_math
+from doorleaf.mql.expressions.dates import fields as date_fields
+from doorleaf.mql.expressions.dates import text as date_text
 
 FAMILIES = (
     arithmetic,

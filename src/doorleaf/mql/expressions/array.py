@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
-from doorleaf.mql.expressions.compile import (
-    Constant,
-    Evaluate,
-    Scope,
-    apply,
-    bounded,
-    fail,
-    function,
-    nullish,
-    operands,
-    parser,
-)
+from doorleaf.mql.expressions.compile import Constant, Evaluate, Scope, apply, fail, function, nullish, operands, parser
+from doorleaf.mql.expressions.memory import bounded, bounded_elements, grown
 from doorleaf.mql.numbers import INT32_MAX, INT32_MIN, integral, is_number
 from doorleaf.mql.values import MISSING, as_document, canonical, equal, is_document, type_name
 
@@ -83,11 +74,13 @@ _end("$last", -1)
 @function("$concatArrays", 0, None, context=True)
 def _concat_arrays(context: Context, *arrays: Any) -> Any:
     joined: list[Any] = []
+    size = 0
     for array in arrays:
         if nullish(array):
             return None
         if not isinstance(array, list):
             fail(28664, f"$concatArrays only supports arrays, not {type_name(array)}")
+        size = grown(size, array)
         joined += array
     return bounded(joined, context)
 
@@ -96,27 +89,28 @@ def _concat_arrays(context: Context, *arrays: Any) -> Any:
 def _in(argument: Any, scope: Scope) -> Evaluate:
     needle, haystack = [scope.compile(item) for item in operands("$in", argument, 2, 2)]
     if isinstance(haystack, Constant) and isinstance(haystack.value, list):
-        keys = frozenset(map(canonical, haystack.value))
+        keys = frozenset(canonical(item) for run in scope.context.runs(haystack.value) for item in run)
         return apply(lambda value: canonical(value) in keys, [needle], scope)
-    return apply(_contains, [needle, haystack], scope)
+    return apply(partial(_contains, scope.context), [needle, haystack], scope)
 
 
-def _contains(value: Any, array: Any) -> bool:
+def _contains(context: Context, value: Any, array: Any) -> bool:
     if not isinstance(array, list):
         fail(40081, f"$in requires an array as a second argument, found: {type_name(array)}")
-    return any(equal(value, item) for item in array)
+    return any(equal(value, item) for run in context.runs(array) for item in run)
 
 
-@function("$indexOfArray", 2, 4)
-def _index_of_array(array: Any, value: Any, *bounds: Any) -> Any:
+@function("$indexOfArray", 2, 4, context=True)
+def _index_of_array(context: Context, array: Any, value: Any, *bounds: Any) -> Any:
     if nullish(array):
         return None
     if not isinstance(array, list):
         fail(40090, f"$indexOfArray requires an array as a first argument, found: {type_name(array)}")
     start, end = search_bounds("$indexOfArray", bounds, len(array), 9711600)
-    for index in range(start, end):
-        if equal(array[index], value):
-            return index
+    for run in context.runs(range(start, end)):
+        for index in run:
+            if equal(array[index], value):
+                return index
     return -1
 
 
@@ -174,6 +168,8 @@ def _object_to_array(context: Context, value: Any) -> Any:
     document = as_document(value)
     if document is None:
         fail(40390, f"$objectToArray requires a document input, found: {type_name(value)}")
+    # Each of the documents has the two names and some bytes around them.
+    bounded_elements(len(document), 25)
     return bounded([{"k": name, "v": item} for name, item in document.items()], context)
 
 

@@ -21,8 +21,10 @@ def _deciding(name: str, decisive: bool) -> None:
         if not items:
             return Constant(not decisive)
 
+        each = scope.context.each
+
         def evaluate(root: Any, variables: dict[str, Any]) -> bool:
-            for item in items:
+            for item in each(items):
                 if truthy(item(root, variables)) is decisive:
                     return decisive
             return not decisive

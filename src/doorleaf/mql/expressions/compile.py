@@ -11,20 +11,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
+from doorleaf.documents import is_string
 from doorleaf.errors import DataError, Unsupported
 from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
+from doorleaf.mql.expressions.memory import GROWING, MEMORY, bounded, grown, reading, values_of, weight_of
 from doorleaf.mql.paths import field_path
 from doorleaf.mql.values import MISSING, is_document, type_name
 
 Evaluate = Callable[[Any, dict[str, Any]], Any]
 Parser = Callable[[Any, "Scope"], Evaluate]
-
-MAX_SIZE = 16 * 1024 * 1024
-"""Bytes (roughly) that one computed string, array or document may have."""
-
-MAX_DEPTH = 180
-"""Nesting that one computed value may have."""
 
 REDACT_VARIABLES: dict[str, str] = {"DESCEND": "descend", "PRUNE": "prune", "KEEP": "keep"}
 """The variables that ``$redact`` declares, with their values; others may not name them."""
@@ -46,10 +42,6 @@ REFUSED: dict[str, str] = {
 }
 """Operators that MongoDB has and this engine does not, with the reason."""
 
-_CONTAINERS_PER_CLOCK = 4096
-_CONTAINERS = frozenset((dict, list))
-_SIZED = frozenset((str, bytes))
-
 
 def fail(number: int, message: str) -> NoReturn:
     """Raise the database's error ``number``."""
@@ -57,12 +49,14 @@ def fail(number: int, message: str) -> NoReturn:
 
 
 class Constant:
-    """A compiled expression that depends on nothing."""
+    """A compiled expression that depends on nothing; ``weight`` are the bytes charged for its value."""
 
-    __slots__ = ("value",)
+    __slots__ = ("value", "weight")
+    reads = True
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, weight: int = 0) -> None:
         self.value = value
+        self.weight = weight
 
     def __call__(self, root: Any, variables: dict[str, Any]) -> Any:
         return self.value
@@ -90,11 +84,12 @@ class Scope:
 
     def compile(self, expression: Any) -> Evaluate:
         """Compile any expression."""
+        self.context.check()
         if isinstance(expression, dict):
             return self._document(expression)
         if isinstance(expression, (list, tuple)):
             return _array([self.compile(item) for item in expression], self.context)
-        if isinstance(expression, str) and expression.startswith("$") and type_name(expression) == "string":
+        if is_string(expression) and expression.startswith("$") and type_name(expression) == "string":
             return self._variable(expression[2:]) if expression.startswith("$$") else self._field(expression[1:])
         return Constant(expression)
 
@@ -104,15 +99,25 @@ class Scope:
         self.compile(expression)
         del self.failures[failed:]
 
-    def fold(self, evaluate: Evaluate, items: Iterable[Evaluate | None]) -> Evaluate:
+    def fold(self, evaluate: Evaluate, items: Collection[Evaluate | None]) -> Evaluate:
         """``evaluate``, or the value it has when all ``items`` that it uses are constant."""
         if not all(item is None or isinstance(item, Constant) for item in items):
             return evaluate
+        context = self.context
+        context.check_now()
         try:
-            return Constant(evaluate({}, {}))
+            value = evaluate({}, {})
         except DataError as error:
+            if error.number == MEMORY:
+                raise
             self.failures.append(error)
             return evaluate
+        # It is held for as long as the operation lasts, and what it was made of is not.
+        weight = weight_of(value)
+        context.charge(
+            weight - sum([item.weight for item in items if isinstance(item, Constant)]), "An expression", MEMORY
+        )
+        return Constant(value, weight)
 
     def compile_optional(self, arguments: Mapping[str, Any], name: str) -> Evaluate | None:
         """Compile a named argument, None when it was not given."""
@@ -231,7 +236,7 @@ def _root_path(parts: Sequence[str]) -> Evaluate:
         def field(root: Any, variables: dict[str, Any]) -> Any:
             return root.get(name, MISSING)
 
-        return field
+        return reading(field)
 
     def path(root: Any, variables: dict[str, Any]) -> Any:
         return field_path(root, parts)
@@ -249,7 +254,7 @@ def _variable_path(name: str, parts: Sequence[str]) -> Evaluate:
         def variable(root: Any, variables: dict[str, Any]) -> Any:
             return variables.get(name, MISSING)
 
-        return variable
+        return reading(variable)
 
     def path(root: Any, variables: dict[str, Any]) -> Any:
         value = variables.get(name, MISSING)
@@ -267,31 +272,38 @@ def _variable_path(name: str, parts: Sequence[str]) -> Evaluate:
 def _array(items: list[Evaluate], context: Context) -> Evaluate:
     if all(isinstance(item, Constant) for item in items):
         return Constant([_null(item({}, {})) for item in items])
+    few = len(items) <= _FEW
 
     def build(root: Any, variables: dict[str, Any]) -> list[Any]:
         built: list[Any] = []
-        inner = -1
-        for item in items:
+        size = 0
+        for item in items if few else context.each(items):
             value = item(root, variables)
-            if value.__class__ in _CONTAINERS:
-                inner = _more(inner, value)
+            if value.__class__ in GROWING:
+                size = grown(size, value)
             built.append(None if value is MISSING else value)
-        return built if inner < 0 else bounded(built, context)
+        return bounded(built, context) if size else built
 
     return build
 
 
+_FEW = 64
+"""Parts of a literal that need no look at the clock."""
+
+
 def _object(fields: list[tuple[str, Evaluate]], context: Context) -> Evaluate:
+    few = len(fields) <= _FEW
+
     def build(root: Any, variables: dict[str, Any]) -> dict[str, Any]:
         built: dict[str, Any] = {}
-        inner = -1
-        for name, item in fields:
+        size = 0
+        for name, item in fields if few else context.each(fields):
             value = item(root, variables)
-            if value.__class__ in _CONTAINERS:
-                inner = _more(inner, value)
+            if value.__class__ in GROWING:
+                size = grown(size, value)
             if value is not MISSING:
                 built[name] = value
-        return built if inner < 0 else bounded(built, context)
+        return bounded(built, context) if size else built
 
     if all(isinstance(item, Constant) for _, item in fields):
         return Constant(build({}, {}))
@@ -300,54 +312,6 @@ def _object(fields: list[tuple[str, Evaluate]], context: Context) -> Evaluate:
 
 def _null(value: Any) -> Any:
     return None if value is MISSING else value
-
-
-def _more(inner: int, value: Any) -> int:
-    """The elements in the parts of a literal so far, refused as soon as they are too many."""
-    inner = max(inner, 0) + len(value)
-    if 8 * inner > MAX_SIZE:
-        _too_large()
-    return inner
-
-
-def _too_large() -> NoReturn:
-    fail(10334, f"an expression's result is larger than the maximum of {MAX_SIZE} bytes")
-
-
-def bounded(value: Any, context: Context) -> Any:
-    """``value`` unless it is deeper or larger than a document may be.
-
-    Values share their parts, so a few doublings make more than any memory holds: count before anyone walks them.
-    """
-    context.check()
-    size = seen = 0
-    stack = [(value, 1)]
-    while stack:
-        item, depth = stack.pop()
-        seen += 1
-        if not seen % _CONTAINERS_PER_CLOCK:
-            context.check_now()
-        size += 8 + 8 * len(item)
-        if item.__class__ is dict:
-            size += sum(map(len, item))
-            item = item.values()
-        for inner in item:
-            kind = inner.__class__
-            if kind in _CONTAINERS:
-                stack.append((inner, depth + 1))
-            elif kind in _SIZED:
-                size += len(inner)
-        if size > MAX_SIZE:
-            _too_large()
-        if depth > MAX_DEPTH:
-            fail(15, f"an expression's result exceeded the maximum nested object depth: {MAX_DEPTH}")
-    return value
-
-
-def bounded_length(operator: str, length: int) -> None:
-    """Refuse a string of ``length`` bytes that ``operator`` is about to make, when it is too large."""
-    if length >= MAX_SIZE:
-        fail(16493, f"{operator}: the resulting string exceeds the maximum size of {MAX_SIZE} bytes")
 
 
 # --- the registry ----------------------------------------------------------------------------------------------------
@@ -397,17 +361,17 @@ def operands(name: str, argument: Any, low: int, high: int | None) -> Sequence[A
 
 def apply(compute: Callable[..., Any], items: Sequence[Evaluate], scope: Scope) -> Evaluate:
     """The closure that calls ``compute`` with the values of ``items``."""
-    return scope.fold(_call(compute, items), items)
+    return scope.fold(_call(compute, items, scope.context), items)
 
 
-def _call(compute: Callable[..., Any], items: Sequence[Evaluate]) -> Evaluate:
+def _call(compute: Callable[..., Any], items: Sequence[Evaluate], context: Context) -> Evaluate:
     if len(items) == 1:
         only = items[0]
         return lambda root, variables: compute(only(root, variables))
-    if len(items) == 2:
+    if len(items) == 2 and isinstance(items[1], Constant):
         first, second = items
         return lambda root, variables: compute(first(root, variables), second(root, variables))
-    return lambda root, variables: compute(*[item(root, variables) for item in items])
+    return lambda root, variables: compute(*values_of(items, root, variables, context))
 
 
 Error = tuple[int, str]

@@ -41,10 +41,11 @@ def _if_null(argument: Any, scope: Scope) -> Evaluate:
     if count < 2:
         fail(1257300, f"$ifNull needs at least two arguments, had: {count}")
     items = [scope.compile(item) for item in argument]
+    each = scope.context.each
 
     def evaluate(root: Any, variables: dict[str, Any]) -> Any:
         value = None
-        for item in items:
+        for item in each(items):
             value = item(root, variables)
             if not nullish(value):
                 return value
@@ -67,9 +68,10 @@ def _switch(argument: Any, scope: Scope) -> Evaluate:
         fail(40068, "$switch requires at least one branch.")
     branches = _branches(written, scope)
     default = scope.compile_optional(argument, "default")
+    each = scope.context.each
 
     def evaluate(root: Any, variables: dict[str, Any]) -> Any:
-        for case, then in branches:
+        for case, then in each(branches):
             if truthy(case(root, variables)):
                 return then(root, variables)
         if default is None:

@@ -14,6 +14,7 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
+from doorleaf.documents import is_string
 from doorleaf.mql.display import display
 from doorleaf.mql.expressions.compile import Evaluate, Named, Scope, apply, fail, nullish, parser
 from doorleaf.mql.expressions.convert_binary import (
@@ -26,9 +27,9 @@ from doorleaf.mql.expressions.convert_binary import (
     to_number,
     to_text,
 )
-from doorleaf.mql.expressions.date_parse import BadDate
-from doorleaf.mql.expressions.date_text import iso_text, read_date
-from doorleaf.mql.expressions.dates import instant
+from doorleaf.mql.expressions.dates.calendar import instant
+from doorleaf.mql.expressions.dates.parse import BadDate
+from doorleaf.mql.expressions.dates.text import iso_text, read_date
 from doorleaf.mql.expressions.text import double_text, number_text
 from doorleaf.mql.numbers import (
     DECIMAL,
@@ -225,7 +226,7 @@ def _to_date(value: Any) -> Any:
         return value
     if isinstance(value, (ObjectId, Timestamp)):
         return millis_date(instant(value))
-    if isinstance(value, str):
+    if is_string(value):
         try:
             return read_date("$convert", value, None, None)
         except BadDate as error:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from bson.binary import Binary
 from bson.int64 import Int64
 
+from doorleaf.documents import is_string
 from doorleaf.mql.display import display
 from doorleaf.mql.expressions.compile import fail, nullish
-from doorleaf.mql.expressions.text import is_string, utf8
+from doorleaf.mql.expressions.text import utf8
 from doorleaf.mql.numbers import integral, is_long, is_number
 from doorleaf.mql.values import type_name
 

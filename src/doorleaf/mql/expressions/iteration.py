@@ -8,7 +8,8 @@ from typing import Any
 from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
 from doorleaf.mql.expressions.array import int32
-from doorleaf.mql.expressions.compile import Evaluate, Named, Scope, bounded, fail, function, nullish, parser
+from doorleaf.mql.expressions.compile import Evaluate, Named, Scope, fail, function, nullish, parser
+from doorleaf.mql.expressions.memory import bounded, bounded_elements, grown, made_by, values_of
 from doorleaf.mql.numbers import is_number
 from doorleaf.mql.values import MISSING, truthy, type_name
 
@@ -44,6 +45,9 @@ _ZIP = Named(
 )
 
 
+_SCALARS = frozenset((int, float, bool, type(None)))
+
+
 def _element_name(arguments: dict[str, Any]) -> str:
     name = arguments.get("as", "this")
     if type_name(name) != "string":
@@ -67,14 +71,16 @@ def _map(argument: Any, scope: Scope) -> Evaluate:
             fail(16883, f"input to $map must be an array not {type_name(array)}")
         inner = dict(variables)
         mapped = []
-        nested = False
-        for item in array:
-            context.check()
-            inner[name] = item
-            value = body(root, inner)
-            nested = nested or isinstance(value, (list, dict))
-            mapped.append(None if value is MISSING else value)
-        return bounded(mapped, context) if nested else mapped
+        size = 0
+        with made_by(source, array, context):
+            for item in array:
+                context.check()
+                inner[name] = item
+                value = body(root, inner)
+                if value.__class__ not in _SCALARS:
+                    size = grown(size, value)
+                mapped.append(None if value is MISSING else value)
+        return bounded(mapped, context) if size else mapped
 
     return evaluate
 
@@ -97,13 +103,14 @@ def _filter(argument: Any, scope: Scope) -> Evaluate:
         most = None if limit is None else _filter_limit(limit(root, variables))
         inner = dict(variables)
         kept: list[Any] = []
-        for item in array:
-            context.check()
-            inner[name] = item
-            if truthy(condition(root, inner)):
-                kept.append(item)
-                if len(kept) == most:
-                    break
+        with made_by(source, array, context):
+            for item in array:
+                context.check()
+                inner[name] = item
+                if truthy(condition(root, inner)):
+                    kept.append(item)
+                    if len(kept) == most:
+                        break
         return kept
 
     return evaluate
@@ -135,10 +142,11 @@ def _reduce(argument: Any, scope: Scope) -> Evaluate:
             fail(40080, f"$reduce requires that 'input' be an array, found: {display(array)}")
         inner = dict(variables)
         value = initial(root, variables)
-        for item in array:
-            context.check()
-            inner["this"], inner["value"] = item, value
-            value = body(root, inner)
+        with made_by(source, array, context):
+            for item in array:
+                context.check()
+                inner["this"], inner["value"] = item, value
+                value = body(root, inner)
         return value
 
     return evaluate
@@ -192,8 +200,7 @@ def _zip(argument: Any, scope: Scope) -> Evaluate:
 
     def evaluate(root: Any, variables: dict[str, Any]) -> Any:
         arrays = []
-        for source in inputs:
-            array = source(root, variables)
+        for array in values_of(inputs, root, variables, context):
             if nullish(array):
                 return None
             if not isinstance(array, list):
@@ -213,6 +220,7 @@ def _expressions(written: Any, what: str, code: int) -> list[Any]:
 
 def _zipped(arrays: list[list[Any]], fill: list[Any], longest: bool, context: Context) -> list[Any]:
     context.check_now()
+    bounded_elements((max if longest else min)(map(len, arrays)), 8 + 8 * len(arrays))
     if not longest:
         rows = [list(row) for row in zip(*arrays, strict=False)]
     else:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from doorleaf.documents import is_string
 from doorleaf.errors import DataError
 from doorleaf.mql.context import Context
 from doorleaf.mql.expressions.compile import Evaluate, Named, Scope, apply, fail, nullish, parser
-from doorleaf.mql.expressions.text import is_string
-from doorleaf.mql.regular import Regular, compile_regex
+from doorleaf.mql.regular.compile import Regular, compile_regex
 from doorleaf.mql.values import regex_flags, type_name
 
 _OUTPUT_LIMIT = 16 * 1024 * 1024

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
 from doorleaf.mql.expressions.compile import Evaluate, Named, Scope, fail, nullish, parser
 from doorleaf.mql.numbers import integral, is_number
 from doorleaf.mql.values import MISSING, as_document, sort_token, type_name
 
-Pick = Callable[[list[Any], int], list[Any]]
+Pick = Callable[[list[Any], int, Context], list[Any]]
 
 
 def take_n(value: Any) -> int:
@@ -36,14 +37,28 @@ def n_arguments(name: str, argument: Any) -> dict[str, Any]:
     ).take(argument)
 
 
-def least(values: list[Any], count: int) -> list[Any]:
+def least(values: list[Any], count: int, context: Context) -> list[Any]:
     """The ``count`` smallest values that are not null, smallest first."""
-    return heapq.nsmallest(count, [value for value in values if not nullish(value)], key=sort_token)
+    present = [value for value in values if not nullish(value)]
+    if count > _FEW:
+        return context.sort(present, sort_token)[:count]
+    return heapq.nsmallest(count, _checked(present, context), key=sort_token)
 
 
-def greatest(values: list[Any], count: int) -> list[Any]:
+def greatest(values: list[Any], count: int, context: Context) -> list[Any]:
     """The ``count`` largest values that are not null, largest first."""
-    return heapq.nlargest(count, [value for value in values if not nullish(value)], key=sort_token)
+    present = [value for value in values if not nullish(value)]
+    if count > _FEW:
+        return context.sort(present, sort_token, reverse=True)[:count]
+    return heapq.nlargest(count, _checked(present, context), key=sort_token)
+
+
+_FEW = 1000
+
+
+def _checked(values: list[Any], context: Context) -> Iterator[Any]:
+    for run in context.runs(values):
+        yield from run
 
 
 def _choosing(name: str, pick: Pick) -> None:
@@ -56,15 +71,15 @@ def _choosing(name: str, pick: Pick) -> None:
             array = source(root, variables)
             if not isinstance(array, list):
                 fail(5788200, "Input must be an array")
-            return pick(array, number)
+            return pick(array, number, scope.context)
 
         return evaluate
 
     parser(name)(parse)
 
 
-_choosing("$firstN", lambda array, count: array[:count])
-_choosing("$lastN", lambda array, count: array[-count:])
+_choosing("$firstN", lambda array, count, context: array[:count])
+_choosing("$lastN", lambda array, count, context: array[-count:])
 _choosing("$minN", least)
 _choosing("$maxN", greatest)
 
@@ -94,25 +109,24 @@ def _sort_array(argument: Any, scope: Scope) -> Evaluate:
             return None
         if not isinstance(array, list):
             fail(2942504, f"The input argument to $sortArray must be an array, but was of type: {type_name(array)}")
-        context.check_now()
-        return arrange(array)
+        return arrange(array, context)
 
     return evaluate
 
 
-def _arrangement(sort_by: Any) -> Callable[[list[Any]], list[Any]]:
+def _arrangement(sort_by: Any) -> Callable[[list[Any], Context], list[Any]]:
     document = as_document(sort_by)
     if document is not None:
         pairs = [(path.split("."), _direction(path, value)) for path, value in document.items()]
         if not pairs:
             fail(2942505, "$sortArray sortBy must not be an empty object")
-        return lambda array: _sorted_by(array, pairs)
+        return lambda array, context: _sorted_by(array, pairs, context)
     if not is_number(sort_by):
         fail(2942507, f"$sortArray requires 'sortBy' to be an object or 1 or -1, found: {type_name(sort_by)}")
     if integral(sort_by) not in (1, -1):
         fail(2942506, "Invalid $sortArray sortBy: numbers must be 1 (ascending) or -1 (descending)")
     descending = integral(sort_by) == -1
-    return lambda array: sorted(array, key=sort_token, reverse=descending)
+    return lambda array, context: context.sort(array, sort_token, reverse=descending)
 
 
 def _direction(path: str, value: Any) -> int:
@@ -122,10 +136,10 @@ def _direction(path: str, value: Any) -> int:
     return 1 if direction == 1 else -1
 
 
-def _sorted_by(array: list[Any], pairs: list[tuple[list[str], int]]) -> list[Any]:
+def _sorted_by(array: list[Any], pairs: list[tuple[list[str], int]], context: Context) -> list[Any]:
     """Sort by the last field first: each pass keeps the order of what it finds equal."""
     for parts, direction in reversed(pairs):
-        array = sorted(array, key=partial(_field_token, parts), reverse=direction < 0)
+        array = context.sort(array, partial(_field_token, parts), reverse=direction < 0)
     return array
 
 

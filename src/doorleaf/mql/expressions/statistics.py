@@ -6,44 +6,46 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from doorleaf.mql.context import RUN, Context
 from doorleaf.mql.expressions.compile import Constant, Evaluate, Named, Scope, fail, function, nullish, parser
 from doorleaf.mql.expressions.summation import Sum
 from doorleaf.mql.numbers import is_number, to_double
 from doorleaf.mql.values import sort_token, type_name
 
 
-def _spread(values: tuple[Any, ...]) -> Iterable[Any]:
-    return values[0] if len(values) == 1 and isinstance(values[0], list) else values
+def _spread(values: tuple[Any, ...], context: Context) -> Iterable[Any]:
+    spread = values[0] if len(values) == 1 and isinstance(values[0], list) else values
+    return spread if len(spread) <= RUN else (value for run in context.runs(spread) for value in run)
 
 
-@function("$sum", 0, None)
-def _sum(*values: Any) -> Any:
+@function("$sum", 0, None, context=True)
+def _sum(context: Context, *values: Any) -> Any:
     total = Sum()
-    for value in _spread(values):
+    for value in _spread(values, context):
         if is_number(value):
             total.add(value)
     return total.result()
 
 
-@function("$avg", 0, None)
-def _avg(*values: Any) -> Any:
+@function("$avg", 0, None, context=True)
+def _avg(context: Context, *values: Any) -> Any:
     total = Sum()
     count = 0
-    for value in _spread(values):
+    for value in _spread(values, context):
         if is_number(value):
             total.add_for_average(value)
             count += 1
     return total.average(count) if count else None
 
 
-@function("$min", 0, None)
-def _min(*values: Any) -> Any:
-    return min((value for value in _spread(values) if not nullish(value)), key=sort_token, default=None)
+@function("$min", 0, None, context=True)
+def _min(context: Context, *values: Any) -> Any:
+    return min((value for value in _spread(values, context) if not nullish(value)), key=sort_token, default=None)
 
 
-@function("$max", 0, None)
-def _max(*values: Any) -> Any:
-    return max((value for value in _spread(values) if not nullish(value)), key=sort_token, default=None)
+@function("$max", 0, None, context=True)
+def _max(context: Context, *values: Any) -> Any:
+    return max((value for value in _spread(values, context) if not nullish(value)), key=sort_token, default=None)
 
 
 class Deviation:
@@ -75,13 +77,13 @@ class Deviation:
 
 
 def _deviation(name: str, *, sample: bool) -> None:
-    def compute(*values: Any) -> Any:
+    def compute(context: Context, *values: Any) -> Any:
         deviation = Deviation()
-        for value in _spread(values):
+        for value in _spread(values, context):
             deviation.add(value)
         return deviation.result(sample=sample)
 
-    function(name, 0, None)(compute)
+    function(name, 0, None, context=True)(compute)
 
 
 _deviation("$stdDevPop", sample=False)
@@ -137,10 +139,10 @@ def _fractions(written: Any, scope: Scope) -> list[float]:
     return [to_double(value) for value in values]
 
 
-def finite_order(values: Iterable[Any]) -> list[float]:
+def finite_order(values: Sequence[Any], context: Context) -> list[float]:
     """The numbers among ``values`` as sorted doubles; NaN has no place in an order and is left out."""
-    numbers = [to_double(value) for value in values if is_number(value)]
-    return sorted(number for number in numbers if number == number)
+    numbers = [to_double(value) for run in context.runs(values) for value in run if is_number(value)]
+    return context.sort([number for number in numbers if number == number], float)
 
 
 def _quantile(operator: str, pick: Callable[[list[float | None]], Any]) -> None:
@@ -149,7 +151,7 @@ def _quantile(operator: str, pick: Callable[[list[float | None]], Any]) -> None:
 
         def evaluate(root: Any, variables: dict[str, Any]) -> Any:
             value = source(root, variables)
-            numbers = finite_order(value if isinstance(value, list) else [value])
+            numbers = finite_order(value if isinstance(value, list) else [value], scope.context)
             return pick([percentile(numbers, fraction) for fraction in fractions])
 
         return evaluate

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+from doorleaf.documents import is_string
+from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
-from doorleaf.mql.expressions.compile import (
-    Evaluate,
-    Named,
-    Scope,
-    apply,
-    bounded_length,
-    fail,
-    function,
-    nullish,
-    operands,
-    parser,
-)
-from doorleaf.mql.expressions.text import LOWER, UPPER, coerce, is_string, utf8, utf8_length
+from doorleaf.mql.expressions.compile import Evaluate, Named, Scope, apply, fail, function, nullish, operands, parser
+from doorleaf.mql.expressions.memory import bounded_elements, bounded_length
+from doorleaf.mql.expressions.text import coerce, lower, upper, utf8, utf8_length
 from doorleaf.mql.values import type_name
 
 _BLANKS = "\0 \t\n\v\f\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
@@ -41,19 +32,19 @@ def _joined(*values: Any) -> Any:
     return "".join(values)
 
 
-@function("$toLower", 1)
-def _to_lower(value: Any) -> str:
-    return coerce(value).translate(LOWER)
+@function("$toLower", 1, context=True)
+def _to_lower(context: Context, value: Any) -> str:
+    return lower(coerce(value), context)
 
 
-@function("$toUpper", 1)
-def _to_upper(value: Any) -> str:
-    return coerce(value).translate(UPPER)
+@function("$toUpper", 1, context=True)
+def _to_upper(context: Context, value: Any) -> str:
+    return upper(coerce(value), context)
 
 
-@function("$strcasecmp", 2)
-def _strcasecmp(left: Any, right: Any) -> int:
-    first, second = utf8(coerce(left).translate(UPPER)), utf8(coerce(right).translate(UPPER))
+@function("$strcasecmp", 2, context=True)
+def _strcasecmp(context: Context, left: Any, right: Any) -> int:
+    first, second = utf8(upper(coerce(left), context)), utf8(upper(coerce(right), context))
     return int(first > second) - int(first < second)
 
 
@@ -74,7 +65,23 @@ def _str_len_cp(value: Any) -> int:
 # --- trimming --------------------------------------------------------------------------------------------------------
 
 
-def _trimming(name: str, strip: Callable[[str, str], str]) -> None:
+def _trimmed(text: str, chars: str, ends: str) -> str:
+    """``text`` without what is of ``chars`` at its ``ends``: as ``str.strip``, in time of the sum of the lengths."""
+    if len(chars) < _FEW:
+        return {"both": str.strip, "left": str.lstrip, "right": str.rstrip}[ends](text, chars)
+    unwanted = frozenset(chars)
+    start, end = 0, len(text)
+    if ends != "right":
+        start = next((place for place, char in enumerate(text) if char not in unwanted), end)
+    if ends != "left":
+        end = next((place for place in range(end, start, -1) if text[place - 1] not in unwanted), start)
+    return text[start:end]
+
+
+_FEW = 64
+
+
+def _trimming(name: str, ends: str) -> None:
     named = Named(
         (50696, f"{name} only supports an object as an argument, found {{found}}"),
         (50694, f"{name} found an unknown argument: {{name}}"),
@@ -91,13 +98,13 @@ def _trimming(name: str, strip: Callable[[str, str], str]) -> None:
                 f"{name} requires its input to be a string, got {display(text)} (of type {type_name(text)}) instead.",
             )
         if not chars:
-            return strip(text, _BLANKS)
+            return _trimmed(text, _BLANKS, ends)
         if nullish(chars[0]):
             return None
         if not is_string(chars[0]):
             shown = f"{display(chars[0])} (of type {type_name(chars[0])})"
             fail(50700, f" {name} requires 'chars' to be a string, got {shown} instead.")
-        return strip(text, chars[0]) if chars[0] else text
+        return _trimmed(text, chars[0], ends)
 
     def parse(argument: Any, scope: Scope) -> Evaluate:
         arguments = named.take(argument)
@@ -106,9 +113,9 @@ def _trimming(name: str, strip: Callable[[str, str], str]) -> None:
     parser(name)(parse)
 
 
-_trimming("$trim", str.strip)
-_trimming("$ltrim", str.lstrip)
-_trimming("$rtrim", str.rstrip)
+_trimming("$trim", "both")
+_trimming("$ltrim", "left")
+_trimming("$rtrim", "right")
 
 
 # --- splitting and replacing -----------------------------------------------------------------------------------------
@@ -125,6 +132,8 @@ def _split(text: Any, separator: Any) -> Any:
         fail(10503900, f"{requires} second argument, found: {type_name(separator)}")
     if not separator:
         fail(40087, "$split requires a non-empty separator")
+    # An element takes its bytes and some more for its place.
+    bounded_elements(text.count(separator), 8)
     return text.split(separator)
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from bson.decimal128 import Decimal128
 
+from doorleaf.documents import is_string
 from doorleaf.mql.display import display
 from doorleaf.mql.expressions.array import int32, search_bounds
 from doorleaf.mql.expressions.compile import fail, function, nullish
-from doorleaf.mql.expressions.text import coerce, is_string, utf8
+from doorleaf.mql.expressions.text import coerce, utf8
 from doorleaf.mql.numbers import INT64_MAX, INT64_MIN, is_number
 from doorleaf.mql.values import type_name
 

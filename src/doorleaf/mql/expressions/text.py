@@ -10,19 +10,31 @@ from bson.code import Code
 from bson.decimal128 import Decimal128
 from bson.timestamp import Timestamp
 
+from doorleaf.documents import is_string
+from doorleaf.mql.context import RUN, Context
 from doorleaf.mql.expressions.compile import fail, nullish
-from doorleaf.mql.expressions.date_parse import MONTHS
-from doorleaf.mql.expressions.date_text import iso_text
-from doorleaf.mql.expressions.dates import parts_of
+from doorleaf.mql.expressions.dates.calendar import parts_of
+from doorleaf.mql.expressions.dates.parse import MONTHS
+from doorleaf.mql.expressions.dates.text import iso_text
 from doorleaf.mql.values import date_millis, is_date, type_name
 
-LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
+_PIECE = 64 * RUN
 
 
-def is_string(value: Any) -> bool:
-    """Whether ``value`` is a string (JavaScript code, which Python holds as a string, is none)."""
-    return isinstance(value, str) and not isinstance(value, Code)
+def lower(text: str, context: Context) -> str:
+    """``text`` with the capital letters of ASCII made small."""
+    return text.lower() if text.isascii() else _translated(text, _LOWER, context)
+
+
+def upper(text: str, context: Context) -> str:
+    """``text`` with the small letters of ASCII made capital."""
+    return text.upper() if text.isascii() else _translated(text, _UPPER, context)
+
+
+def _translated(text: str, table: dict[int, int], context: Context) -> str:
+    return "".join([piece.translate(table) for piece in context.runs(text, _PIECE)])  # type: ignore[attr-defined]
 
 
 def utf8(text: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from doorleaf.mql.expressions.compile import Constant, Evaluate, Named, Scope, fail, parser
+from doorleaf.mql.expressions.memory import holding, values_of
 from doorleaf.mql.values import type_name
 
 _LET = Named(
@@ -25,14 +26,15 @@ def _let(argument: Any, scope: Scope) -> Evaluate:
         )
     inner_scope = scope.declaring(*declared)
     # The values see the variables outside, never each other.
-    values = [(name, scope.compile(item)) for name, item in declared.items()]
+    names = tuple(declared)
+    items = [scope.compile(item) for item in declared.values()]
+    context = scope.context
     body = inner_scope.compile(arguments["in"])
 
     def evaluate(root: Any, variables: dict[str, Any]) -> Any:
-        inner = dict(variables)
-        for name, value in values:
-            inner[name] = value(root, variables)
-        return body(root, inner)
+        found = values_of(items, root, variables, context)
+        with holding(context, *found):
+            return body(root, {**variables, **dict(zip(names, found, strict=True))})
 
     return body if isinstance(body, Constant) else evaluate
 

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import bson
 from bson.datetime_ms import DatetimeMS
 
-from doorleaf.documents import CODEC, Document
+from doorleaf.documents import CODEC, Document, is_string
 from doorleaf.errors import DataError, InvalidParameter, Unsupported
 from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
-from doorleaf.mql.match import compile_filter
+from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.mql.order import validate_collation
 from doorleaf.mql.values import date_millis, is_number, type_name
 from doorleaf.operations import CreateCollection, CreateIndex, DropCollection, DropIndex, Namespace
-from doorleaf.results import CreateIndexResult, DatabasesResult, DropIndexResult, OkResult
-from doorleaf.stores.embedded.catalog import MAX_INDEXES, Collection, Index, check_namespace
-from doorleaf.stores.embedded.change_log import log_of
+from doorleaf.operations.results import CreateIndexResult, DropIndexResult, OkResult
+from doorleaf.stores.embedded.catalog import MAX_INDEXES, TEMPORARY, Collection, Index, check_namespace, sum_of
+from doorleaf.stores.embedded.changes.log import log_at, log_of
 from doorleaf.stores.embedded.encoding import decode
+from doorleaf.stores.embedded.file.sqlite import DamagedDatabase
+from doorleaf.stores.embedded.file.storage import Session
 from doorleaf.stores.embedded.indexes import ID_INDEX, add_index, build, drop_index_table, existing, specification
 from doorleaf.stores.embedded.keys import DATE, encode, invert, successor
-from doorleaf.stores.embedded.rows import Rows, Transaction, counts
-from doorleaf.stores.embedded.storage import Session
+from doorleaf.stores.embedded.writing.prepared import Prepared, put
+from doorleaf.stores.embedded.writing.rows import Rows, Transaction, counts
 
 _REFUSED_OPTIONS = (
     *("capped", "size", "max", "timeseries", "expireAfterSeconds", "clusteredIndex", "viewOn", "pipeline"),
     *("changeStreamPreAndPostImages", "storageEngine", "indexOptionDefaults", "encryptedFields"),
 )
+ABANDONED_SECONDS = 3600.0
+"""After so long nobody is making it any more."""
+
 _LEVELS = ("off", "strict", "moderate")
 _ACTIONS = ("error", "warn")
 
@@ -39,18 +46,23 @@ _ACTIONS = ("error", "warn")
 def collection_for_write(transaction: Transaction, namespace: Namespace) -> Collection:
     """The collection of ``namespace``, made when there is none."""
     found = transaction.session.catalog.get(namespace)
-    return found if found is not None else _create(transaction, namespace, {})
+    return found if found is not None else make_collection(transaction, namespace, {})
 
 
-def _create(transaction: Transaction, namespace: Namespace, options: Document) -> Collection:
+def make_collection(transaction: Transaction, namespace: Namespace, options: Document) -> Collection:
+    """Make a collection that is not there, with its index on ``_id``."""
     check_namespace(namespace)
     session = transaction.session
     _check_case(session, namespace.database)
-    cursor = session.execute(
+    encoded = bson.encode(options, codec_options=CODEC)
+    session.execute(
         "INSERT INTO collections (database, name, options) VALUES (?, ?, ?)",
-        (namespace.database, namespace.collection, bson.encode(options, codec_options=CODEC)),
+        (namespace.database, namespace.collection, encoded),
     )
-    made = Collection(cursor.lastrowid or 0, namespace.database, namespace.collection, options, ())
+    number = session.connection.last_insert_rowid()
+    checksum = sum_of(number, namespace.database, namespace.collection, encoded)
+    session.execute("UPDATE collections SET sum = ? WHERE id = ?", (checksum, number))
+    made = Collection(number, namespace.database, namespace.collection, options, ())
     session.execute(f"CREATE TABLE {made.table} (id INTEGER PRIMARY KEY, document BLOB NOT NULL, sum INTEGER NOT NULL)")
     session.execute("INSERT INTO counts VALUES (?, 0, 0)", (made.id,))
     return add_index(transaction, made, dict(ID_INDEX))
@@ -65,18 +77,21 @@ def _check_case(session: Session, database: str) -> None:
             )
 
 
-def create_collection(transaction: Transaction, operation: CreateCollection, context: Context) -> OkResult:
-    """Make an empty collection; error 48 when it is there."""
+def create_collection(
+    transaction: Transaction, operation: CreateCollection, context: Context, options: Document | None = None
+) -> OkResult:
+    """Make an empty collection; error 48 when it is there. ``options`` are those that :func:`kept_options` gave."""
     check_namespace(operation.namespace)
-    options = _options(operation.options, context)
+    if options is None:
+        options = kept_options(operation.options, context)
     if transaction.session.catalog.get(operation.namespace) is not None:
         raise DataError(f"Collection {operation.namespace} already exists.", number=48)
-    _create(transaction, operation.namespace, options)
+    make_collection(transaction, operation.namespace, options)
     return OkResult()
 
 
-def _options(options: Document, context: Context) -> Document:
-    """The options that are kept; unknown and unsupported ones are refused."""
+def kept_options(options: Document, context: Context, command: str = "create") -> Document:
+    """The options that are kept of a ``create`` or a ``collMod``; unknown and unsupported ones are refused."""
     kept: Document = {}
     for name, value in options.items():
         if name in ("create", "writeConcern", "comment"):
@@ -89,16 +104,18 @@ def _options(options: Document, context: Context) -> Document:
             validate_collation(value)
         elif name == "validator":
             if not isinstance(value, dict):
-                raise DataError(f"BSON field 'create.validator' is the wrong type '{type_name(value)}'", number=14)
+                raise DataError(f"BSON field '{command}.validator' is the wrong type '{type_name(value)}'", number=14)
             compile_filter(value, context)
             kept[name] = value
         elif name in ("validationLevel", "validationAction"):
             allowed = _LEVELS if name == "validationLevel" else _ACTIONS
             if value not in allowed:
-                raise DataError(f"Enumeration value '{display(value)}' for field 'create.{name}' is not a valid value.")
+                raise DataError(
+                    f"Enumeration value '{display(value)}' for field '{command}.{name}' is not a valid value."
+                )
             kept[name] = value
         else:
-            raise DataError(f"BSON field 'create.{name}' is an unknown field.", number=40415)
+            raise DataError(f"BSON field '{command}.{name}' is an unknown field.", number=40415)
     return kept
 
 
@@ -113,7 +130,7 @@ def drop_collection(transaction: Transaction, operation: DropCollection, context
 def _drop(transaction: Transaction, collection: Collection) -> None:
     session = transaction.session
     if (log := log_of(session, collection)) is not None:
-        log.ended()
+        log.dropped()
     for index in collection.indexes:
         drop_index_table(transaction, index)
     session.execute(f"DROP TABLE {collection.table}")
@@ -123,11 +140,23 @@ def _drop(transaction: Transaction, collection: Collection) -> None:
     session.bump(replace(session.catalog, collections=remaining))
 
 
+def abandoned(session: Session) -> list[Namespace]:
+    """Collections that were to take the place of others, and whose process has ended meanwhile."""
+    latest = time.time() - ABANDONED_SECONDS
+    return [
+        Namespace(collection.database, collection.name)
+        for collection in session.catalog.collections.values()
+        if TEMPORARY in collection.options and collection.options[TEMPORARY] < latest
+    ]
+
+
 def drop_database(transaction: Transaction, database: str) -> bool:
     """Take away all collections of ``database``; tells whether there were any."""
     found = transaction.session.catalog.of(database)
     for collection in found:
         _drop(transaction, collection)
+    if found and (log := log_at(transaction.session, database)) is not None:
+        log.dropped()
     return bool(found)
 
 
@@ -135,7 +164,7 @@ def empty(transaction: Transaction, collection: Collection) -> None:
     """Take all documents out and keep the collection, its options and its indexes."""
     session = transaction.session
     if (log := log_of(session, collection)) is not None:
-        log.ended()
+        log.dropped()
     documents, size = transaction.counted(collection)
     for table in (collection.table, *(index.table for index in collection.indexes)):
         session.execute(f"DELETE FROM {table}")  # noqa: S608 - tables named by integers
@@ -151,9 +180,14 @@ def create_index(transaction: Transaction, operation: CreateIndex, context: Cont
 
 
 def create_indexes(
-    transaction: Transaction, namespace: Namespace, wanted: list[tuple[Any, Document]], context: Context
+    transaction: Transaction,
+    namespace: Namespace,
+    wanted: list[tuple[Any, Document]],
+    context: Context,
+    prepared: Mapping[str, Prepared] | None = None,
 ) -> CreateIndexResult:
-    """Make several indexes, all or none; those that are there already count for nothing."""
+    """Make several indexes, all or none; those that are there already count for nothing. ``prepared`` has by name what
+    was computed for them before."""
     specifications = [specification(keys, options) for keys, options in wanted]
     created = transaction.session.catalog.get(namespace) is None
     collection = collection_for_write(transaction, namespace)
@@ -164,7 +198,11 @@ def create_indexes(
         if len(collection.indexes) >= MAX_INDEXES:
             raise DataError(f"add index fails, too many indexes for {namespace} key:{display(made['key'])}", number=67)
         collection = add_index(transaction, collection, made)
-        collection = build(transaction, collection, made["name"], context)
+        known = (prepared or {}).get(made["name"])
+        if known is not None:
+            collection = put(transaction, collection, made["name"], known, context)
+        else:
+            collection = build(transaction, collection, made["name"], context)
     return CreateIndexResult(created, before, len(collection.indexes))
 
 
@@ -202,7 +240,7 @@ def _named(collection: Collection, name: Any) -> Index:
         if len(found) > 1:
             raise DataError(f"{len(found)} indexes found for key: {display(name)}, identify by name instead", number=85)
         return found[0]
-    index = collection.index(name) if isinstance(name, str) else None
+    index = collection.index(name) if is_string(name) else None
     if index is None:
         raise DataError(f"index not found with name [{name}]", number=27)
     return index
@@ -222,15 +260,21 @@ def list_collections(session: Session, database: str) -> list[Document]:
     return [{"name": collection.name, "type": "collection"} for collection in session.catalog.of(database)]
 
 
-def list_databases(session: Session) -> DatabasesResult:
+def named(session: Session, database: str, context: Context) -> list[Document]:
+    """:func:`list_collections` in a worker."""
+    return list_collections(session, database)
+
+
+def list_databases(session: Session, context: Context) -> list[Document]:
     """All databases, with the bytes of their documents."""
     listed: list[Document] = []
     for name in session.catalog.databases():
+        context.check()
         size = sum(counts(session, collection)[1] for collection in session.catalog.of(name))
         # A collection takes its pages even when it has no documents.
         size += 4096 * sum(1 + len(collection.indexes) for collection in session.catalog.of(name))
         listed.append({"name": name, "sizeOnDisk": size, "empty": False})
-    return DatabasesResult(listed, sum(item["sizeOnDisk"] for item in listed))
+    return listed
 
 
 # --- documents that expire -------------------------------------------------------------------------------------------
@@ -260,12 +304,16 @@ def expire(transaction: Transaction, namespace: Namespace, name: str, context: C
     if index.fields[0][1]:
         low, high = invert(encode(latest)), successor(invert(DATE))
     execute = transaction.session.execute
-    found = execute(
-        f"SELECT DISTINCT row FROM {index.table} WHERE key >= ? AND key < ? LIMIT {SWEEP}",  # noqa: S608
-        (low, high),
-    ).fetchall()
+    found = list(
+        execute(
+            f"SELECT DISTINCT row FROM {index.table} WHERE key >= ? AND key < ? LIMIT {SWEEP}",  # noqa: S608
+            (low, high),
+        )
+    )
     rows = Rows(transaction, collection, context)
     for (row,) in found:
-        (encoded,) = execute(f"SELECT document FROM {collection.table} WHERE id = ?", (row,)).fetchone()  # noqa: S608
+        encoded = execute(f"SELECT document FROM {collection.table} WHERE id = ?", (row,)).get  # noqa: S608
+        if encoded is None:
+            raise DamagedDatabase("the database file is damaged")
         rows.delete(row, encoded, decode(encoded))
     return len(found)

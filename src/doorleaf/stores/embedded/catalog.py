@@ -6,16 +6,20 @@ instead of reading another one, and no SQL is ever made from a user's text.
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass, field, replace
+from operator import is_
 from typing import Any
+from zlib import crc32
 
+import apsw
 import bson
 
 from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DataError
 from doorleaf.mql.paths import array_index
+from doorleaf.mql.values import compare, is_number
 from doorleaf.operations import Namespace
+from doorleaf.stores.embedded.file.sqlite import DamagedDatabase
 from doorleaf.stores.embedded.keys import KeyPattern
 
 SCHEMA_1 = (
@@ -37,12 +41,42 @@ SCHEMA_2 = (
     "ALTER TABLE state ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0",
 )
 
-SCHEMAS = (SCHEMA_1, SCHEMA_2)
+SCHEMA_3 = (
+    "ALTER TABLE state ADD COLUMN tick INTEGER NOT NULL DEFAULT 0",
+    "CREATE TABLE ticks (tick INTEGER PRIMARY KEY, change INTEGER NOT NULL)",
+    "UPDATE watched SET until = 11",
+)
+
+SCHEMA_4 = (
+    "ALTER TABLE collections ADD COLUMN sum INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE indexes ADD COLUMN sum INTEGER NOT NULL DEFAULT 0",
+)
+
+SCHEMA_5 = ("ALTER TABLE state ADD COLUMN system INTEGER NOT NULL DEFAULT 0",)
+"""``system`` is 1 once what the server knows about callers is in a file of its own."""
+
+SCHEMA_6 = (
+    "DROP TABLE changes",
+    "DROP TABLE watched",
+    "DELETE FROM ticks",
+    "UPDATE state SET pruned = 0",
+    """CREATE TABLE watched (id INTEGER PRIMARY KEY AUTOINCREMENT, database TEXT NOT NULL, name TEXT NOT NULL,
+        until INTEGER NOT NULL, since INTEGER NOT NULL, UNIQUE (database, name))""",
+    """CREATE TABLE changes (id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, database TEXT NOT NULL,
+        name TEXT NOT NULL, kind TEXT NOT NULL, event BLOB NOT NULL, before BLOB)""",
+    "CREATE INDEX changes_of ON changes (database, name, id)",
+)
+"""The log of changes is by what was changed, not by who watches; the few minutes of the old one are dropped."""
+
+SCHEMAS = (SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6)
 """What each format of the file adds to the one before."""
 
 VERSION = "SELECT catalog FROM state WHERE id = 1"
 
 MAX_INDEXES = 64
+
+TEMPORARY = "temp"
+"""The option of a collection that is being made to take the place of another: when, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +140,7 @@ class Index:
 
 def is_descending(kind: Any) -> bool:
     """Whether an index field's direction is negative; ``hashed`` is kept as ascending."""
-    return not isinstance(kind, str) and kind < 0
+    return is_number(kind) and compare(kind, 0) < 0
 
 
 @dataclass(frozen=True)
@@ -137,7 +171,7 @@ class Collection:
     def _point(self, index: Index) -> str:
         return (
             f"SELECT ({VERSION}), d.document, d.sum FROM {index.table} AS i"  # noqa: S608 - integer ids
-            f" CROSS JOIN {self.table} AS d ON d.id = i.row WHERE i.key = ? ORDER BY i.key, i.row LIMIT 1"
+            f" LEFT JOIN {self.table} AS d ON d.id = i.row WHERE i.key = ? ORDER BY i.key, i.row LIMIT 1"
         )
 
     @property
@@ -155,12 +189,15 @@ class Collection:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All collections as of one version of the catalog. ``watched`` are those whose changes are logged, by the number
-    of their watch: see :mod:`doorleaf.stores.embedded.change_log`."""
+    """All collections as of one version of the catalog. ``watched`` has the watch of what is logged by database
+    and name; an empty name is the whole database, two are everything: see
+    :mod:`doorleaf.stores.embedded.changes.log`."""
 
     version: int
     collections: dict[tuple[str, str], Collection]
     watched: dict[tuple[str, str], int] = field(default_factory=dict)
+    rows: dict[tuple[str, int], tuple[Any, Any]] = field(default_factory=dict, compare=False, repr=False)
+    """What was read from the file, by table and number, with what was made of it."""
 
     def get(self, namespace: Namespace) -> Collection | None:
         """The collection of ``namespace``, or None."""
@@ -180,22 +217,84 @@ class Catalog:
         return replace(self, collections={**self.collections, (collection.database, collection.name): collection})
 
 
-def load(connection: sqlite3.Connection) -> Catalog:
-    """Read the catalog as ``connection``'s transaction sees it."""
+def sum_of(*values: str | bytes | int) -> int:
+    """The checksum of a row of the catalog: of its values but the sum."""
+    parts = (value if isinstance(value, bytes) else str(value).encode() for value in values)
+    return crc32(b"\x00".join(parts))
+
+
+_INDEXES = "SELECT id, collection, specification, arrays, sum FROM indexes ORDER BY id"
+_COLLECTIONS = "SELECT id, database, name, options, sum FROM collections"
+
+
+def load(connection: apsw.Connection, known: Catalog | None = None) -> Catalog:
+    """Read the catalog as ``connection``'s transaction sees it; raises ``DamagedDatabase`` for what has changed.
+
+    What is as it was in the ``known`` one is taken from there: of thousands of collections few change at once.
+    """
+    before = known.rows if known is not None else {}
+    rows: dict[tuple[str, int], tuple[Any, Any]] = {}
     indexes: dict[int, list[Index]] = {}
-    for number, owner, specification, arrays in connection.execute(
-        "SELECT id, collection, specification, arrays FROM indexes ORDER BY id"
-    ):
-        indexes.setdefault(owner, []).append(Index(number, bson.decode(specification, CODEC), arrays))
+    for row in connection.execute(_INDEXES):
+        key = ("index", row[0])
+        had = before.get(key)
+        rows[key] = had if had is not None and had[0] == row else (row, _index(*row))
+        indexes.setdefault(row[1], []).append(rows[key][1])
     collections = {}
-    for number, database, name, options in connection.execute("SELECT id, database, name, options FROM collections"):
-        collections[database, name] = Collection(
-            number, database, name, bson.decode(options, CODEC), tuple(indexes.get(number, ()))
-        )
+    for row in connection.execute(_COLLECTIONS):
+        key = ("collection", row[0])
+        had, found = before.get(key), tuple(indexes.get(row[0], ()))
+        if had is None or had[0] != row or not _same(had[1].indexes, found):
+            had = (row, _collection(*row, indexes=found))
+        rows[key] = had
+        collections[had[1].database, had[1].name] = had[1]
     watches = connection.execute("SELECT id, database, name FROM watched")
     watched = {(database, name): number for number, database, name in watches}
-    (version,) = connection.execute(VERSION).fetchone()
-    return Catalog(version, collections, watched)
+    return Catalog(connection.execute(VERSION).get, collections, watched, rows)
+
+
+def _same(some: tuple[Index, ...], others: tuple[Index, ...]) -> bool:
+    """Whether these are the same objects."""
+    return len(some) == len(others) and all(map(is_, some, others))
+
+
+def _index(number: int, owner: int, specification: bytes, arrays: int, checksum: int) -> Index:
+    _compare(checksum, number, owner, specification, arrays)
+    decoded = bson.decode(specification, CODEC)
+    # An earlier version took JavaScript code for a name; as text it can be listed and dropped.
+    decoded["name"] = str(decoded["name"])
+    return Index(number, decoded, arrays)
+
+
+def _collection(
+    number: int, database: str, name: str, options: bytes, checksum: int, *, indexes: tuple[Index, ...]
+) -> Collection:
+    _compare(checksum, number, database, name, options)
+    return Collection(number, database, name, bson.decode(options, CODEC), indexes)
+
+
+def _compare(checksum: int, *values: str | bytes | int) -> None:
+    if sum_of(*values) != checksum:
+        raise DamagedDatabase("the database file is damaged: its catalog is not as it was written")
+
+
+def seal_index(connection: apsw.Connection, number: int, collection: int, specification: bytes, arrays: int) -> None:
+    """Note what is known of the arrays in an index, under a new checksum."""
+    checksum = sum_of(number, collection, specification, arrays)
+    connection.execute("UPDATE indexes SET arrays = ?, sum = ? WHERE id = ?", (arrays, checksum, number))
+
+
+def seal_collection(connection: apsw.Connection, collection: Collection, options: bytes) -> None:
+    """Note the options of a collection, as BSON, under a new checksum."""
+    checksum = sum_of(collection.id, collection.database, collection.name, options)
+    connection.execute("UPDATE collections SET options = ?, sum = ? WHERE id = ?", (options, checksum, collection.id))
+
+
+def seal(connection: apsw.Connection) -> None:
+    """Give the catalog of a file of an earlier format its checksums."""
+    for table, select in (("indexes", _INDEXES), ("collections", _COLLECTIONS)):
+        for row in [*connection.execute(select)]:
+            connection.execute(f"UPDATE {table} SET sum = ? WHERE id = ?", (sum_of(*row[:-1]), row[0]))  # noqa: S608
 
 
 _BAD_IN_DATABASE = frozenset('/\\. "$*<>:|?\x00')
@@ -214,7 +313,7 @@ def check_namespace(namespace: Namespace) -> None:
     reason = ""
     if not name:
         reason = f"Invalid namespace specified '{_shown(namespace.database)}.'"
-    elif "$" in name or "\x00" in name or name.startswith(".") or name.endswith("."):
+    elif "$" in name or "\x00" in name or name.startswith(".") or name.endswith(".") or ".." in name:
         reason = f"Invalid collection name: {_shown(name)}"
     elif name.startswith("system."):
         reason = f"Invalid system namespace: {_shown(str(namespace))}"

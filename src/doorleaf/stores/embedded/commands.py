@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from bson.code import Code
 
 from doorleaf import __version__
-from doorleaf.documents import Document
+from doorleaf.documents import Document, Documents, is_string
 from doorleaf.errors import DataError, InvalidParameter, Unsupported
 from doorleaf.mql.context import Context
-from doorleaf.mql.match import compile_filter
+from doorleaf.mql.stages.reach import stage_of
 from doorleaf.mql.values import integral, is_number, type_name
 from doorleaf.operations import (
     Aggregate,
@@ -23,16 +26,15 @@ from doorleaf.operations import (
     Distinct,
     DropCollection,
     Find,
-    ListDatabases,
     Namespace,
     RunCommand,
 )
-from doorleaf.results import CommandResult
+from doorleaf.operations.results import CommandResult, CreateIndexResult
 from doorleaf.stores.embedded import administration, statistics
-from doorleaf.stores.embedded.explain import VERBOSITIES, explain
-
-if TYPE_CHECKING:
-    from doorleaf.stores.embedded.store import EmbeddedStore
+from doorleaf.stores.embedded.host import Host
+from doorleaf.stores.embedded.reading.explain import VERBOSITIES, explain
+from doorleaf.stores.embedded.reading.reads import COLLECTIONLESS
+from doorleaf.stores.embedded.writing import modifying, planned
 
 SERVER_VERSION = "8.0.0"
 """The MongoDB version whose language the engine speaks."""
@@ -40,14 +42,17 @@ SERVER_VERSION = "8.0.0"
 _GENERIC = frozenset(
     ("maxTimeMS", "comment", "$db", "lsid", "readConcern", "writeConcern", "$readPreference", "apiVersion")
 )
+_MODIFIED = ("validator", "validationLevel", "validationAction")
+_NOT_MODIFIED = "viewOn pipeline cappedSize cappedMax timeseries expireAfterSeconds changeStreamPreAndPostImages dryRun"
 _MOST_DOCUMENTS = 50_000
+_MANY_BYTES = 64 * 1024
 
 
 @dataclass(slots=True)
 class Call:
     """One command being carried out."""
 
-    store: EmbeddedStore
+    store: Host
     operation: RunCommand
     name: str
     context: Context
@@ -63,17 +68,19 @@ class Call:
     def namespace(self) -> Namespace:
         """The collection that the command's first field names."""
         name = self.command[self.name]
-        if not isinstance(name, str) or not name:
+        if not is_string(name) or not name:
             raise DataError(f"collection name has invalid type {type_name(name)}", number=73)
         return Namespace(self.database, name, self.operation.namespace.data_source)
 
-    def common(self) -> dict[str, Any]:
-        """What every operation has."""
+    def common(self, namespace: Namespace | None = None) -> dict[str, Any]:
+        """What every operation has; ``namespace`` is the one that the command names where it is not given."""
         left = self.context.remaining()
         return {
-            "namespace": self.namespace(),
+            "namespace": namespace or self.namespace(),
             "max_time_ms": None if left is None else max(1, int(left * 1000)),
             "max_scan": self.operation.max_scan,
+            "max_bytes": self.operation.max_bytes,
+            "turn": self.operation.turn,
         }
 
     def get(self, field: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
@@ -81,7 +88,7 @@ class Call:
         value = self.command.get(field)
         if value is None:
             return default
-        if not isinstance(value, kind):
+        if not isinstance(value, kind) or isinstance(value, Code):
             raise DataError(f"BSON field '{self.name}.{field}' is the wrong type '{type_name(value)}'", number=14)
         return value
 
@@ -120,7 +127,7 @@ def _command(*names: str, fields: str = "") -> Callable[[Handler], Handler]:
     return register
 
 
-async def run_command(store: EmbeddedStore, operation: RunCommand, context: Context) -> CommandResult:
+async def run_command(store: Host, operation: RunCommand, context: Context) -> CommandResult:
     """Carry out a command; error 59 for one that is not there, 40415 for a field that it does not have."""
     name = next(iter(operation.command), "")
     command = COMMANDS.get(name)
@@ -149,7 +156,9 @@ def _cursor(namespace: str, documents: list[Document]) -> Document:
 
 @_command("ping")
 async def _ping(call: Call) -> Document:
-    return {"ok": 1}
+    call.store.require_present()
+    note = call.store.note()
+    return {"ok": 1, "note": note} if note else {"ok": 1}
 
 
 @_command("buildInfo", "buildinfo")
@@ -223,23 +232,35 @@ async def _list_commands(call: Call) -> Document:
 @_command("dbStats", "dbstats", fields="scale freeStorage")
 async def _db_stats(call: Call) -> Document:
     scale = call.number("scale", 1) or 1
-    return await call.store.read(
-        lambda session: statistics.database_statistics(session, call.database, scale, call.context), call.context
-    )
+    answer: Document = await call.store.read(statistics.database_statistics, call.database, scale, context=call.context)
+    return answer
 
 
 @_command("collStats", "collstats", fields="scale")
 async def _coll_stats(call: Call) -> Document:
     scale, namespace = call.number("scale", 1) or 1, call.namespace()
-    return await call.store.read(
-        lambda session: statistics.collection_statistics(session, namespace, scale, call.context), call.context
-    )
+    answer: Document = await call.store.read(statistics.collection_statistics, namespace, scale, context=call.context)
+    return answer
+
+
+@_command("dataSize", "datasize", fields="estimate")
+async def _data_size(call: Call) -> Document:
+    database, _, name = call.namespace().collection.partition(".")
+    if not database or not name:
+        raise DataError("dataSize takes a namespace as text, database.collection", number=73)
+    if database != call.database:
+        raise Unsupported("dataSize of another database is not supported by this data source: run it there")
+    namespace, started = Namespace(database, name), time.monotonic()
+    found = await call.store.read(statistics.size, namespace, context=call.context)
+    estimate = bool(call.get("estimate", bool, False))
+    return {"estimate": estimate, **found, "millis": int((time.monotonic() - started) * 1000), "ok": 1}
 
 
 @_command("validate", fields="full")
 async def _validate(call: Call) -> Document:
     namespace = call.namespace()
-    return await call.store.read(lambda session: statistics.validate(session, namespace, call.context), call.context)
+    answer: Document = await call.store.read(statistics.validate, namespace, context=call.context)
+    return answer
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -285,31 +306,54 @@ async def _find(call: Call) -> Document:
         collation=call.get("collation", dict),
     )
     _refuse_batches(call, call.command)
-    documents = (await call.store.execute(operation)).documents.decode()
+    documents = await _decoded((await call.store.execute(operation)).documents)
     if len(documents) > _MOST_DOCUMENTS:
         raise InvalidParameter(f"the answer has more than {_MOST_DOCUMENTS} documents; set a limit")
     return _cursor(str(call.namespace()), documents)
 
 
+async def _decoded(documents: Documents) -> list[Document]:
+    """All of them as Python values; where they are many, so that others go on."""
+    if sum(map(len, documents.batches)) < _MANY_BYTES:
+        return documents.decode()
+    return await asyncio.to_thread(documents.decode)
+
+
 def _refuse_batches(call: Call, holder: Mapping[str, Any]) -> None:
-    """There are no cursors to continue from: the first batch has everything, so a smaller one is refused."""
+    """Refuse a small first batch: there are no cursors to continue from, so it has everything."""
+    if call.get("allowDiskUse", bool, False):
+        raise Unsupported(f"{call.name}.allowDiskUse is not supported by this data source: nothing spills to disk")
     if holder.get("batchSize") is not None:
         raise Unsupported(f"{call.name}.batchSize is not supported by this data source: the first batch has everything")
 
 
 @_command("aggregate", fields="pipeline cursor hint let collation allowDiskUse")
 async def _aggregate(call: Call) -> Document:
-    if not isinstance(call.command["aggregate"], str):
-        raise Unsupported("aggregate without a collection is not supported by this data source")
+    pipeline, namespace = call.get("pipeline", list, []), _aggregated(call)
+    if namespace.collection == COLLECTIONLESS:
+        first = stage_of(pipeline[0])[0] if pipeline else "an empty pipeline"
+        if first != "$documents":
+            raise DataError(f"{{aggregate: 1}} is not valid for {first}; a collection is required.", number=73)
     _refuse_batches(call, call.get("cursor", dict, {}))
     operation = Aggregate(
-        **call.common(),
-        pipeline=call.get("pipeline", list, []),
+        **call.common(namespace),
+        pipeline=pipeline,
         hint=call.get("hint", (str, dict)),
         let=call.get("let", dict),
         collation=call.get("collation", dict),
     )
-    return _cursor(str(call.namespace()), (await call.store.execute(operation)).documents.decode())
+    return _cursor(str(namespace), await _decoded((await call.store.execute(operation)).documents))
+
+
+def _aggregated(call: Call) -> Namespace:
+    """What an ``aggregate`` is about: a collection, or with 1 none."""
+    target = call.command["aggregate"]
+    if not is_number(target):
+        return call.namespace()
+    if integral(target) != 1:
+        text = "Invalid command format: the 'aggregate' field must specify a collection name or 1"
+        raise DataError(text, number=9)
+    return Namespace(call.database, COLLECTIONLESS, call.operation.namespace.data_source)
 
 
 @_command("explain", fields="verbosity")
@@ -318,9 +362,8 @@ async def _explain(call: Call) -> Document:
     verbosity = call.get("verbosity", str, "allPlansExecution")
     if verbosity not in VERBOSITIES:
         raise DataError(f"Enumeration value '{verbosity}' for field 'explain.verbosity' is not a valid value.")
-    return await call.store.read(
-        lambda session: explain(session, call.database, inner, verbosity, call.context), call.context
-    )
+    answer: Document = await call.store.read(explain, call.database, inner, verbosity, context=call.context)
+    return answer
 
 
 # --- lists, collections and indexes ----------------------------------------------------------------------------------
@@ -328,12 +371,8 @@ async def _explain(call: Call) -> Document:
 
 @_command("listCollections", fields="filter nameOnly authorizedCollections cursor")
 async def _list_collections(call: Call) -> Document:
-    matches = compile_filter(call.get("filter", dict, {}), call.context)
-    described = await call.store.read(
-        lambda session: [statistics.describe(collection) for collection in session.catalog.of(call.database)],
-        call.context,
-    )
-    found = [item for item in described if matches(item)]
+    filter = call.get("filter", dict, {})
+    found = await call.store.read(statistics.described, call.database, filter, context=call.context)
     if call.command.get("nameOnly"):
         found = [{"name": item["name"], "type": item["type"]} for item in found]
     return _cursor(f"{call.database}.$cmd.listCollections", found)
@@ -342,7 +381,7 @@ async def _list_collections(call: Call) -> Document:
 @_command("listIndexes", fields="cursor")
 async def _list_indexes(call: Call) -> Document:
     namespace = call.namespace()
-    listed = await call.store.read(lambda session: administration.list_indexes(session, namespace), call.context)
+    listed = call.store.now(lambda session: administration.list_indexes(session, namespace))
     if not listed:
         raise DataError(f"ns does not exist: {namespace}", number=26)
     return _cursor(str(namespace), listed)
@@ -350,9 +389,8 @@ async def _list_indexes(call: Call) -> Document:
 
 @_command("listDatabases", fields="filter nameOnly authorizedDatabases")
 async def _list_databases(call: Call) -> Document:
-    matches = compile_filter(call.get("filter", dict, {}), call.context)
-    result = await call.store.execute(ListDatabases(namespace=call.operation.namespace))
-    found = [item for item in result.databases if matches(item)]
+    filter = call.get("filter", dict, {})
+    found = await call.store.databases(statistics.databases, filter, context=call.context)
     if call.command.get("nameOnly"):
         return {"databases": [{"name": item["name"]} for item in found], "ok": 1}
     return {"databases": found, "totalSize": sum(item["sizeOnDisk"] for item in found), "ok": 1}
@@ -363,6 +401,19 @@ async def _create(call: Call) -> Document:
     options = {key: value for key, value in call.command.items() if key != "create" and key not in _GENERIC}
     await call.store.execute(CreateCollection(**call.common(), options=options))
     return {"ok": 1}
+
+
+@_command("collMod", "collmod", fields=f"validator validationLevel validationAction index {_NOT_MODIFIED}")
+async def _coll_mod(call: Call) -> Document:
+    for field in _NOT_MODIFIED.split():
+        if field in call.command:
+            raise Unsupported(f"{call.name}.{field} is not supported by this data source")
+    namespace, index = call.namespace(), call.command.get("index")
+    if index is not None:
+        modifying.check_index(index)
+    options = {name: call.command[name] for name in _MODIFIED if call.command.get(name) is not None}
+    answer: Document = await call.store.work(planned.modify, namespace, options, index, context=call.context)
+    return {**answer, "ok": 1}
 
 
 @_command("drop")
@@ -385,9 +436,7 @@ async def _create_indexes(call: Call) -> Document:
     if not listed or not all(isinstance(item, dict) and isinstance(item.get("key"), dict) for item in listed):
         raise DataError("Must specify at least one index to create, each with a key", number=2)
     wanted = [(item["key"], {key: value for key, value in item.items() if key != "key"}) for item in listed]
-    result = await call.store.write(
-        lambda transaction: administration.create_indexes(transaction, namespace, wanted, call.context), call.context
-    )
+    result: CreateIndexResult = await call.store.work(planned.create_indexes, namespace, wanted, context=call.context)
     return result.wire()
 
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import bson
 
-from doorleaf.documents import CODEC, Document
+from doorleaf.documents import CODEC, Document, is_string
 from doorleaf.errors import DataError, Unsupported
 from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
-from doorleaf.mql.match import compile_filter
+from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.mql.order import validate_collation
 from doorleaf.mql.values import is_nan, is_number, type_name
-from doorleaf.stores.embedded.catalog import Collection, Index
+from doorleaf.stores.embedded.catalog import Collection, Index, seal_index
 from doorleaf.stores.embedded.encoding import decode
-from doorleaf.stores.embedded.rows import Rows, Transaction
+from doorleaf.stores.embedded.writing.rows import Rows, Transaction
 
 ID_INDEX: Document = {"v": 2, "key": {"_id": 1}, "name": "_id_"}
 
@@ -45,7 +45,7 @@ def specification(keys: Any, options: Mapping[str, Any]) -> Document:
     made: Document = {"v": 2, "key": dict(keys), "name": options.get("name", default_name(keys))}
     for name, value in options.items():
         _option(made, name, value, keys)
-    if not isinstance(made["name"], str) or not made["name"]:
+    if not is_string(made["name"]) or not made["name"]:
         raise DataError("The field 'name' is not valid for an index specification: it must be a non-empty string")
     if made["name"] == "*":
         raise DataError("The index name '*' is not valid.", number=2)
@@ -96,7 +96,7 @@ def check_keys(keys: Any) -> None:
         raise DataError(f"too many keys in index spec {display(keys)}", number=67)
     for path, kind in keys.items():
         _check_path(path, keys)
-        if isinstance(kind, str):
+        if is_string(kind):
             if kind in _KINDS:
                 raise Unsupported(f"{_KINDS[kind]} are not supported by this data source")
             if kind != "hashed":
@@ -152,7 +152,7 @@ def _option(made: Document, name: str, value: Any, keys: Mapping[str, Any]) -> N
     elif name == "collation":
         validate_collation(value)
     elif name == "expireAfterSeconds":
-        made[name] = _expiry(value, keys)
+        made[name] = expiry(value, keys)
     elif name == "partialFilterExpression":
         if not isinstance(value, dict):
             raise DataError("The field 'partialFilterExpression' must be an object", number=14)
@@ -166,7 +166,8 @@ def _option(made: Document, name: str, value: Any, keys: Mapping[str, Any]) -> N
         )
 
 
-def _expiry(value: Any, keys: Mapping[str, Any]) -> Any:
+def expiry(value: Any, keys: Mapping[str, Any]) -> int:
+    """The whole seconds of an ``expireAfterSeconds``; error 67 for what cannot be one."""
     if not is_number(value):
         raise DataError(
             "TTL index 'expireAfterSeconds' option must be numeric, but received a type of"
@@ -240,11 +241,13 @@ def _alike(known: Document, wanted: Document) -> bool:
 def add_index(transaction: Transaction, collection: Collection, wanted: Document) -> Collection:
     """Put an empty index into the catalog; :func:`build` fills it."""
     session = transaction.session
-    cursor = session.execute(
+    encoded = bson.encode(wanted, codec_options=CODEC)
+    session.execute(
         "INSERT INTO indexes (collection, specification, arrays) VALUES (?, ?, 0)",
-        (collection.id, bson.encode(wanted, codec_options=CODEC)),
+        (collection.id, encoded),
     )
-    index = Index(cursor.lastrowid or 0, wanted, 0)
+    index = Index(session.connection.last_insert_rowid(), wanted, 0)
+    seal_index(session.connection, index.id, collection.id, encoded, 0)
     primary = "PRIMARY KEY (key)" if index.unique else "PRIMARY KEY (key, row)"
     session.execute(f"CREATE TABLE {index.table} (key BLOB NOT NULL, row INTEGER NOT NULL, {primary}) WITHOUT ROWID")
     changed = replace(collection, indexes=(*collection.indexes, index))

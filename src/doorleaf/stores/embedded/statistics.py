@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from zlib import crc32
+from itertools import islice
+
+import apsw
 
 from doorleaf.documents import Document
 from doorleaf.errors import DataError
 from doorleaf.mql.context import Context
+from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.operations import Namespace
+from doorleaf.stores.embedded.administration import list_databases
 from doorleaf.stores.embedded.catalog import Collection, Index
-from doorleaf.stores.embedded.rows import counts
-from doorleaf.stores.embedded.storage import Session
+from doorleaf.stores.embedded.file import verify
+from doorleaf.stores.embedded.file.storage import Session
+from doorleaf.stores.embedded.writing.rows import counts
 
 
 def _index_bytes(session: Session, index: Index, context: Context) -> int:
     context.check_now()
     statement = f"SELECT COALESCE(SUM(LENGTH(key) + 8), 0) FROM {index.table}"  # noqa: S608 - an integer id
-    return int(session.execute(statement).fetchone()[0])
+    return int(session.execute(statement).get)
 
 
 def database_statistics(session: Session, database: str, scale: int, context: Context) -> Document:
@@ -69,6 +75,13 @@ def collection_statistics(session: Session, namespace: Namespace, scale: int, co
     }
 
 
+def size(session: Session, namespace: Namespace, context: Context) -> Document:
+    """The bytes and the number of the documents of a collection; zeros for one that is not there."""
+    collection = session.catalog.get(namespace)
+    documents, total = counts(session, collection) if collection is not None else (0, 0)
+    return {"size": total, "numObjects": documents}
+
+
 def describe(collection: Collection) -> Document:
     """A collection as ``listCollections`` shows it."""
     return {
@@ -81,28 +94,18 @@ def describe(collection: Collection) -> Document:
 
 
 def validate(session: Session, namespace: Namespace, context: Context) -> Document:
-    """The answer of ``validate``: every document against its checksum, every index entry against a document."""
+    """The answer of ``validate``: see :mod:`doorleaf.stores.embedded.file.verify`."""
     collection = session.catalog.get(namespace)
     if collection is None:
         raise DataError(f"Collection '{namespace}' does not exist to validate.", number=26)
-    errors: list[str] = []
-    documents = 0
-    for row, document, checksum in session.execute(f"SELECT id, document, sum FROM {collection.table}"):  # noqa: S608
-        context.check()
-        documents += 1
-        if crc32(document) != checksum:
-            errors.append(f"document in row {row} has changed")
-    keys = {}
-    for index in collection.indexes:
-        context.check_now()
-        (keys[index.name],) = session.execute(f"SELECT COUNT(*) FROM {index.table}").fetchone()  # noqa: S608
-        (lost,) = session.execute(
-            f"SELECT COUNT(*) FROM {index.table} WHERE row NOT IN (SELECT id FROM {collection.table})"  # noqa: S608
-        ).fetchone()
-        if lost:
-            errors.append(f"index {index.name} has {lost} keys without a document")
-    if documents != counts(session, collection)[0]:
-        errors.append("the kept count differs from the number of documents")
+    errors = [*islice(verify.one_collection(session.connection, collection, context), verify.MOST_PROBLEMS)]
+    documents = keys = None
+    with contextlib.suppress(apsw.CorruptError):
+        documents = session.execute(f"SELECT COUNT(*) FROM {collection.table}").get  # noqa: S608 - an integer id
+        keys = {
+            index.name: session.execute(f"SELECT COUNT(*) FROM {index.table}").get  # noqa: S608
+            for index in collection.indexes
+        }
     return {
         "ns": str(namespace),
         "nrecords": documents,
@@ -113,3 +116,15 @@ def validate(session: Session, namespace: Namespace, context: Context) -> Docume
         "errors": errors,
         "ok": 1,
     }
+
+
+def described(session: Session, database: str, filter: Document, context: Context) -> list[Document]:
+    """The collections of a database, as ``listCollections`` answers them, that match ``filter``."""
+    matches = compile_filter(filter, context)
+    return [item for collection in session.catalog.of(database) if matches(item := describe(collection))]
+
+
+def databases(session: Session, filter: Document, context: Context) -> list[Document]:
+    """The databases, as ``listDatabases`` answers them, that match ``filter``."""
+    matches = compile_filter(filter, context)
+    return [item for item in list_databases(session, context) if matches(item)]

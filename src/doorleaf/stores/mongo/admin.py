@@ -18,8 +18,9 @@ from doorleaf.operations import (
     Operation,
     RunCommand,
 )
-from doorleaf.results import CommandResult, CreateIndexResult, DropIndexResult, OkResult
-from doorleaf.stores.mongo.arguments import present, time_limit
+from doorleaf.operations.results import CommandResult, CreateIndexResult, DropIndexResult, OkResult
+from doorleaf.stores.mongo.arguments import may_write, present, time_limit
+from doorleaf.stores.mongo.lanes.retries import repeated
 from doorleaf.stores.mongo.reads import list_indexes
 
 Database = AsyncDatabase[Document]
@@ -88,9 +89,8 @@ async def create_collection(database: Database, operation: CreateCollection) -> 
     """``create``; an existing collection is an error, also where newer servers say yes when the options agree."""
     name = operation.namespace.collection
     listed = await database.list_collections(filter={"name": name}, nameOnly=True)
-    async with listed:
-        if [item async for item in listed]:
-            raise DataError(f"Collection {operation.namespace} already exists.", number=48)
+    if [item async for item in listed]:
+        raise DataError(f"Collection {operation.namespace} already exists.", number=48)
     await _run(database, operation, _create(operation))
     return OkResult()
 
@@ -116,7 +116,10 @@ async def run_command(database: Database, operation: RunCommand) -> CommandResul
     command.setdefault("maxTimeMS", time_limit(operation))
     if operation.comment is not None:
         command.setdefault("comment", operation.comment)
-    reply = await database.command(command, codec_options=CODEC)
+    if may_write(operation):
+        reply = await database.command(command, codec_options=CODEC)
+    else:
+        reply = await repeated(database.client, lambda: database.command(command, codec_options=CODEC))
     result = {key: value for key, value in reply.items() if key not in _BOOKKEEPING}
     if result.get("ok") == 1:
         result["ok"] = 1

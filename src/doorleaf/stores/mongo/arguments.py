@@ -11,7 +11,7 @@ from bson.raw_bson import RawBSONDocument
 
 from doorleaf.documents import CODEC, Document, Pipeline
 from doorleaf.errors import DataError
-from doorleaf.operations import Operation
+from doorleaf.operations import Aggregate, Effect, Operation, RunCommand
 
 RAW: CodecOptions[RawBSONDocument] = CODEC.with_options(document_class=RawBSONDocument)
 """As :data:`doorleaf.documents.CODEC`, with documents left as BSON."""
@@ -23,6 +23,33 @@ DEFAULT_TIME_LIMIT = 30_000
 def time_limit(operation: Operation[Any]) -> int:
     """The operation's time limit in milliseconds."""
     return operation.max_time_ms or DEFAULT_TIME_LIMIT
+
+
+GRACE = 1.0
+"""Seconds that an answer may come after the time limit: the server keeps the limit, and its refusal has to travel."""
+
+READING_COMMANDS = frozenset(
+    {"aggregate", "buildInfo", "collStats", "connectionStatus", "count", "dataSize", "dbHash", "dbStats", "distinct"}
+    | {"explain", "find", "hello", "hostInfo", "isMaster", "listCollections", "listCommands", "listDatabases"}
+    | {"listIndexes", "ping", "serverStatus", "validate"}
+)
+"""Commands that change nothing, so that they may be sent again; a pipeline that writes makes one that does."""
+
+
+def may_write(operation: Operation[Any]) -> bool:
+    """Whether ``operation`` may change something."""
+    if isinstance(operation, RunCommand):
+        name = next(iter(operation.command), "")
+        return name not in READING_COMMANDS or (name == "aggregate" and outputs(operation.command.get("pipeline")))
+    if isinstance(operation, Aggregate):
+        return outputs(operation.pipeline)
+    return operation.effect is not Effect.READ and operation.name not in READING_COMMANDS
+
+
+def outputs(pipeline: Any) -> bool:
+    """Whether a pipeline ends in ``$out`` or ``$merge``."""
+    last = pipeline[-1] if isinstance(pipeline, list) and pipeline else None
+    return isinstance(last, Mapping) and ("$out" in last or "$merge" in last)
 
 
 def ordering(value: Mapping[str, Any] | None) -> list[tuple[str, Any]] | None:
@@ -54,13 +81,25 @@ def check_update(update: Document | Pipeline) -> None:
         raise DataError("the update has no update operators: its fields must start with $", number=9)
 
 
-def check_replacement(replacement: Document) -> None:
-    """Refuse update operators in a replacement."""
-    for key in replacement:
-        if key.startswith("$"):
+def check_replacement(replacement: Document, *, upsert: bool) -> None:
+    """Refuse update operators in a replacement; in the new document of an upsert later names may begin with ``$``."""
+    for number, key in enumerate(replacement):
+        if key.startswith("$") and not (upsert and number):
             raise DataError(f"the replacement must not contain update operators, it has '{key}'", number=52)
 
 
 def present(**values: Any) -> Document:
     """The arguments that have a value, None being absent."""
     return {key: value for key, value in values.items() if value is not None}
+
+
+def aggregating(operation: Aggregate) -> Document:
+    """The options of an ``aggregate`` command that ``operation`` has."""
+    hint = hinted(operation.hint)
+    return present(
+        collation=operation.collation,
+        hint=dict(hint) if isinstance(hint, list) else hint,
+        let=operation.let,
+        comment=operation.comment,
+        allowDiskUse=True if operation.allow_disk_use else None,
+    )

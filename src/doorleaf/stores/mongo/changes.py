@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
+from bson.timestamp import Timestamp
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.errors import PyMongoError
@@ -21,46 +21,89 @@ WAIT_MS = 1_000
 SILENCE_SECONDS = 30.0
 """After so long without any answer, a failover included, the connection is given up."""
 
+_CLOSING_SECONDS = 2.0
+
 _PRE_IMAGES = 17
 """The wire version of MongoDB 6.0, the first that keeps documents as they were."""
 
 
 class Changes:
-    """A change stream of MongoDB: see :class:`doorleaf.results.ChangeStream`."""
+    """A change stream of MongoDB: see :class:`doorleaf.operations.results.ChangeStream`."""
 
-    def __init__(self, stream: AsyncChangeStream[Document]) -> None:
+    def __init__(self, client: AsyncMongoClient[Document], stream: AsyncChangeStream[Document]) -> None:
+        self._client = client
         self._stream = stream
+        self._asking: asyncio.Task[Any] | None = None
+
+    @property
+    def token(self) -> Document | None:
+        """Where to go on from here."""
+        found = self._stream.resume_token
+        return None if found is None else dict(found)
+
+    async def moment(self) -> Timestamp | None:
+        """The time of the cluster at this moment, where it has one."""
+        try:
+            reply = await self._client.admin.command("ping")
+        except PyMongoError as error:
+            raise mapped(error) from error
+        found = reply.get("operationTime")
+        return found if isinstance(found, Timestamp) else None
 
     async def next(self) -> list[Document] | None:
-        """The next event, if one comes; see :class:`doorleaf.results.ChangeStream`."""
+        """The next event, if one comes; see :class:`doorleaf.operations.results.ChangeStream`."""
         if not self._stream.alive:
             return None
+        # A task of its own, because the driver, when it is cancelled, ends the stream first, and a server that has
+        # fallen silent would keep whoever leaves.
+        task = self._asking = asyncio.get_running_loop().create_task(self._stream.try_next())
         try:
             async with asyncio.timeout(SILENCE_SECONDS):
-                event = await self._stream.try_next()
+                event = await asyncio.shield(task)
         except (PyMongoError, TimeoutError) as error:
             raise mapped(error) from error
+        self._asking = None
         return [] if event is None else [dict(event)]
 
     async def close(self) -> None:
-        """Let the server forget the stream."""
-        with contextlib.suppress(PyMongoError):
-            await self._stream.close()
+        """Let the server forget the stream, as far as it can be told: one that has fallen silent is not waited for."""
+        task, self._asking = self._asking, None
+        if task is not None and not task.done():
+            task.cancel()
+        else:
+            task = asyncio.get_running_loop().create_task(self._stream.close())
+        await asyncio.wait({task}, timeout=_CLOSING_SECONDS)
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CLOSING_SECONDS)
+        if task.done() and not task.cancelled():
+            task.exception()  # whatever it is, the stream is over
 
 
 async def watch(client: AsyncMongoClient[Document], operation: Watch) -> Changes:
-    """Open a change stream; ``fullDocument`` is the document as it is when the event is read."""
+    """Open a change stream."""
     namespace = operation.namespace
-    collection = client.get_database(namespace.database, codec_options=CODEC)[namespace.collection]
+    before: str | None = operation.full_document_before_change
+    target: Any = client
+    if operation.scope != "server":
+        target = client.get_database(namespace.database, codec_options=CODEC)
+        if operation.scope == "collection":
+            target = target[namespace.collection]
     stages = [{"$match": operation.filter}] if operation.filter else []
-    before = "whenAvailable" if operation.before and await _keeps_images(client) else None
-    stream = await collection.watch(
+    if before == "off" or (before == "whenAvailable" and not await _keeps_images(client)):
+        before = None
+    stream = await target.watch(
         stages,
-        full_document="updateLookup",
+        full_document=operation.full_document,
         max_await_time_ms=min(WAIT_MS, time_limit(operation)),
-        **present(full_document_before_change=before, comment=operation.comment),
+        **present(
+            full_document_before_change=before,
+            resume_after=operation.resume_after,
+            start_after=operation.start_after,
+            start_at_operation_time=operation.start_at_operation_time,
+            comment=operation.comment,
+        ),
     )
-    return Changes(stream)
+    return Changes(client, stream)
 
 
 async def _keeps_images(client: AsyncMongoClient[Document]) -> bool:

@@ -7,31 +7,49 @@ server's own.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
+import bson
 from bson.errors import BSONError, InvalidDocument
+from bson.raw_bson import RawBSONDocument
 from pymongo import errors as driver
 
+from doorleaf.documents import CODEC
 from doorleaf.errors import (
     DataError,
     DoorleafError,
     InternalError,
     InvalidParameter,
+    StoreError,
     StoreTimeout,
     StoreUnavailable,
     Unsupported,
-    WriteFailed,
-    database_error,
+    ValidationFailed,
+    WriteOutcomeUnknown,
 )
+from doorleaf.stores.base import MOST_EXPLAINED, Failures
+from doorleaf.stores.mongo.codes import CREDENTIALS, DUPLICATE_KEY, TOO_SLOW, UNREACHABLE, refusal
 
 _ADDRESS = re.compile(r"(?:(?:[A-Za-z0-9-]+\.)+[A-Za-z0-9-]+|localhost|\[[0-9A-Fa-f:]+\]):\d{2,5}\b")
 _URI = re.compile(r"mongodb(?:\+srv)?://\S+")
 _LONGEST = 1_000
 _TRANSACTIONS_MISSING = frozenset({20, 59, 115, 238, 251, 263})
 _SHUTTING_DOWN = "the connection to the database is closed"
+_ATLAS = 8000
+"""AtlasError: what MongoDB's cloud puts in front of its servers refuses, for reasons that only its text tells."""
 
-UNREACHABLE = "the database cannot be reached"
-TOO_SLOW = "the operation exceeded its time limit"
+OUTCOME_UNKNOWN = "the write's answer never came from the database: the write may have been carried out, or not"
+NOT_REPLICATED = "the write was carried out and not replicated as the connection string asks; it may be lost again"
+BUSY = "every connection to the database is busy"
+
+
+class Misconfigured(StoreUnavailable):
+    """The database cannot be used as it is set up. ``advice`` tells its operator what to do, and goes to the log."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 def without_addresses(message: str) -> str:
@@ -45,16 +63,19 @@ def without_addresses(message: str) -> str:
 
 
 def mapped(error: Exception) -> DoorleafError:
-    """The error that says what ``error`` may tell a client."""
+    """The error that says what ``error`` may tell a client; for a write see :func:`mapped_write` as well."""
     if isinstance(error, driver.WaitQueueTimeoutError):
-        return StoreUnavailable("every connection to the database is busy")
+        return StoreUnavailable(BUSY)
     if isinstance(error, driver.ServerSelectionTimeoutError):
         # After a refused handshake the driver forgets the server, and tells only here why.
-        refused = "authentication failed" in str(error).lower()
-        return _refusal(18, "", None) if refused else StoreUnavailable(UNREACHABLE)
-    if isinstance(error, (driver.NetworkTimeout, driver.ExecutionTimeout, driver.WTimeoutError, TimeoutError)):
+        told = str(error).lower()
+        refused = "authentication failed" in told or "bad auth" in told
+        return _credentials_refused() if refused else StoreUnavailable(UNREACHABLE)
+    if isinstance(error, driver.WTimeoutError):
+        return WriteOutcomeUnknown(NOT_REPLICATED)
+    if isinstance(error, (driver.NetworkTimeout, driver.ExecutionTimeout, TimeoutError)):
         return StoreTimeout(TOO_SLOW)
-    if isinstance(error, driver.ConnectionFailure):
+    if isinstance(error, (driver.ConnectionFailure, driver.ProtocolError)):
         return StoreUnavailable(UNREACHABLE)
     if isinstance(error, driver.OperationFailure):
         return operation_failure(error)
@@ -63,31 +84,104 @@ def mapped(error: Exception) -> DoorleafError:
     return _misuse(error)
 
 
+def mapped_write(error: Exception) -> DoorleafError:
+    """The error of a write that failed with ``error``: who may have been obeyed is not said to be out of reach."""
+    told = mapped(error)
+    return WriteOutcomeUnknown(OUTCOME_UNKNOWN) if isinstance(told, StoreError) and _may_be_done(error) else told
+
+
+def _may_be_done(error: Exception) -> bool:
+    """Whether the write that failed with ``error`` may have been carried out."""
+    if isinstance(error, driver.PyMongoError):
+        if error.has_error_label("UnknownTransactionCommitResult"):
+            return True
+        if error.has_error_label("TransientTransactionError"):
+            return False  # nothing is left of a transaction that was not committed
+    # The error may be that of a second attempt, which says nothing about the first.
+    number, last = _attempts_before(error)
+    if last is None:
+        return _leaves_open(error)
+    # Of several attempts the driver keeps the last that may have done something; if that one did nothing, none did.
+    in_between = number > 1 and not (
+        isinstance(last, driver.PyMongoError) and last.has_error_label("NoWritesPerformed")
+    )
+    return in_between or _leaves_open(error) or _leaves_open(last)
+
+
+def _leaves_open(error: Exception) -> bool:
+    """Whether the attempt that failed with ``error`` may have reached the server, and been obeyed."""
+    if isinstance(error, (driver.ServerSelectionTimeoutError, driver.NotPrimaryError, driver.WaitQueueTimeoutError)):
+        return False
+    if isinstance(error, driver.ConnectionFailure):
+        # The driver says of connections that could not be made that the system is overloaded.
+        return not error.has_error_label("SystemOverloadedError") and "connection pool paused" not in str(error)
+    return isinstance(error, (TimeoutError, driver.ProtocolError))
+
+
+def _attempts_before(error: Exception) -> tuple[int, Exception | None]:
+    """How many attempts the driver made before the one that raised ``error``, and what it kept of their failures.
+
+    Nothing but the frame of the driver's loop has it.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        loop = trace.tb_frame.f_locals.get("self")
+        number, last = getattr(loop, "_attempt_number", 0), getattr(loop, "_last_error", None)
+        if isinstance(number, int) and number > 0 and isinstance(last, Exception):
+            return number, last
+        trace = trace.tb_next
+    return 0, None
+
+
 def operation_failure(error: driver.OperationFailure) -> DoorleafError:
     """The error of a command that the server refused, with MongoDB's code and its name."""
     details: Any = error.details or {}
-    failures = details.get("writeErrors") or details.get("writeConcernErrors")
-    if failures:
+    if failures := details.get("writeErrors"):
         return write_error(failures[0])
+    if isinstance(error, driver.WriteConcernError) or details.get("writeConcernErrors"):
+        return WriteOutcomeUnknown(NOT_REPLICATED)
     message = str(details.get("errmsg") or error).partition(", full error:")[0]
-    return _refusal(error.code or 8, message, details.get("codeName"))
+    return _explained(_refusal(error.code or 8, message, details.get("codeName")), details)
 
 
 def write_error(entry: dict[str, Any]) -> DoorleafError:
-    """The error of one entry of ``writeErrors`` or ``writeConcernErrors``."""
-    return _refusal(int(entry.get("code", 8)), str(entry.get("errmsg", "")), entry.get("codeName"))
+    """The error of one entry of ``writeErrors``."""
+    return _explained(_refusal(int(entry.get("code", 8)), str(entry.get("errmsg", "")), entry.get("codeName")), entry)
+
+
+def _explained(error: DoorleafError, reply: Mapping[str, Any]) -> DoorleafError:
+    """``error`` with what the server says of a document that a validator refuses, which may be a part of its reply
+    that nobody has decoded."""
+    reasons = reply.get("errInfo")
+    if not isinstance(error, ValidationFailed) or not isinstance(reasons, (dict, RawBSONDocument)):
+        return error
+    encoded = reasons.raw if isinstance(reasons, RawBSONDocument) else bson.encode(reasons, codec_options=CODEC)
+    # It may quote the document several times over; what is said of it then are the server's own words.
+    short = len(encoded) <= MOST_EXPLAINED
+    error.fields = {"errInfo": bson.decode(encoded, CODEC) if short else {"note": "detailed error was too large"}}
+    return error
 
 
 def _refusal(number: int, message: str, name: str | None) -> DoorleafError:
-    if number in (13, 8000):
-        message = "the database user of this server is not authorized to do this"
-    elif number == 18:
-        message = "the database refused the credentials of this server"
-    elif number == 64:
-        return StoreTimeout("the write was not replicated within its time limit; it may have been applied")
-    elif number not in (11000, 11001, 12582):  # a duplicate key's value may well look like an address
+    told = message.lower()
+    atlas = number == _ATLAS
+    if number in CREDENTIALS or (number == 13 and "authentication" in told) or (atlas and "auth" in told):
+        return _credentials_refused()
+    if number == 13 or (atlas and "not allowed" in told):
+        return refusal(13, "the database user of this server is not authorized to do this")
+    if number == 64:
+        return WriteOutcomeUnknown(NOT_REPLICATED)
+    if number not in DUPLICATE_KEY:  # a duplicate key's value may well look like an address
         message = without_addresses(message)
-    return database_error(number, message, code=name)
+    return refusal(number, message, code=name)
+
+
+def _credentials_refused() -> Misconfigured:
+    return Misconfigured(
+        "the database refuses the credentials of this server",
+        "MongoDB refuses the user name or password of a data source's URI. Put the right ones into the URI (with "
+        "authSource, if the user is not in 'admin'), or give the database user this password again; then restart.",
+    )
 
 
 def transactions_missing(error: driver.OperationFailure) -> bool:
@@ -107,16 +201,31 @@ def _unencodable(error: Exception) -> DoorleafError:
 
 
 def _misuse(error: Exception) -> DoorleafError:
-    if isinstance(error, driver.DocumentTooLarge):
-        return DataError("the document is larger than the 16 MiB that MongoDB stores", number=10334)
     if isinstance(error, driver.InvalidName):
         return DataError(f"Invalid namespace specified: {error}", number=73)
     if isinstance(error, driver.InvalidOperation):
         closed = "close" in str(error)
         return StoreUnavailable(_SHUTTING_DOWN) if closed else InvalidParameter(without_addresses(str(error)))
     if isinstance(error, driver.ConfigurationError):
-        return Unsupported(without_addresses(str(error)))
+        return _configuration(error)
     return InternalError("the database driver failed")
+
+
+def _configuration(error: driver.ConfigurationError) -> DoorleafError:
+    """What is wrong with a URI, as far as the driver only notices at the first operation."""
+    text = str(error)
+    if error.__cause__ is not None or "SRV" in text or "TXT record" in text:
+        return Misconfigured(
+            UNREACHABLE,
+            "the mongodb+srv:// address of a data source cannot be resolved: look at the host name in the URI, and at "
+            "this machine's DNS.",
+        )
+    if "wire version" in text:
+        return Misconfigured(
+            "the database's version is not supported",
+            "the MongoDB server of a data source is too old or too new for this version of the driver.",
+        )
+    return Unsupported(without_addresses(text))
 
 
 def write_failed(error: driver.BulkWriteError, fields: dict[str, Any]) -> DoorleafError:
@@ -124,14 +233,11 @@ def write_failed(error: driver.BulkWriteError, fields: dict[str, Any]) -> Doorle
 
     Where no write failed and only its replication did, it is that error with the same fields.
     """
-    entries = [_described(entry) for entry in (error.details or {}).get("writeErrors", [])]
-    if not entries:
+    failures = Failures()
+    for entry in (error.details or {}).get("writeErrors", []):
+        failures.add(entry["index"], entry["code"], write_error(entry))
+    if not failures.entries:
         plain = operation_failure(error)
         plain.fields = {**plain.fields, **fields}
         return plain
-    first = entries[0]
-    return WriteFailed(first["message"], number=first["code"], fields={**fields, "writeErrors": entries})
-
-
-def _described(entry: dict[str, Any]) -> dict[str, Any]:
-    return {"index": entry["index"], "code": entry["code"], "message": write_error(entry).message}
+    return failures.error(fields)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import bson
 from bson.raw_bson import RawBSONDocument
@@ -20,9 +20,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
 from doorleaf.documents import ABSENT, CODEC, Document
-from doorleaf.errors import DataError, Unsupported, WriteFailed
+from doorleaf.errors import DataError, InvalidParameter, Unsupported, WriteFailed
 from doorleaf.operations import (
     BulkWrite,
+    Change,
     DeleteMany,
     DeleteOne,
     FindOneAndDelete,
@@ -35,33 +36,22 @@ from doorleaf.operations import (
     ReplaceOne,
     UpdateMany,
     UpdateOne,
+    Write,
 )
-from doorleaf.results import (
+from doorleaf.operations.capabilities import Sorted, Upserting
+from doorleaf.operations.results import (
     BulkWriteResult,
     DeleteResult,
     DocumentResult,
     Result,
     UpdateResult,
 )
+from doorleaf.stores.base import MOST_RESULT_BYTES
 from doorleaf.stores.mongo import writes as unguarded
 from doorleaf.stores.mongo.arguments import RAW, check_replacement, hinted, ordering, present
 from doorleaf.stores.mongo.errors import operation_failure, transactions_missing
 
 Database = AsyncDatabase[Document]
-Matching = (
-    UpdateOne
-    | UpdateMany
-    | ReplaceOne
-    | DeleteOne
-    | DeleteMany
-    | FindOneAndUpdate
-    | FindOneAndReplace
-    | FindOneAndDelete
-)
-"""The writes that act on documents which are there."""
-
-_DELETES = (DeleteOne, DeleteMany, FindOneAndDelete)
-_MANY = (UpdateMany, DeleteMany)
 _ATTEMPTS = 10
 
 _RUN: dict[type[Operation[Any]], Callable[[Database, Any, AsyncClientSession], Awaitable[Any]]] = {
@@ -79,9 +69,7 @@ _RUN: dict[type[Operation[Any]], Callable[[Database, Any, AsyncClientSession], A
 
 def is_guarded(operation: Operation[Any]) -> bool:
     """Whether anything in ``operation`` has a guard."""
-    if isinstance(operation, BulkWrite):
-        return any(write.guard is not None for write in operation.operations)
-    return getattr(operation, "guard", None) is not None
+    return bool(operation.guards)
 
 
 async def execute(database: Database, operation: Operation[Any]) -> Any:
@@ -90,13 +78,13 @@ async def execute(database: Database, operation: Operation[Any]) -> Any:
         return await _insert(database, prepared)
     # What is written is read where it is written, whatever the URI prefers for other reads.
     database = database.with_options(read_preference=ReadPreference.PRIMARY)
-    if not await _has_transactions(database):
+    if not has_transactions(database):
         return await _compared(database, operation)
 
     async def body(session: AsyncClientSession) -> Any:
         if isinstance(operation, BulkWrite):
-            return await _bulk(database, operation, session)
-        return await _seen(database, operation, session)
+            return await bulk(database, operation, session)
+        return await seen(database, cast("Write | Change", operation), session)
 
     try:
         async with database.client.start_session() as session:
@@ -114,16 +102,21 @@ def _guarded_inserts(operation: Operation[Any]) -> InsertOne | InsertMany | Bulk
         _ask(operation.guard, None, document)
         return replace(operation, document=document, guard=None)
     if isinstance(operation, InsertMany):
-        documents = [unguarded.identified(document) for document in operation.documents]
-        for document in documents:
-            _ask(operation.guard, None, document)
-        return replace(operation, documents=documents, guard=None)
+        return asked(operation)
     if isinstance(operation, BulkWrite) and all(
         isinstance(write, InsertOne) or write.guard is None for write in operation.operations
     ):
         writes: list[Any] = [_guarded_inserts(write) or write for write in operation.operations]
         return replace(operation, operations=writes)
     return None
+
+
+def asked(operation: InsertMany) -> InsertMany:
+    """``operation`` without its guard, which has seen every document."""
+    documents = [unguarded.identified(document) for document in operation.documents]
+    for document in documents:
+        _ask(operation.guard, None, document)
+    return replace(operation, documents=documents, guard=None)
 
 
 async def _insert(database: Database, operation: InsertOne | InsertMany | BulkWrite) -> Result:
@@ -139,17 +132,19 @@ def _ask(guard: Guard | None, before: Document | None, after: Document | None) -
         guard(before, after)
 
 
-async def _has_transactions(database: Database) -> bool:
-    """Replica sets and sharded clusters have them, a single server has not."""
-    hello = await database.client.admin.command("hello")
-    clustered = "setName" in hello or hello.get("msg") == "isdbgrid" or "serviceId" in hello
-    return clustered and hello.get("logicalSessionTimeoutMinutes") is not None
+def has_transactions(database: Database) -> bool:
+    """Replica sets and sharded clusters have them, a single server has not; the driver knows which it talks to."""
+    picture = database.client.topology_description
+    kinds = {server.server_type_name for server in picture.server_descriptions().values()}
+    if "LoadBalancer" in kinds:
+        return True
+    return bool(kinds & {"RSPrimary", "Mongos"}) and picture.logical_session_timeout_minutes is not None
 
 
 # --- in a transaction ---------------------------------------------------------------------------------------------
 
 
-async def _seen(database: Database, operation: Any, session: AsyncClientSession) -> Any:
+async def seen(database: Database, operation: Write | Change, session: AsyncClientSession) -> Any:
     """One guarded write: read what it will touch, write, read again, ask."""
     guard = operation.guard
     if isinstance(operation, InsertOne):
@@ -162,17 +157,17 @@ async def _seen(database: Database, operation: Any, session: AsyncClientSession)
     if not befores:
         return await _nothing_there(database, operation, session)
     write = operation
-    if not isinstance(operation, _MANY):
+    if not operation.many:
         await _refuse_twins(database, operation, befores[0]["_id"], session)
         write = _narrowed(operation, befores[0]["_id"])
     try:
         result = await _RUN[type(operation)](database, write, session)
     except OperationFailure:
         # Who may not write the documents is told that, and not what stands in the way of writing them.
-        for before in () if isinstance(operation, _DELETES) else befores:
+        for before in () if operation.deletes else befores:
             guard(before, before)
         raise
-    if isinstance(operation, _DELETES):
+    if operation.deletes:
         for before in befores:
             guard(before, None)
         return result
@@ -182,21 +177,32 @@ async def _seen(database: Database, operation: Any, session: AsyncClientSession)
     return result
 
 
-async def _matching(database: Database, operation: Matching, session: AsyncClientSession | None) -> list[Document]:
+async def _matching(database: Database, operation: Change, session: AsyncClientSession | None) -> list[Document]:
     """The documents the write will touch, whole."""
     options = present(
-        sort=ordering(getattr(operation, "sort", None)),
+        sort=ordering(operation.sort if isinstance(operation, Sorted) else None),
         collation=operation.collation,
         hint=hinted(operation.hint),
         let=operation.let,
     )
-    limit = 0 if isinstance(operation, _MANY) else 1
-    cursor = database[operation.namespace.collection].find(operation.filter, limit=limit, session=session, **options)
+    limit = 0 if operation.many else 1
+    collection = database[operation.namespace.collection]
+    cursor: Any = collection.find_raw_batches(operation.filter, limit=limit, session=session, **options)
+    found: list[Document] = []
+    size = 0
     async with cursor:
-        return await cursor.to_list()
+        async for batch in cursor:
+            size += len(batch)
+            if size > MOST_RESULT_BYTES:
+                raise InvalidParameter(
+                    f"the filter matches documents of more than {MOST_RESULT_BYTES} bytes, which this caller's rules "
+                    "would have to look at in one write; write fewer at once"
+                )
+            found += bson.decode_all(batch, CODEC)
+    return found
 
 
-async def _refuse_twins(database: Database, operation: Matching, key: Any, session: AsyncClientSession) -> None:
+async def _refuse_twins(database: Database, operation: Change, key: Any, session: AsyncClientSession) -> None:
     """Under a collation one ``_id`` may equal several: then it cannot say which document was seen."""
     if not operation.collation or not isinstance(key, (str, dict)):
         return
@@ -207,19 +213,19 @@ async def _refuse_twins(database: Database, operation: Matching, key: Any, sessi
             raise Unsupported("several documents have this _id under the collation: leave the collation out")
 
 
-def _narrowed(operation: Any, key: Any) -> Any:
+def _narrowed(operation: Change, key: Any) -> Change:
     """The same write for this one document; the filter stays, for positional operators need it."""
     condition = {"_id": {"$eq": key}}
     narrow = {"$and": [condition, operation.filter]} if "_id" in operation.filter else {**operation.filter, **condition}
     changes: Document = {"filter": narrow, "guard": None}
-    if hasattr(operation, "sort"):
+    if isinstance(operation, Sorted):
         changes["sort"] = None
-    if hasattr(operation, "upsert"):
+    if isinstance(operation, Upserting):
         changes["upsert"] = False
     return replace(operation, **changes)
 
 
-def _raw(database: Database, operation: Matching) -> AsyncCollection[RawBSONDocument]:
+def _raw(database: Database, operation: Change) -> AsyncCollection[RawBSONDocument]:
     return database.get_collection(operation.namespace.collection, codec_options=RAW)  # type: ignore[return-value]
 
 
@@ -228,16 +234,16 @@ def _id_key(document: Document) -> bytes:
 
 
 async def _by_id(
-    database: Database, operation: Matching, keys: list[Any], session: AsyncClientSession
+    database: Database, operation: Change, keys: list[Any], session: AsyncClientSession
 ) -> dict[bytes, Document]:
     cursor = database[operation.namespace.collection].find({"_id": {"$in": keys}}, session=session)
     async with cursor:
         return {_id_key(document): document async for document in cursor}
 
 
-async def _nothing_there(database: Database, operation: Matching, session: AsyncClientSession) -> Any:
+async def _nothing_there(database: Database, operation: Change, session: AsyncClientSession) -> Any:
     """No document matches: an upsert inserts one, anything else runs for the errors it may have."""
-    if not getattr(operation, "upsert", False):
+    if not (isinstance(operation, Upserting) and operation.upsert):
         return await _RUN[type(operation)](database, operation, session)
     write = _as_update(operation)
     result: UpdateResult = await _RUN[type(write)](database, write, session)
@@ -255,25 +261,31 @@ async def _nothing_there(database: Database, operation: Matching, session: Async
     return DocumentResult(None if shown is None else bytes(shown.raw))
 
 
-def _as_update(operation: Matching) -> Any:
+def _as_update(operation: Change) -> Change:
     """The write whose result names the upserted ``_id``, which a find-and-modify may not show."""
     if not isinstance(operation, (FindOneAndUpdate, FindOneAndReplace)):
         return operation
-    common = {
-        name: getattr(operation, name)
-        for name in ("namespace", "comment", "max_time_ms", "filter", "upsert", "collation", "hint", "let")
+    common: dict[str, Any] = {
+        "namespace": operation.namespace,
+        "comment": operation.comment,
+        "max_time_ms": operation.max_time_ms,
+        "filter": operation.filter,
+        "upsert": operation.upsert,
+        "collation": operation.collation,
+        "hint": operation.hint,
+        "let": operation.let,
     }
     if isinstance(operation, FindOneAndReplace):
         return ReplaceOne(replacement=operation.replacement, **common)
     return UpdateOne(update=operation.update, array_filters=operation.array_filters, **common)
 
 
-async def _bulk(database: Database, operation: BulkWrite, session: AsyncClientSession) -> BulkWriteResult:
+async def bulk(database: Database, operation: BulkWrite, session: AsyncClientSession) -> BulkWriteResult:
     """The writes one after the other; the first that fails undoes them all, ordered or not."""
     total = BulkWriteResult()
     for index, write in enumerate(operation.operations):
         try:
-            total.add(index, await _seen(database, write, session))
+            total.add(index, await seen(database, write, session))
         except OperationFailure as error:
             if error.has_error_label("TransientTransactionError") or transactions_missing(error):
                 raise
@@ -288,20 +300,22 @@ async def _bulk(database: Database, operation: BulkWrite, session: AsyncClientSe
 # --- without one --------------------------------------------------------------------------------------------------
 
 
-async def _compared(database: Database, operation: Any) -> Any:
+async def _compared(database: Database, operation: Operation[Any]) -> Any:
     """Delete or replace one document only if it is still what the guard saw; try again when it is not."""
-    sufficient = getattr(getattr(operation, "guard", None), "sufficient", None)
-    if sufficient is not None and not operation.collation:
-        return await _where_allowed(database, operation, sufficient)
-    replaces = isinstance(operation, (ReplaceOne, FindOneAndReplace))
-    alone = isinstance(operation, (DeleteOne, FindOneAndDelete)) or (replaces and not operation.upsert)
+    if not isinstance(operation, Change):
+        raise _needs_transactions(operation)
+    guard = operation.guard
+    sufficient = None if guard is None else guard.sufficient
+    if guard is not None and sufficient is not None and not operation.collation:
+        return await _where_allowed(database, operation, guard, sufficient)
+    replacement = None
+    if isinstance(operation, (ReplaceOne, FindOneAndReplace)) and not operation.upsert:
+        replacement = operation.replacement
+    alone = (operation.deletes and not operation.many) or replacement is not None
     if not alone or operation.collation:  # under a collation, equal is not unchanged
-        raise Unsupported(
-            f"{operation.name} under this rule needs the documents before and after the write in one transaction: "
-            "the data source must be a replica set or a sharded cluster"
-        )
-    if replaces:
-        check_replacement(operation.replacement)
+        raise _needs_transactions(operation)
+    if replacement is not None:
+        check_replacement(replacement, upsert=False)
     collection = _raw(database, operation)
     for _ in range(_ATTEMPTS):
         befores = await _matching(database, operation, None)
@@ -311,39 +325,44 @@ async def _compared(database: Database, operation: Any) -> Any:
         if seen is None:
             continue
         before = bson.decode(seen.raw, CODEC)
-        _ask(operation.guard, before, {"_id": before["_id"], **operation.replacement} if replaces else None)
+        _ask(guard, before, None if replacement is None else {"_id": before["_id"], **replacement})
         result = await _RUN[type(operation)](database, _unless_changed(operation, before["_id"], seen), None)  # type: ignore[arg-type]
         if not _nothing_written(result):
             return result
-    raise DataError(
-        "the document kept changing while it was being written; try again", number=112, code="WriteConflict"
+    raise DataError("the document kept changing while it was being written; try again", number=112)
+
+
+def _needs_transactions(operation: Operation[Any]) -> Unsupported:
+    return Unsupported(
+        f"{operation.name} under this rule needs the documents before and after the write in one transaction: "
+        "the data source must be a replica set or a sharded cluster"
     )
 
 
-async def _where_allowed(database: Database, operation: Any, sufficient: bool | Document) -> Any:
+async def _where_allowed(database: Database, operation: Change, guard: Guard, sufficient: bool | Document) -> Any:
     """A write that its guard allows in the documents of ``sufficient`` and refuses in others: it meets those alone."""
     allowed = {"_id": {"$exists": sufficient}} if isinstance(sufficient, bool) else sufficient
     others = operation
-    if isinstance(operation, _MANY):
+    if operation.many:
         others = replace(operation, filter={"$and": [operation.filter, {"$nor": [allowed]}]})
     befores = await _matching(database, others, None)
     for before in befores:
-        operation.guard(before, None if isinstance(operation, _DELETES) else before)
+        guard(before, None if operation.deletes else before)
     write = replace(operation, guard=None)
-    if befores and not isinstance(operation, _MANY):
+    if befores and not operation.many:
         write = _narrowed(operation, befores[0]["_id"])
     # Nothing holds the documents still, so the condition goes along.
     write = replace(write, filter={"$and": [allowed, write.filter]})
     return await _RUN[type(operation)](database, write, None)  # type: ignore[arg-type]
 
 
-def _unless_changed(operation: Any, key: Any, seen: RawBSONDocument) -> Any:
+def _unless_changed(operation: Change, key: Any, seen: RawBSONDocument) -> Change:
     narrow = _narrowed(operation, key)
     unchanged = {"$expr": {"$eq": ["$$ROOT", {"$literal": seen}]}}
     return replace(narrow, filter={"$and": [narrow.filter, unchanged]})
 
 
-def _untouched(operation: Any) -> Result:
+def _untouched(operation: Change) -> Result:
     if isinstance(operation, DeleteOne):
         return DeleteResult(0)
     return UpdateResult(0, 0) if isinstance(operation, ReplaceOne) else DocumentResult(None)

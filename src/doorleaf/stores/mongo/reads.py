@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import bson
 from bson import Int64
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ConnectionFailure, OperationFailure, ServerSelectionTimeoutError, WaitQueueTimeoutError
+from pymongo.errors import OperationFailure
 
 from doorleaf.documents import CODEC, Document, Documents
 from doorleaf.errors import InvalidParameter
@@ -22,7 +23,7 @@ from doorleaf.operations import (
     ListDatabases,
     ListIndexes,
 )
-from doorleaf.results import (
+from doorleaf.operations.results import (
     CollectionsResult,
     CountResult,
     DatabasesResult,
@@ -31,9 +32,11 @@ from doorleaf.results import (
     DocumentsResult,
     IndexesResult,
 )
-from doorleaf.stores.mongo.arguments import RAW, hinted, ordering, present, time_limit
-from doorleaf.stores.mongo.lanes import Follow, Lanes
-from doorleaf.stores.mongo.replies import NOT_PRIMARY, batch, cursor_id, is_error
+from doorleaf.stores.base import require_small
+from doorleaf.stores.mongo.arguments import RAW, aggregating, hinted, ordering, outputs, present, time_limit
+from doorleaf.stores.mongo.lanes.commands import Follow, ShortWay
+from doorleaf.stores.mongo.lanes.replies import batch, cursor_id
+from doorleaf.stores.mongo.lanes.retries import repeated
 
 Database = AsyncDatabase[Document]
 
@@ -42,29 +45,20 @@ _MOST_INDEXES = 1_000
 _FIRST_BATCH = 1_000
 
 
-async def find_one(lanes: Lanes, database: Database, operation: FindOne) -> DocumentResult:
+async def find_one(way: ShortWay, database: Database, operation: FindOne) -> DocumentResult:
     """One ``find`` command without a cursor."""
     command = _find_command(operation) | {"limit": 1, "singleBatch": True}
-    replies = await _replies(lanes, database, command)
+    replies = await way.read(database.name, command)
     if replies is not None:
         return DocumentResult(batch(replies[0]) or None)
-    try:
-        reply = await _command(database, command)
-    except (ServerSelectionTimeoutError, WaitQueueTimeoutError):
-        raise
-    except ConnectionFailure:
-        # The driver retries reads of its own helpers once; a command of ours is ours to retry.
-        if not database.client.options.retry_reads:
-            raise
-        reply = await _command(database, command)
-    found = reply["cursor"]["firstBatch"]
-    return DocumentResult(bytes(found[0].raw) if found else None)
-
-
-async def _command(database: Database, command: Document) -> Any:
     if level := database.read_concern.document:
         command["readConcern"] = level
-    return await database.command(command, read_preference=database.read_preference, codec_options=RAW)
+    reply: Any = await repeated(
+        database.client,
+        lambda: database.command(command, read_preference=database.read_preference, codec_options=RAW),
+    )
+    found = reply["cursor"]["firstBatch"]
+    return DocumentResult(bytes(found[0].raw) if found else None)
 
 
 def _find_command(operation: FindOne | Find) -> Document:
@@ -88,32 +82,19 @@ def _find_command(operation: FindOne | Find) -> Document:
     return command
 
 
-async def _replies(lanes: Lanes, database: Database, command: Document, follow: Follow | None = None) -> Any:
-    """The replies by a lane; None when there is none, or its server is no longer the one to ask."""
-    replies = await lanes.run(database.name, command, follow)
-    if replies is None or not is_error(replies[-1]):
-        return replies
-    document = bson.decode(replies[-1], CODEC)
-    if document.get("ok") != 1 and document.get("code") in NOT_PRIMARY:
-        await lanes.renew()
-        return None
-    return replies
-
-
-async def find(lanes: Lanes, database: Database, operation: Find) -> DocumentsResult:
+async def find(way: ShortWay, database: Database, operation: Find) -> DocumentsResult:
     """All batches, up to ``limit``; the first is asked to hold them all, so that there is seldom a second."""
     command = _find_command(operation) | {"batchSize": operation.limit or _FIRST_BATCH}
     if operation.limit:
         command["limit"] = operation.limit
-
-    def follow(reply: bytes) -> Document | None:
-        more = cursor_id(reply)
-        return {"getMore": Int64(more), "collection": operation.namespace.collection} if more else None
-
-    replies = await _replies(lanes, database, command, follow)
+    replies = await way.read(database.name, command, _reading(operation))
     if replies is not None:
         return DocumentsResult(Documents([found for reply in replies if (found := batch(reply))]))
-    cursor = database[operation.namespace.collection].find_raw_batches(
+    return DocumentsResult(Documents([found async for found in each_batch(_opened(database, operation), operation)]))
+
+
+def _opened(database: Database, operation: Find) -> Any:
+    return database[operation.namespace.collection].find_raw_batches(
         operation.filter,
         operation.projection or None,
         skip=operation.skip,
@@ -126,41 +107,80 @@ async def find(lanes: Lanes, database: Database, operation: Find) -> DocumentsRe
         comment=operation.comment,
         max_time_ms=time_limit(operation),
     )
-    async with cursor:
-        return DocumentsResult(Documents([_bytes(found) async for found in cursor if found]))
 
 
-async def aggregate(database: Database, operation: Aggregate) -> DocumentsResult:
-    """All batches; more documents than ``cap`` are an error, and reading stops there."""
-    options = present(
-        collation=operation.collation,
-        hint=hinted(operation.hint),
-        let=operation.let,
-        comment=operation.comment,
-        allowDiskUse=True if operation.allow_disk_use else None,
-    )
-    cursor = await database[operation.namespace.collection].aggregate_raw_batches(
-        operation.pipeline, batchSize=operation.cap + 1, maxTimeMS=time_limit(operation), **options
-    )
-    batches: list[bytes] = []
-    count = 0
-    async with cursor:
-        async for batch in cursor:
-            raw = _bytes(batch)
-            count += _count(raw)
-            if count > operation.cap:
-                raise InvalidParameter(
-                    f"the pipeline answers more than {operation.cap} documents, the most that one answer may have; "
-                    "add a $limit stage"
-                )
+def _reading(operation: Find | Aggregate, most: int | None = None) -> Callable[[], Follow]:
+    """What gets the batches of a cursor, anew for each attempt. An answer of more than ``max_bytes``, or ``most``
+    documents, is refused while it comes."""
+
+    def begin() -> Follow:
+        size = count = 0
+
+        def follow(reply: bytes) -> Document | None:
+            nonlocal size, count
+            size += len(reply)
+            require_small(size, operation.max_bytes)
+            more = cursor_id(reply)
+            if not more:
+                return None
+            if most is not None:
+                count += _count(batch(reply))
+                _require_few(count, most)
+            return {"getMore": Int64(more), "collection": operation.namespace.collection}
+
+        return follow
+
+    return begin
+
+
+async def each_batch(
+    cursor: Any, operation: Find | FindOne | Aggregate, most: int | None = None
+) -> AsyncIterator[bytes]:
+    """The batches of a cursor of the driver's, each as the BSON of its documents. Nobody else may hold the cursor.
+
+    One that is not read to its end is let go, and the driver ends it a second later: to wait for a server that may have
+    fallen silent would take longer than the operation may.
+    """
+    size = count = 0
+    try:
+        async for found in cursor:
+            raw = bytes(found)
+            size += len(raw)
+            require_small(size, operation.max_bytes)
+            if most is not None:
+                count += _count(raw)
+                _require_few(count, most)
             if raw:
-                batches.append(raw)
+                yield raw
+    finally:
+        del cursor
+
+
+async def aggregate(way: ShortWay, database: Database, operation: Aggregate) -> DocumentsResult:
+    """All batches; more documents than ``cap`` are an error, and reading stops there."""
+    options = {**aggregating(operation), "maxTimeMS": time_limit(operation)}
+    collection, size = operation.namespace.collection, operation.cap + 1
+    batches: list[bytes] | None = None
+    if isinstance(operation.pipeline, list) and not outputs(operation.pipeline):
+        command = {"aggregate": collection, "pipeline": operation.pipeline, "cursor": {"batchSize": size}, **options}
+        replies = await way.read(database.name, command, _reading(operation, operation.cap))
+        if replies is not None:
+            batches = [found for reply in replies if (found := batch(reply))]
+    if batches is None:
+        stages = operation.pipeline
+        opened = database[collection].aggregate_raw_batches(stages, batchSize=size, **options)
+        batches = [found async for found in each_batch(await opened, operation, operation.cap)]
+    # A document has five bytes at least, so that few of them need no counting.
+    if sum(map(len, batches)) > 5 * operation.cap:
+        _require_few(sum(map(_count, batches)), operation.cap)
     return DocumentsResult(Documents(batches))
 
 
-def _bytes(batch: Any) -> bytes:
-    """A raw batch, which is BSON although the cursor's type says documents; no copy where it is bytes already."""
-    return bytes(batch)
+def _require_few(count: int, most: int) -> None:
+    if count > most:
+        raise InvalidParameter(
+            f"the pipeline answers more than {most} documents, the most that one answer may have; add a $limit stage"
+        )
 
 
 def _count(batch: bytes) -> int:
@@ -171,27 +191,45 @@ def _count(batch: bytes) -> int:
     return count
 
 
-async def count_documents(database: Database, operation: CountDocuments) -> CountResult:
+async def count_documents(way: ShortWay, database: Database, operation: CountDocuments) -> CountResult:
+    hint = hinted(operation.hint)
     options = present(
         collation=operation.collation,
-        hint=hinted(operation.hint),
+        hint=dict(hint) if isinstance(hint, list) else hint,
         comment=operation.comment,
-        skip=operation.skip or None,
-        limit=operation.limit or None,
         maxTimeMS=time_limit(operation),
     )
-    return CountResult(await database[operation.namespace.collection].count_documents(operation.filter, **options))
+    bounds = present(skip=operation.skip or None, limit=operation.limit or None)
+    pipeline = [
+        {"$match": operation.filter},
+        *({f"${name}": number} for name, number in bounds.items()),
+        {"$group": {"_id": 1, "n": {"$sum": 1}}},
+    ]
+    collection = operation.namespace.collection
+    replies = await way.read(database.name, {"aggregate": collection, "pipeline": pipeline, "cursor": {}, **options})
+    if replies is not None:
+        counted = batch(replies[0])
+        return CountResult(bson.decode(counted, CODEC)["n"] if counted else 0)
+    return CountResult(await database[collection].count_documents(operation.filter, **bounds, **options))
 
 
-async def estimated_document_count(database: Database, operation: EstimatedDocumentCount) -> CountResult:
+async def estimated_document_count(way: ShortWay, database: Database, operation: EstimatedDocumentCount) -> CountResult:
     options = present(maxTimeMS=time_limit(operation), comment=operation.comment)
-    return CountResult(await database[operation.namespace.collection].estimated_document_count(**options))
+    collection = operation.namespace.collection
+    replies = await way.read(database.name, {"count": collection, **options})
+    if replies is not None:
+        return CountResult(int(bson.decode(replies[0], CODEC)["n"]))
+    return CountResult(await database[collection].estimated_document_count(**options))
 
 
-async def distinct(database: Database, operation: Distinct) -> DistinctResult:
+async def distinct(way: ShortWay, database: Database, operation: Distinct) -> DistinctResult:
     options = present(collation=operation.collation, comment=operation.comment, maxTimeMS=time_limit(operation))
-    collection = database[operation.namespace.collection]
-    return DistinctResult(await collection.distinct(operation.key, operation.filter, **options))
+    collection = operation.namespace.collection
+    command = {"distinct": collection, "key": operation.key, "query": operation.filter, **options}
+    replies = await way.read(database.name, command)
+    if replies is not None:
+        return DistinctResult(bson.decode(replies[0], CODEC)["values"])
+    return DistinctResult(await database[collection].distinct(operation.key, operation.filter, **options))
 
 
 async def list_indexes(database: Database, operation: ListIndexes) -> IndexesResult:
@@ -203,7 +241,7 @@ async def list_indexes(database: Database, operation: ListIndexes) -> IndexesRes
         comment=operation.comment,
     )
     try:
-        reply = await database.command(command, codec_options=CODEC)
+        reply = await repeated(database.client, lambda: database.command(command, codec_options=CODEC))
     except OperationFailure as error:
         if error.code != _NAMESPACE_NOT_FOUND:
             raise
@@ -216,14 +254,14 @@ async def list_collections(database: Database, operation: ListCollections) -> Co
         nameOnly=True, authorizedCollections=True, maxTimeMS=time_limit(operation), comment=operation.comment
     )
     cursor = await database.list_collections(**options)
-    async with cursor:
-        listed = [{"name": item["name"], "type": item.get("type", "collection")} async for item in cursor]
+    listed = [{"name": item["name"], "type": item.get("type", "collection")} async for item in cursor]
     return CollectionsResult(listed)
 
 
 async def list_databases(database: Database, operation: ListDatabases) -> DatabasesResult:
     command = present(listDatabases=1, maxTimeMS=time_limit(operation), comment=operation.comment)
-    reply = await database.client.admin.command(command, codec_options=CODEC)
+    admin = database.client.admin
+    reply = await repeated(database.client, lambda: admin.command(command, codec_options=CODEC))
     databases = [
         {"name": item["name"], "sizeOnDisk": item.get("sizeOnDisk", 0), "empty": item.get("empty", False)}
         for item in reply["databases"]

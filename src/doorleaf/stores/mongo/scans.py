@@ -12,24 +12,26 @@ from typing import Any
 from pymongo.asynchronous.database import AsyncDatabase
 
 from doorleaf import operations as op
-from doorleaf.documents import CODEC, Document
+from doorleaf.documents import CODEC, Document, is_string
+from doorleaf.mql.stages.reach import STAGES, inner_pipelines
 from doorleaf.operations import Operation
+from doorleaf.operations.capabilities import Collated, Filtered, Hinted, Parametrized, Skipping, Sorted
 from doorleaf.stores.base import scan_refused
 from doorleaf.stores.mongo.arguments import present, time_limit
+from doorleaf.stores.mongo.lanes.retries import repeated
 
 Database = AsyncDatabase[Document]
 
-_BY_FILTER = (
-    *(op.Find, op.FindOne, op.CountDocuments, op.UpdateOne, op.UpdateMany, op.ReplaceOne, op.DeleteOne, op.DeleteMany),
-    *(op.FindOneAndUpdate, op.FindOneAndReplace, op.FindOneAndDelete),
-)
-_ONE = (op.FindOne, op.UpdateOne, op.ReplaceOne, op.DeleteOne, op.FindOneAndUpdate, op.FindOneAndReplace)
 _READING_COMMANDS = frozenset({"find", "aggregate", "count", "distinct", "findAndModify"})
 _NOT_PLANS = frozenset({"rejectedPlans", "command", "parsedQuery", "filter", "serverInfo"})
 
 
 async def check(database: Database, operation: Operation[Any], most: int) -> None:
     """Raise code 291 when ``operation`` would read a collection of more than ``most`` documents without an index."""
+    if operation.parts:
+        for part in operation.parts:
+            await check(database.client.get_database(part.namespace.database, codec_options=CODEC), part, most)
+        return
     milliseconds = time_limit(operation)
     for command in _commands(operation, most):
         await _check(database, command, most, milliseconds)
@@ -52,23 +54,34 @@ def _commands(operation: Operation[Any], most: int) -> Iterator[Document]:
     elif isinstance(operation, op.Distinct):
         fields = present(collation=operation.collation)
         yield {"distinct": collection, "key": operation.key, "query": operation.filter, **fields}
-    elif isinstance(operation, _BY_FILTER):
+    elif isinstance(operation, Filtered):
         yield from _find(operation, most)
     elif isinstance(operation, op.RunCommand):
         yield from _of_command(operation.command)
 
 
-def _find(operation: Any, most: int) -> Iterator[Document]:
+def _find(operation: Operation[Any], most: int) -> Iterator[Document]:
     """A write finds its documents as a find does."""
-    sort = getattr(operation, "sort", None)
-    limit = 1 if isinstance(operation, (*_ONE, op.FindOneAndDelete)) else getattr(operation, "limit", 0)
-    if not operation.filter and not sort and limit and limit + getattr(operation, "skip", 0) <= most:
+    assert isinstance(operation, Filtered)  # noqa: S101  # what others have is looked at elsewhere
+    sort = (operation.sort or None) if isinstance(operation, Sorted) else None
+    skip = operation.skip if isinstance(operation, Skipping) else 0
+    limit = _most_matches(operation)
+    if not operation.filter and not sort and limit and limit + skip <= most:
         return
-    let = getattr(operation, "let", None)
     fields = present(
-        sort=sort or None, hint=operation.hint or None, collation=operation.collation or None, let=let or None
+        sort=sort,
+        hint=(operation.hint or None) if isinstance(operation, Hinted) else None,
+        collation=(operation.collation or None) if isinstance(operation, Collated) else None,
+        let=(operation.let or None) if isinstance(operation, Parametrized) else None,
     )
     yield {"find": operation.namespace.collection, "filter": operation.filter, **fields}
+
+
+def _most_matches(operation: Operation[Any]) -> int:
+    """How many documents that match an operation looks for; 0 is all of them."""
+    if isinstance(operation, (op.Find, op.CountDocuments)):
+        return operation.limit
+    return 0 if operation.many else 1
 
 
 def _of_command(command: Document) -> Iterator[Document]:
@@ -83,10 +96,11 @@ def _of_command(command: Document) -> Iterator[Document]:
 
 
 async def _check(database: Database, command: Document, most: int, milliseconds: int) -> None:
-    explained = await database.command(
-        {"explain": command, "verbosity": "queryPlanner", "maxTimeMS": milliseconds}, codec_options=CODEC
-    )
-    for namespace in {*_scanned(explained, "")}:
+    explain = {"explain": command, "verbosity": "queryPlanner", "maxTimeMS": milliseconds}
+    explained = await repeated(database.client, lambda: database.command(explain, codec_options=CODEC))
+    # Not every server names the namespace in its plans; without one the plan is that of the command's own collection.
+    own = f"{database.name}.{command[next(iter(command))]}"
+    for namespace in {*_scanned(explained, own)}:
         name, _, collection = namespace.partition(".")
         counted = database.client[name][collection]
         if await counted.estimated_document_count(maxTimeMS=milliseconds) > most:
@@ -99,7 +113,7 @@ def _scanned(explained: Any, namespace: str) -> Iterator[str]:
         for item in explained:
             yield from _scanned(item, namespace)
     elif isinstance(explained, Mapping):
-        if isinstance(explained.get("namespace"), str):
+        if is_string(explained.get("namespace")):
             namespace = explained["namespace"]
         if explained.get("stage") == "COLLSCAN":
             yield namespace
@@ -116,11 +130,14 @@ async def _joins(database: Database, pipeline: Any, most: int, milliseconds: int
     """Check what the plan of a pipeline does not show: joins and unions, at any depth."""
     for stage in pipeline if isinstance(pipeline, list) else ():
         for name, operand in stage.items() if isinstance(stage, dict) else ():
-            if name == "$facet" and isinstance(operand, dict):
-                for inner in operand.values():
-                    await _joins(database, inner, most, milliseconds)
-            elif name in ("$lookup", "$graphLookup", "$unionWith"):
+            reach = STAGES.get(name)
+            if reach is None or reach.writes:
+                continue
+            if reach.places:
                 await _join(database, name, operand, most, milliseconds)
+            else:
+                for inner in inner_pipelines(name, operand):
+                    await _joins(database, inner, most, milliseconds)
 
 
 async def _join(database: Database, name: str, operand: Any, most: int, milliseconds: int) -> None:
@@ -132,10 +149,10 @@ async def _join(database: Database, name: str, operand: Any, most: int, millisec
         other, collection = database, source
     pipeline = joined.get("pipeline") or []
     await _joins(other, pipeline, most, milliseconds)
-    if not isinstance(collection, str):  # $documents, or what the server will refuse
+    if not is_string(collection):  # $documents, or what the server will refuse
         return
     field = joined.get("connectToField" if name == "$graphLookup" else "foreignField")
-    if isinstance(field, str):
+    if is_string(field):
         if await _has_index(other, collection, field):
             return
         if await other[collection].estimated_document_count(maxTimeMS=milliseconds) > most:
@@ -149,9 +166,8 @@ async def _join(database: Database, name: str, operand: Any, most: int, millisec
 async def _has_index(database: Database, collection: str, field: str) -> bool:
     if field == "_id":
         return True
-    async with await database[collection].list_indexes() as cursor:
-        async for index in cursor:
-            usable = not index.get("hidden") and "partialFilterExpression" not in index
-            if usable and next(iter(index["key"]), None) == field:
-                return True
+    async for index in await database[collection].list_indexes():
+        usable = not index.get("hidden") and "partialFilterExpression" not in index
+        if usable and next(iter(index["key"]), None) == field:
+            return True
     return False

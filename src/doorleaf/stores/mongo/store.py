@@ -7,6 +7,11 @@ gets its time limit, and what the driver raises becomes an error of ours.
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
+import math
+import time
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -21,27 +26,31 @@ from pymongo.errors import PyMongoError
 import doorleaf
 from doorleaf import operations as op
 from doorleaf.documents import CODEC, Document
-from doorleaf.errors import InvalidParameter, StoreTimeout, StoreUnavailable, Unsupported
+from doorleaf.errors import DoorleafError, InvalidParameter, StoreUnavailable, Unsupported
 from doorleaf.operations import Operation, R
-from doorleaf.results import ChangesResult
-from doorleaf.stores.mongo import admin, changes, guard, reads, scans, short_writes, writes
-from doorleaf.stores.mongo.arguments import time_limit
-from doorleaf.stores.mongo.errors import TOO_SLOW, mapped
-from doorleaf.stores.mongo.lanes import Lanes
+from doorleaf.operations.results import ChangesResult, ScanResult
+from doorleaf.stores.mongo import admin, changes, flows, guard, reads, scans, together, writes
+from doorleaf.stores.mongo.arguments import GRACE, may_write, time_limit
+from doorleaf.stores.mongo.codes import UNREACHABLE
+from doorleaf.stores.mongo.errors import Misconfigured, mapped, mapped_write
+from doorleaf.stores.mongo.lanes import writes as short_writes
+from doorleaf.stores.mongo.lanes.commands import ShortWay
+from doorleaf.stores.mongo.lanes.connections import Lanes
+from doorleaf.stores.mongo.limits import Limits
 
 Database = AsyncDatabase[Document]
 
-FINDS: dict[type[Operation[Any]], Callable[[Lanes, Database, Any], Awaitable[Any]]] = {
+FINDS: dict[type[Operation[Any]], Callable[[ShortWay, Database, Any], Awaitable[Any]]] = {
     op.FindOne: reads.find_one,
     op.Find: reads.find,
-}
-"""The operations that are most of the traffic and have a way of their own."""
-
-READS: dict[type[Operation[Any]], Callable[[Database, Any], Awaitable[Any]]] = {
     op.Aggregate: reads.aggregate,
     op.CountDocuments: reads.count_documents,
     op.EstimatedDocumentCount: reads.estimated_document_count,
     op.Distinct: reads.distinct,
+}
+"""The operations that are most of the traffic and have a way of their own."""
+
+READS: dict[type[Operation[Any]], Callable[[Database, Any], Awaitable[Any]]] = {
     op.ListIndexes: reads.list_indexes,
     op.ListCollections: reads.list_collections,
     op.ListDatabases: reads.list_databases,
@@ -68,91 +77,197 @@ WRITES: dict[type[Operation[Any]], Callable[[Database, Any], Awaitable[Any]]] = 
 }
 """The operations whose time limit PyMongo puts into every command it sends for them."""
 
-_GRACE = 5.0
+LOG = logging.getLogger("doorleaf.stores")
+_READING = {"datetime_conversion": "DATETIME_AUTO", "unicode_decode_error_handler": "replace"}
+"""How a client reads that is asked for a stream of all databases, which has no options of its own: as CODEC says."""
+
+_IDLE_MS = 10_000
+"""A connection that was silent for longer is not used again: load balancers and address translators forget silent ones,
+some after fifteen seconds, and tell nobody."""
+
+_SHORTEST = 0.001
+"""Seconds: to the driver, none at all would be no limit."""
+
+_QUIET_SECONDS = 60.0
 _MOST_DATABASES = 512
+
+
+@functools.cache
+def _tell(text: str) -> None:
+    """Log, once, what is passed over in a URI."""
+    LOG.warning("the MongoDB URI: %s", text)
 
 
 class MongoStore:
     """A MongoDB deployment behind the store port.
 
     ``uri`` is a MongoDB connection string; what it says wins over ``max_pool_size`` (connections to each server) and
-    ``server_selection_timeout`` (seconds to wait for a usable server).
+    ``server_selection_timeout`` (seconds to wait for a usable server). Without ``lanes`` everything goes the driver's
+    own way.
     """
 
-    def __init__(self, uri: str, *, max_pool_size: int = 100, server_selection_timeout: float = 5.0) -> None:
+    def __init__(
+        self, uri: str, *, max_pool_size: int = 100, server_selection_timeout: float = 5.0, lanes: bool = True
+    ) -> None:
         self._uri = uri
+        self._with_lanes = lanes
         self._options: dict[str, Any] = {
             "maxPoolSize": max_pool_size,
+            "maxIdleTimeMS": _IDLE_MS,
             "serverSelectionTimeoutMS": int(server_selection_timeout * 1000),
             "appname": "doorleaf",
         }
-        self._patience = server_selection_timeout + _GRACE
+        self._quiet_until = 0.0
+        self._limit: float | None = None
+        """Seconds that the URI (``timeoutMS``) gives an operation, 0 for any number, None when it says nothing."""
         self._client: AsyncMongoClient[Document] | None = None
         self._watching: AsyncMongoClient[Document] | None = None
         self._lanes: Lanes
+        self._limits: Limits
+        self._way: ShortWay
         self._databases: dict[str, Database] = {}
 
     async def open(self) -> None:
         """Make the client. It connects in the background; a wrong URI is an error here, an absent server is not."""
         client = self._connected()
-        self._client, self._lanes = client, Lanes(client, client.options.pool_options.max_pool_size * 3 // 4)
+        size = client.options.pool_options.max_pool_size  # 0 for any number
+        most = size * 3 // 4 if size else math.inf
+        self._client, self._lanes = client, Lanes(client, most if self._with_lanes else 0)
+        self._limits = Limits(asyncio.get_running_loop())
+        self._way = ShortWay(client, self._lanes, self._limits)
+        self._limit = client.options.timeout
 
     def _connected(self, **forced: Any) -> AsyncMongoClient[Document]:
         given = {name.lower() for name, _ in parse_qsl(self._uri.partition("?")[2], keep_blank_values=True)}
         options = {name: value for name, value in self._options.items() if name.lower() not in given} | forced
         driver = DriverInfo("doorleaf", doorleaf.__version__)
         try:
-            return AsyncMongoClient(self._uri, driver=driver, document_class=dict, **options)
+            with warnings.catch_warnings(record=True) as found:
+                warnings.simplefilter("always", UserWarning)
+                client = AsyncMongoClient(self._uri, driver=driver, document_class=dict, **options)
         except (PyMongoError, ValueError) as error:
             # Whatever the driver says about a URI may quote it, password included.
             raise Unsupported(f"the MongoDB URI cannot be used ({type(error).__name__})") from None
+        for warning in found:
+            self._mind(str(warning.message))
+        return client
+
+    def _mind(self, text: str) -> None:
+        """Log or refuse what the driver passes over in the URI: it only warns, of wrong values too."""
+        text = text[:1].lower() + text[1:]
+        if text.startswith("unknown option"):
+            _tell(f"{text.partition('. Did you mean')[0]}; it is not used")
+            return
+        if text.startswith("duplicate URI option"):
+            _tell(f"{text.rstrip('.')}; the last one counts")
+            return
+        for _, value in parse_qsl(self._uri.partition("?")[2]):
+            text = text.replace(value, "…") if len(value) > 3 else text  # it may be a password of a key file
+        raise Unsupported(f"the MongoDB URI has an option that cannot be used: {text}")
+
+    def pool(self) -> dict[str, int]:
+        """The connections that short operations have: those in use, and those that wait for one."""
+        return {} if self._client is None else self._lanes.pool()
+
+    def way(self) -> str:
+        """How operations go to the server: ``lanes``, or ``driver: …`` with the reason."""
+        return f"driver: {self._lanes.reason}" if self._lanes.reason else "lanes"
 
     async def execute(self, operation: Operation[R]) -> R:
         """Run ``operation``; everything the driver raises comes out as an error of :mod:`doorleaf.errors`."""
         seconds = time_limit(operation) / 1000
+        if self._limit is not None and self._limit < seconds:
+            seconds = self._limit or seconds
         try:
-            # The database keeps the time limit; this one is for a connection that has fallen silent.
-            async with asyncio.timeout(seconds + self._patience):
-                database = self._database(operation.namespace.database)
-                kind = type(operation)
-                if operation.max_scan is not None:
-                    await scans.check(database, operation, operation.max_scan)
-                result: R
-                if (find := FINDS.get(kind)) is not None:
-                    result = await find(self._lanes, database, operation)
-                    return result
-                short = short_writes.WRITES.get(kind)
-                if short is not None and not guard.is_guarded(operation):
-                    done = await short(self._lanes, database, operation)
-                    if done is not None:
-                        return done  # type: ignore[return-value]  # what R is for the operation
-                if isinstance(operation, op.Watch):
-                    return await self._watch(operation)  # type: ignore[return-value]  # what R is for a Watch
-                if (run := READS.get(kind)) is not None:
-                    result = await run(database, operation)
-                    return result
-                if not database.client.topology_description.has_writable_server():
-                    # Under a time limit of its own the driver would wait that long for a server to appear.
-                    await database.client.admin.command("ping")
-                with pymongo.timeout(seconds):
-                    if guard.is_guarded(operation):
-                        result = await guard.execute(database, operation)
-                    else:
-                        result = await WRITES[kind](database, operation)
-                    return result
-        except (PyMongoError, BSONError, OverflowError) as error:
-            raise mapped(error) from error
-        except TimeoutError as error:
-            raise StoreTimeout(TOO_SLOW) from error
+            database = self._database(operation.namespace.database)
+            deadline = self._limits.now() + seconds + GRACE
+            if self._limit is None:
+                find = FINDS.get(type(operation)) if operation.max_scan is None else None
+                if find is None:
+                    return await self._within(database, operation, deadline)
+                with self._limits.until(deadline):
+                    found: R = await find(self._way, database, operation)
+                return found
+            with pymongo.timeout(seconds):  # the URI's own limit is for everything that is done for one operation
+                return await self._within(database, operation, deadline)
+        except (PyMongoError, BSONError, OverflowError, TimeoutError) as error:
+            raise self._told(operation, error) from error
         except RecursionError as error:
             raise InvalidParameter("a document is nested too deeply") from error
+
+    async def _within(self, database: Database, operation: Operation[R], deadline: float) -> R:
+        if operation.max_scan is not None:
+            with self._limits.until(deadline):
+                await scans.check(database, operation, operation.max_scan)
+        find = FINDS.get(type(operation))
+        if isinstance(operation, op.Scan):
+            return ScanResult(await flows.Flow(database, operation).open())  # type: ignore[return-value]
+        if find is None:
+            return await self._run(database, operation, deadline)
+        with self._limits.until(deadline):
+            result: R = await find(self._way, database, operation)
+        return result
+
+    async def _run(self, database: Database, operation: Operation[R], deadline: float) -> R:
+        kind = type(operation)
+        result: R
+        short = short_writes.WRITES.get(kind)
+        if short is not None and not guard.is_guarded(operation):
+            done = await short(self._way, database, operation, deadline)
+            if done is not None:
+                return done  # type: ignore[return-value]  # what R is for the operation
+        if may_write(operation):
+            await self._writable(database, deadline)
+        async with asyncio.timeout_at(deadline):
+            if isinstance(operation, op.Watch):
+                return await self._watch(operation)  # type: ignore[return-value]  # what R is for a Watch
+            if (run := READS.get(kind)) is not None:
+                result = await run(database, operation)
+                return result
+            with pymongo.timeout(max(deadline - GRACE - asyncio.get_running_loop().time(), _SHORTEST)):
+                if isinstance(operation, op.Transaction):
+                    return await together.execute(database, operation)  # type: ignore[return-value]  # as above
+                if guard.is_guarded(operation):
+                    result = await guard.execute(database, operation)
+                else:
+                    result = await WRITES[kind](database, operation)
+                return result
+
+    async def _writable(self, database: Database, deadline: float) -> None:
+        """Wait for a server that takes writes, when none is known: as long as the driver looks for one.
+
+        Within the time limit of a write the driver would look that long, and nobody could tell that nothing was sent.
+        """
+        if database.client.topology_description.has_writable_server():
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                await database.client.admin.command("ping")
+        except TimeoutError:
+            raise StoreUnavailable(UNREACHABLE) from None
+
+    def _told(self, operation: Operation[Any], error: Exception) -> DoorleafError:
+        """The error that a client gets for ``error``; what the operator has to mend is logged, once a minute."""
+        if may_write(operation):
+            told = mapped_write(error)
+        elif isinstance(error, TimeoutError) and not self._reachable():
+            told = StoreUnavailable(UNREACHABLE)
+        else:
+            told = mapped(error)
+        if isinstance(told, Misconfigured) and time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + _QUIET_SECONDS
+            LOG.error("%s", told.advice)
+        return told
+
+    def _reachable(self) -> bool:
+        return self._client is not None and self._client.topology_description.has_readable_server()
 
     async def _watch(self, operation: op.Watch) -> ChangesResult:
         """A change stream holds a connection all the time: a client of their own lets other operations have theirs."""
         if self._client is None:
             raise StoreUnavailable("the connection to the database is closed")
         if self._watching is None:
-            self._watching = self._connected(maxPoolSize=0)
+            self._watching = self._connected(maxPoolSize=0, **_READING)
         return ChangesResult(await changes.watch(self._watching, operation))
 
     def _database(self, name: str) -> Database:

@@ -18,7 +18,7 @@ from pymongo.errors import BulkWriteError
 from pymongo.results import UpdateResult as DriverUpdateResult
 
 from doorleaf.documents import Document
-from doorleaf.errors import InvalidParameter, Unsupported
+from doorleaf.errors import DoorleafError, InvalidParameter, Unsupported
 from doorleaf.operations import (
     BulkWrite,
     DeleteMany,
@@ -34,7 +34,7 @@ from doorleaf.operations import (
     UpdateOne,
     Write,
 )
-from doorleaf.results import (
+from doorleaf.operations.results import (
     BulkWriteResult,
     DeleteResult,
     DocumentResult,
@@ -72,10 +72,14 @@ async def insert_many(database: Database, operation: InsertMany, session: Sessio
             documents, ordered=operation.ordered, session=session, comment=operation.comment
         )
     except BulkWriteError as error:
-        inserted = [ids[index] for index in _done(error, len(ids), operation.ordered)]
-        fields = {"insertedCount": len(inserted), "insertedIds": inserted}
-        raise write_failed(error, fields) from error
+        raise insert_failed(error, ids, ordered=operation.ordered) from error
     return InsertManyResult(ids)
+
+
+def insert_failed(error: BulkWriteError, ids: list[Any], *, ordered: bool) -> DoorleafError:
+    """The error of an insert of documents with ``ids``, of which some or all failed; it says which went in."""
+    inserted = [ids[index] for index in _done(error, len(ids), ordered)]
+    return write_failed(error, {"insertedCount": len(inserted), "insertedIds": inserted})
 
 
 def _done(error: BulkWriteError, total: int, ordered: bool) -> list[int]:
@@ -128,7 +132,7 @@ async def update_many(database: Database, operation: UpdateMany, session: Sessio
 
 
 async def replace_one(database: Database, operation: ReplaceOne, session: Session = None) -> UpdateResult:
-    check_replacement(operation.replacement)
+    check_replacement(operation.replacement, upsert=operation.upsert)
     result = await _collection(database, operation).replace_one(
         operation.filter,
         operation.replacement,
@@ -199,7 +203,7 @@ async def find_one_and_update(
 async def find_one_and_replace(
     database: Database, operation: FindOneAndReplace, session: Session = None
 ) -> DocumentResult:
-    check_replacement(operation.replacement)
+    check_replacement(operation.replacement, upsert=operation.upsert)
     collection = database.get_collection(operation.namespace.collection, codec_options=RAW)
     found = await collection.find_one_and_replace(
         operation.filter,
@@ -261,7 +265,7 @@ def _model(write: UpdateOne | UpdateMany | ReplaceOne | DeleteOne | DeleteMany) 
     if isinstance(write, DeleteMany):
         return models.DeleteMany(write.filter, **options)
     if isinstance(write, ReplaceOne):
-        check_replacement(write.replacement)
+        check_replacement(write.replacement, upsert=write.upsert)
         sort = write.sort or None
         return models.ReplaceOne(write.filter, write.replacement, upsert=write.upsert, sort=sort, **options)
     check_update(write.update)

@@ -1,0 +1,120 @@
+/** A database: its collections, with how much is in each. */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import type { Namespace } from "../api";
+import { link, go } from "../router";
+import { useSession } from "../session";
+import { count, size } from "../ui/format";
+import { Icon } from "../ui/icons";
+import { Empty, Failure, IconButton, useLoaded, useTitle } from "../ui/parts";
+import { type CollectionInfo, collections, stats } from "./catalogue";
+import { CreateCollection, DropCollection } from "./changing";
+import { inTurn, useSeen } from "./lazily";
+
+interface Props {
+  readonly source: string;
+  readonly database: string;
+  readonly turn: number;
+  readonly changed: () => void;
+}
+
+export function DatabasePage({ source, database, turn, changed }: Props): JSX.Element {
+  useTitle(database);
+  const { api } = useSession();
+  const found = useLoaded((signal) => collections(api, source, database, signal), [api, source, database, turn]);
+  const [creating, setCreating] = useState(false);
+  const [dropping, setDropping] = useState<Namespace | null>(null);
+  return (
+    <>
+      <header class="page-head">
+        <h1>
+          <Icon name="database" /> <bdi class="wrap">{database}</bdi>
+        </h1>
+        <button type="button" class="button" onClick={() => setCreating(true)}>
+          <Icon name="plus" /> Create collection
+        </button>
+      </header>
+      {found.error !== undefined && <Failure error={found.error} retry={found.again} />}
+      {found.value?.length === 0 && (
+        <Empty title="No collections" icon="collection">
+          <p>Create one, or write a document to it by the API: it is there then.</p>
+        </Empty>
+      )}
+      {found.value !== undefined && found.value.length > 0 && (
+        <div class="scroll">
+          <table class="list">
+            <thead>
+              <tr>
+                <th scope="col">Collection</th>
+                {["Documents", "Size", "Average", "Indexes", "Size of indexes"].map((title) => (
+                  <th key={title} scope="col" class="number">
+                    {title}
+                  </th>
+                ))}
+                <th scope="col">
+                  <span class="hidden">Actions</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {found.value.map((one) => (
+                <Row key={one.name} one={one} place={{ source, database, collection: one.name }} turn={turn} drop={setDropping} />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {creating && (
+        <CreateCollection
+          source={source}
+          database={database}
+          onClose={() => setCreating(false)}
+          onDone={(place) => {
+            changed();
+            go(link(["data", place.source, place.database, place.collection]));
+          }}
+        />
+      )}
+      {dropping && (
+        <DropCollection
+          place={dropping}
+          onClose={() => setDropping(null)}
+          onDone={() => {
+            setDropping(null);
+            changed();
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+function Row(props: { one: CollectionInfo; place: Namespace; turn: number; drop: (place: Namespace) => void }): JSX.Element {
+  const { one, place, turn, drop } = props;
+  const { api } = useSession();
+  const { seen, mark } = useSeen<HTMLTableRowElement>();
+  const told = useLoaded(
+    async (signal) => (seen && one.type !== "view" ? inTurn(() => stats(api, place, signal)) : undefined),
+    [api, seen, place.collection, turn],
+  );
+  const numbers = told.value;
+  return (
+    <tr ref={mark}>
+      <th scope="row">
+        <a href={link(["data", place.source, place.database, place.collection])}>
+          <Icon name={one.type === "view" ? "view" : "collection"} /> <bdi class="wrap">{one.name}</bdi>
+        </a>
+        {one.type !== "collection" && <span class="badge">{one.type}</span>}
+      </th>
+      <td class="number">{numbers ? count(numbers.count) : ""}</td>
+      <td class="number">{numbers ? size(numbers.size) : ""}</td>
+      <td class="number">{numbers ? size(numbers.average) : ""}</td>
+      <td class="number">{numbers ? count(numbers.indexes) : ""}</td>
+      <td class="number">{numbers ? size(numbers.indexSize) : ""}</td>
+      <td class="number">
+        <IconButton icon="trash" label={`Drop ${one.name}`} onClick={() => drop(place)} />
+      </td>
+    </tr>
+  );
+}

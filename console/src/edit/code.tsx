@@ -1,0 +1,67 @@
+/** A field for code: a plain one at once, and the editor in its place as soon as it is loaded. */
+
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Editor, Language } from "./codemirror";
+
+interface Props {
+  readonly label: string;
+  readonly value: string;
+  readonly onChange: (text: string) => void;
+  readonly onSubmit?: () => void;
+  readonly single?: boolean;
+  readonly language?: Language;
+  readonly placeholder?: string;
+  readonly readOnly?: boolean;
+  readonly fields?: readonly string[];
+  readonly focused?: boolean;
+  readonly error?: { readonly message: string; readonly from: number; readonly to: number } | null;
+}
+
+export function Code(props: Props): JSX.Element {
+  const host = useRef<HTMLDivElement>(null);
+  const editor = useRef<Editor | null>(null);
+  const now = useRef(props);
+  now.current = props;
+  const [loaded, setLoaded] = useState(false);
+  useEffect(() => {
+    let gone = false;
+    void import("./codemirror").then(({ createEditor }) => {
+      if (gone || !host.current) return;
+      const { label, value, single = false, language = "query", placeholder = "", readOnly = false } = now.current;
+      editor.current = createEditor(host.current, {
+        label, value, single, language, placeholder, readOnly,
+        fields: () => now.current.fields ?? [],
+        onChange: (text) => now.current.onChange(text),
+        onSubmit: () => now.current.onSubmit?.(),
+      });
+      setLoaded(true);
+    });
+    return () => {
+      gone = true;
+      editor.current?.destroy();
+      editor.current = null;
+    };
+  }, []);
+  useEffect(() => {
+    if (loaded && now.current.focused) editor.current?.focus();
+  }, [loaded]);
+  useEffect(() => editor.current?.set(props.value), [props.value, loaded]);
+  useEffect(() => editor.current?.fail(props.error ?? null), [props.error, loaded]);
+  return (
+    <div class={props.single ? "code single" : "code"} data-ready={loaded}>
+      <div ref={host} class="code-host" hidden={!loaded} />
+      {!loaded && (
+        <textarea
+          aria-label={props.label}
+          rows={1}
+          value={props.value}
+          readOnly={props.readOnly ?? false}
+          placeholder={props.placeholder ?? ""}
+          spellcheck={false}
+          onInput={(event) => props.onChange(event.currentTarget.value)}
+        />
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,139 @@
+/** API keys: all of them in a list, and one on a page of its own. */
+
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import type { PageProps } from "../pages";
+import { go, link } from "../router";
+import { useSession } from "../session";
+import { Icon } from "../ui/icons";
+import { Moment } from "../ui/moment";
+import { Dialog, Empty, Failure, useLoaded, useTitle } from "../ui/parts";
+import { ForAdministrators, PageHead } from "../ui/tabs";
+import { KeyForm } from "./form";
+import { type Key, listed, type NewKey, rightsOf, stateOf } from "./model";
+import { KeyPage } from "./page";
+import { Snippets } from "./snippets";
+
+export function KeysSection({ path }: PageProps): JSX.Element {
+  const { caller } = useSession();
+  const [name] = path;
+  if (!caller.manages) return <ForAdministrators what="Keys" />;
+  return (
+    <main id="content" tabIndex={-1} class="page">
+      {name === undefined ? <KeyList /> : <KeyPage key={name} name={name} />}
+    </main>
+  );
+}
+
+function KeyList(): JSX.Element {
+  useTitle("Keys");
+  const { api } = useSession();
+  const [wanted, setWanted] = useState("");
+  const [making, setMaking] = useState(false);
+  const [made, setMade] = useState<NewKey | null>(null);
+  const found = useLoaded((signal) => listed(api, signal), [api, made]);
+  const shown = found.value?.filter(({ name }) => name.toLowerCase().includes(wanted.toLowerCase())) ?? [];
+  return (
+    <>
+      <PageHead title="Keys" icon="key">
+        <button type="button" class="button primary" onClick={() => setMaking(true)}>
+          <Icon name="plus" /> Make a key
+        </button>
+      </PageHead>
+      {found.error !== undefined && <Failure error={found.error} retry={found.again} />}
+      {found.value?.length === 0 && (
+        <Empty title="No keys are stored" icon="key">
+          <p>You signed in with a key of the settings. Make one for each program that calls, so that each can be ended alone.</p>
+        </Empty>
+      )}
+      {found.value !== undefined && found.value.length > 0 && (
+        <>
+          <div class="bar">
+            <label class="field grow">
+              <span class="hidden">Find a key</span>
+              <input type="search" placeholder="Find a key" value={wanted} onInput={(event) => setWanted(event.currentTarget.value)} />
+            </label>
+          </div>
+          <KeyTable keys={shown} />
+        </>
+      )}
+      {making && (
+        <KeyForm
+          onClose={() => setMaking(false)}
+          onDone={(key) => {
+            setMaking(false);
+            setMade(key as NewKey);
+          }}
+        />
+      )}
+      {made && <NewKeyDialog made={made} onClose={() => go(link(["keys", made.name]))} />}
+    </>
+  );
+}
+
+function KeyTable({ keys }: { keys: readonly Key[] }): JSX.Element {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label="All keys">
+      <table class="list">
+        <thead>
+          <tr>
+            {["Name", "Rights", "State", "Last used", "Ends", "Made"].map((title) => (
+              <th key={title} scope="col">
+                {title}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {keys.map((key) => (
+            <tr key={key.name}>
+              <th scope="row">
+                <a href={link(["keys", key.name])}>
+                  <Icon name="key" /> {key.name}
+                </a>
+              </th>
+              <td>{rightsOf(key)}</td>
+              <td>
+                <State of={key} />
+              </td>
+              <td>
+                <Moment at={key.last_used} never="never" />
+              </td>
+              <td>
+                <Moment at={key.expires} never="never" />
+              </td>
+              <td>
+                <Moment at={key.created} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+export function State({ of: key }: { of: Key }): JSX.Element {
+  const state = stateOf(key);
+  return <span class={state === "in force" ? "badge good" : state === "disabled" ? "badge warn" : "badge bad"}>{state}</span>;
+}
+
+/** Shows a key's text, which the server tells this once. */
+export function NewKeyDialog({ made, onClose }: { made: NewKey; onClose: () => void }): JSX.Element {
+  return (
+    <Dialog title={`The key ${made.name}`} onClose={onClose} wide>
+      <div class="stack">
+        <div class="secret">
+          <strong>Copy it now: it is shown this once.</strong>
+          <code>{made.key}</code>
+        </div>
+        <Snippets secret={made.key} database={made.databases?.[0]} collection={made.collections?.[0]?.split(".").slice(1).join(".") || undefined} />
+        <footer class="dialog-foot">
+          <button type="button" class="button primary" onClick={onClose}>
+            I have it
+          </button>
+        </footer>
+      </div>
+    </Dialog>
+  );
+}

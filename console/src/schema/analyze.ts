@@ -1,0 +1,105 @@
+/** What a sample says of a collection: its fields, their types, and the values in them; with MongoDB's own analysis. */
+
+import { EJSON } from "bson";
+import { analyzeDocuments, type SchemaField } from "mongodb-schema";
+import type { Api, Namespace } from "../api";
+import { array, int, itemsOf, type ObjectValue, object } from "../values/model";
+import { write } from "../values/write";
+
+export const SAMPLE = 1000;
+const FREQUENT = 6;
+
+export interface TypeTold {
+  readonly name: string;
+  readonly share: number;
+  /** From the least to the greatest value, where they have an order. */
+  readonly range: string;
+  /** The most frequent values, with their shares of those that were kept. */
+  readonly frequent: readonly (readonly [text: string, share: number])[];
+  readonly distinct: number;
+}
+
+export interface FieldTold {
+  readonly path: string;
+  readonly depth: number;
+  /** The share of documents, or of objects around it, that have it. */
+  readonly present: number;
+  readonly types: readonly TypeTold[];
+}
+
+export interface SchemaTold {
+  readonly sampled: number;
+  readonly fields: readonly FieldTold[];
+  readonly jsonSchema: string;
+}
+
+interface AnyType {
+  readonly name: string;
+  readonly bsonType: string;
+  readonly probability: number;
+  readonly values?: readonly unknown[];
+  readonly fields?: SchemaField[];
+  readonly types?: AnyType[];
+  readonly lengths?: number[];
+}
+
+/** Look at a sample of the documents that match. Throws ApiError, or Error for documents too different to be told of. */
+export async function analyze(api: Api, place: Namespace, filter: ObjectValue, signal: AbortSignal): Promise<SchemaTold> {
+  const match = filter.entries.length > 0 ? [object([["$match", filter]])] : [];
+  const pipeline = array([...match, object([["$sample", object([["size", int(SAMPLE)]])]])]);
+  const answer = await api.act("aggregate", place, [["pipeline", pipeline]], signal);
+  const documents = itemsOf(answer, "documents").map((one) => EJSON.parse(write(one), { relaxed: false }) as Record<string, unknown>);
+  const accessor = await analyzeDocuments(documents, { storedValuesLengthLimit: 200, signal });
+  const schema = await accessor.getInternalSchema();
+  const fields: FieldTold[] = [];
+  collect(schema.fields, 0, fields);
+  const jsonSchema = JSON.stringify(await accessor.getMongoDBJsonSchema(), null, 2);
+  return { sampled: documents.length, fields, jsonSchema };
+}
+
+function collect(given: readonly SchemaField[], depth: number, fields: FieldTold[]): void {
+  for (const one of given) {
+    const types = (one.types as AnyType[]).filter(({ name }) => name !== "Undefined");
+    fields.push({ path: one.path.join("."), depth, present: one.probability, types: types.map(told) });
+    for (const type of types) {
+      if (type.fields) collect(type.fields, depth + 1, fields);
+      for (const item of type.types ?? []) if (item.fields) collect(item.fields, depth + 1, fields);
+    }
+  }
+}
+
+function told(type: AnyType): TypeTold {
+  const values = (type.values ?? []).map(plain);
+  const times = new Map<string, number>();
+  for (const { text } of values) times.set(text, (times.get(text) ?? 0) + 1);
+  const frequent = [...times].sort(([, one], [, other]) => other - one);
+  const lengths = type.lengths ?? [];
+  return {
+    name: type.bsonType === "Document" ? "Object" : type.bsonType,
+    share: type.probability,
+    range: lengths.length > 0 ? `${Math.min(...lengths)} to ${Math.max(...lengths)} items` : rangeOf(values),
+    frequent: frequent.filter(([, number]) => number >= 2 && number > values.length / 50).slice(0, FREQUENT).map(([text, number]) => [text, number / values.length]),
+    distinct: times.size,
+  };
+}
+
+interface Plain {
+  readonly text: string;
+  readonly order: number | string | null;
+}
+
+function plain(value: unknown): Plain {
+  if (value instanceof Date) return { text: value.toISOString(), order: value.getTime() };
+  if (typeof value === "string") return { text: value, order: value };
+  const text = String(value);
+  const number = typeof value === "boolean" ? NaN : Number(text);
+  return { text, order: Number.isNaN(number) || /^[0-9a-f]{24}$/.test(text) ? null : number };
+}
+
+function rangeOf(values: readonly Plain[]): string {
+  const ordered = values.filter(({ order }) => order !== null);
+  if (ordered.length < 2) return "";
+  const sorted = [...ordered].sort((one, other) => (one.order! < other.order! ? -1 : one.order! > other.order! ? 1 : 0));
+  const [least, most] = [sorted[0]!.text, sorted.at(-1)!.text];
+  return least === most ? "" : `${least.slice(0, 40)} … ${most.slice(0, 40)}`;
+}

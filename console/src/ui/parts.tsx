@@ -1,0 +1,199 @@
+/** Small parts that every page is made of. */
+
+import type { ComponentChildren, JSX } from "preact";
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { ApiError, isAborted, messageOf } from "../api";
+import { Icon, type IconName } from "./icons";
+
+/** A button that is a picture, with its words for those who do not see it. */
+export function IconButton(props: {
+  icon: IconName;
+  label: string;
+  onClick: (event: MouseEvent) => void;
+  disabled?: boolean;
+  pressed?: boolean;
+}): JSX.Element {
+  return (
+    <button
+      type="button"
+      class="icon-button"
+      aria-label={props.label}
+      title={props.label}
+      disabled={props.disabled ?? false}
+      aria-pressed={props.pressed}
+      onClick={props.onClick}
+    >
+      <Icon name={props.icon} />
+    </button>
+  );
+}
+
+/** What went wrong, with what can be done about it. */
+export function Failure({ error, retry }: { error: unknown; retry?: (() => void) | undefined }): JSX.Element {
+  const code = error instanceof ApiError ? error.code : "";
+  return (
+    <div class="failure" role="alert">
+      <Icon name="warn" />
+      <div>
+        <p>{messageOf(error)}</p>
+        {code && <p class="muted small">{code}</p>}
+      </div>
+      {retry && (
+        <button type="button" class="button" onClick={retry}>
+          Try again
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** What is shown where there is nothing yet, and how something comes to be there. */
+export function Empty(props: { title: string; icon?: IconName; children?: ComponentChildren }): JSX.Element {
+  return (
+    <div class="empty">
+      {props.icon && <Icon name={props.icon} size={28} />}
+      <h2>{props.title}</h2>
+      {props.children}
+    </div>
+  );
+}
+
+export interface Loaded<T> {
+  readonly value: T | undefined;
+  readonly error: unknown;
+  readonly loading: boolean;
+  readonly again: () => void;
+}
+
+/** What `load` answers, asked for anew when `when` changes; what was there stays until the new is. */
+export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, when: readonly unknown[]): Loaded<T> {
+  const [state, setState] = useState<{ value?: T; error?: unknown; loading: boolean }>({ loading: true });
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    const stop = new AbortController();
+    setState((before) => ({ ...before, error: undefined, loading: true }));
+    load(stop.signal).then(
+      (value) => stop.signal.aborted || setState({ value, loading: false }),
+      (error: unknown) => stop.signal.aborted || isAborted(error) || setState({ error, loading: false }),
+    );
+    return () => stop.abort();
+  }, [...when, turn]);
+  const again = useCallback(() => setTurn((before) => before + 1), []);
+  return { value: state.value, error: state.error, loading: state.loading, again };
+}
+
+/** Set the title of the window. */
+export function useTitle(title: string): void {
+  useEffect(() => {
+    document.title = title ? `${title} · Doorleaf` : "Doorleaf";
+  }, [title]);
+}
+
+/** A dialog over the page: the rest waits, Escape closes it, and the focus comes back to where it was. */
+export function Dialog(props: {
+  title: string;
+  onClose: () => void;
+  wide?: boolean;
+  children: ComponentChildren;
+}): JSX.Element {
+  const element = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const dialog = element.current;
+    const before = document.activeElement;
+    dialog?.showModal();
+    return () => {
+      dialog?.close();
+      if (before instanceof HTMLElement) before.focus();
+    };
+  }, []);
+  return (
+    <dialog
+      ref={element}
+      class={props.wide ? "dialog wide" : "dialog"}
+      aria-label={props.title}
+      onCancel={(event) => {
+        event.preventDefault();
+        props.onClose();
+      }}
+    >
+      <header class="dialog-head">
+        <h2>{props.title}</h2>
+        <IconButton icon="close" label="Close" onClick={props.onClose} />
+      </header>
+      {props.children}
+    </dialog>
+  );
+}
+
+/** A dialog for something that cannot be undone: it is done only when `name` was typed. */
+export function TypedConfirm(props: {
+  title: string;
+  name: string;
+  verb: string;
+  children: ComponentChildren;
+  onClose: () => void;
+  onConfirm: () => Promise<void>;
+}): JSX.Element {
+  const [typed, setTyped] = useState("");
+  const [error, setError] = useState<unknown>(null);
+  const [busy, setBusy] = useState(false);
+  const confirm = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    if (typed !== props.name || busy) return;
+    setBusy(true);
+    try {
+      await props.onConfirm();
+    } catch (failure) {
+      setError(failure);
+      setBusy(false);
+    }
+  };
+  return (
+    <Dialog title={props.title} onClose={props.onClose}>
+      <form class="stack" onSubmit={(event) => void confirm(event)}>
+        {props.children}
+        <label class="field">
+          <span>
+            Type <strong class="mono wrap">{props.name}</strong> to confirm
+          </span>
+          <input
+            type="text"
+            autocomplete="off"
+            spellcheck={false}
+            value={typed}
+            onInput={(event) => setTyped(event.currentTarget.value)}
+          />
+        </label>
+        {error !== null && <Failure error={error} />}
+        <footer class="dialog-foot">
+          <button type="button" class="button" onClick={props.onClose}>
+            Cancel
+          </button>
+          <button type="submit" class="button danger" disabled={typed !== props.name || busy}>
+            {props.verb}
+          </button>
+        </footer>
+      </form>
+    </Dialog>
+  );
+}
+
+/** A switch between a few ways to look at the same. */
+export function Choice<T extends string>(props: {
+  label: string;
+  value: T;
+  options: readonly (readonly [value: T, text: string, icon?: IconName])[];
+  onChange: (value: T) => void;
+}): JSX.Element {
+  return (
+    <div class="choice" role="radiogroup" aria-label={props.label}>
+      {props.options.map(([value, text, icon]) => (
+        <label key={value} class={value === props.value ? "chosen" : ""}>
+          <input type="radio" name={props.label} checked={value === props.value} onChange={() => props.onChange(value)} />
+          {icon && <Icon name={icon} />}
+          <span>{text}</span>
+        </label>
+      ))}
+    </div>
+  );
+}

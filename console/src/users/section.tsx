@@ -1,0 +1,254 @@
+/** Users: found by a part of their address, made, and one on a page of its own. */
+
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import type { PageProps } from "../pages";
+import { go, link } from "../router";
+import { useSession } from "../session";
+import { Icon } from "../ui/icons";
+import { Moment } from "../ui/moment";
+import { Dialog, Empty, Failure, useLoaded, useTitle } from "../ui/parts";
+import { ForAdministrators, PageHead } from "../ui/tabs";
+import { tell } from "../ui/toasts";
+import { type Account, ACCOUNTS, called, PROVIDERS, type User, USERS, users } from "./model";
+import { UserPage } from "./page";
+
+export function UsersSection({ path, query }: PageProps): JSX.Element {
+  const { caller } = useSession();
+  const [first] = path;
+  if (!caller.manages) return <ForAdministrators what="Users" />;
+  return (
+    <main id="content" tabIndex={-1} class="page">
+      {first === undefined ? <UserList query={query} /> : first === "waiting" ? <Waiting /> : <UserPage key={first} id={first} />}
+    </main>
+  );
+}
+
+const tabs = (waiting: boolean): { href: string; title: string; chosen: boolean }[] => [
+  { href: link(["users"]), title: "All users", chosen: !waiting },
+  { href: link(["users", "waiting"]), title: "To be confirmed", chosen: waiting },
+];
+
+const WAIT_MS = 250;
+
+function UserList({ query }: { query: URLSearchParams }): JSX.Element {
+  useTitle("Users");
+  const { api } = useSession();
+  const [search, provider] = [query.get("search") ?? "", query.get("provider") ?? ""];
+  const [typed, setTyped] = useState(search);
+  const [making, setMaking] = useState(false);
+  const [more, setMore] = useState<{ items: readonly User[]; next: string | null; error?: unknown } | null>(null);
+  const found = useLoaded((signal) => users(api, { search, provider, after: null }, signal), [api, search, provider]);
+  useEffect(() => setMore(null), [found.value]);
+  useEffect(() => {
+    const timer = window.setTimeout(() => go(link(["users"], { search: typed.trim(), provider }), true), WAIT_MS);
+    return () => window.clearTimeout(timer);
+  }, [typed]);
+  const listed = [...(found.value?.items ?? []), ...(more?.items ?? [])];
+  const next = more ? more.next : (found.value?.next ?? null);
+  const goOn = async (): Promise<void> => {
+    try {
+      const page = await users(api, { search, provider, after: next });
+      setMore((before) => ({ items: [...(before?.items ?? []), ...page.items], next: page.next }));
+    } catch (error) {
+      setMore((before) => ({ items: before?.items ?? [], next, error }));
+    }
+  };
+  return (
+    <>
+      <PageHead title="Users" icon="person" tabs={tabs(false)}>
+        <button type="button" class="button primary" onClick={() => setMaking(true)}>
+          <Icon name="plus" /> Create a user
+        </button>
+      </PageHead>
+      <div class="bar">
+        <label class="field grow">
+          <span>Find</span>
+          <input type="search" placeholder="A part of an address or name, or an id" value={typed} onInput={(event) => setTyped(event.currentTarget.value)} />
+        </label>
+        <label class="field">
+          <span>Signs in by</span>
+          <select value={provider} onChange={(event) => go(link(["users"], { search, provider: event.currentTarget.value }), true)}>
+            <option value="">Anything</option>
+            {Object.entries(PROVIDERS).map(([name, text]) => (
+              <option key={name} value={name}>
+                {text}
+              </option>
+            ))}
+          </select>
+        </label>
+      </div>
+      {found.error !== undefined && <Failure error={found.error} retry={found.again} />}
+      {found.value && listed.length === 0 && (
+        <Empty title={search || provider ? "Nobody is found" : "No users yet"} icon="person">
+          <p>
+            {search || provider
+              ? "Nobody has this in the address or the name, or this id."
+              : "Users come into being when they sign in for the first time, by the providers of the settings. Or create one here."}
+          </p>
+        </Empty>
+      )}
+      {listed.length > 0 && <UserTable listed={listed} />}
+      {more?.error !== undefined && <Failure error={more.error} />}
+      {next !== null && (
+        <div class="more">
+          <button type="button" class="button" onClick={() => void goOn()}>
+            Show more
+          </button>
+        </div>
+      )}
+      {making && (
+        <CreateUser
+          onClose={() => setMaking(false)}
+          onDone={(user) => {
+            tell({ text: `${called(user)} was created.` });
+            go(link(["users", user.id]));
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+function UserTable({ listed }: { listed: readonly User[] }): JSX.Element {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label="Users">
+      <table class="list">
+        <thead>
+          <tr>
+            {["User", "Signs in by", "State", "Last seen", "Came"].map((title) => (
+              <th key={title} scope="col">
+                {title}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {listed.map((user) => (
+            <tr key={user.id}>
+              <th scope="row">
+                <a href={link(["users", user.id])}>
+                  <Icon name="person" /> <bdi class="wrap">{called(user)}</bdi>
+                </a>
+              </th>
+              <td>{user.identities.map(({ provider_type: type }) => PROVIDERS[type] ?? type).join(", ")}</td>
+              <td>{user.disabled ? <span class="badge warn">disabled</span> : <span class="badge good">may call</span>}</td>
+              <td>
+                <Moment at={user.last_authenticated} never="never" />
+              </td>
+              <td>
+                <Moment at={user.created} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function CreateUser({ onClose, onDone }: { onClose: () => void; onDone: (user: User) => void }): JSX.Element {
+  const { api } = useSession();
+  const [error, setError] = useState<unknown>(null);
+  const [busy, setBusy] = useState(false);
+  const submit = async (event: SubmitEvent): Promise<void> => {
+    event.preventDefault();
+    const given = new FormData(event.currentTarget as HTMLFormElement);
+    setBusy(true);
+    setError(null);
+    try {
+      onDone(await api.json<User>(USERS, { body: JSON.stringify({ email: given.get("email"), password: given.get("password") }) }));
+    } catch (failure) {
+      setError(failure);
+      setBusy(false);
+    }
+  };
+  return (
+    <Dialog title="Create a user" onClose={onClose}>
+      <form class="stack" onSubmit={(event) => void submit(event)}>
+        <label class="field">
+          <span>Email</span>
+          <input name="email" type="email" required autocomplete="off" />
+        </label>
+        <label class="field">
+          <span>Password</span>
+          <input name="password" type="password" required autocomplete="new-password" />
+        </label>
+        <p class="muted small">The address counts as confirmed. Tell the person the password by a way that you trust.</p>
+        {error !== null && <Failure error={error} />}
+        <footer class="dialog-foot">
+          <button type="button" class="button" onClick={onClose}>
+            Cancel
+          </button>
+          <button type="submit" class="button primary" disabled={busy}>
+            Create
+          </button>
+        </footer>
+      </form>
+    </Dialog>
+  );
+}
+
+/** Accounts whose address nobody has confirmed. */
+function Waiting(): JSX.Element {
+  useTitle("Users to be confirmed");
+  const { api } = useSession();
+  const [error, setError] = useState<unknown>(null);
+  const found = useLoaded(
+    async (signal) => (await api.json<{ accounts: readonly Account[] }>(`${ACCOUNTS}?limit=500`, { signal })).accounts,
+    [api],
+  );
+  const confirm = async (email: string): Promise<void> => {
+    try {
+      await api.json(`${ACCOUNTS}/confirm`, { body: JSON.stringify({ email }) });
+      tell({ text: `${email} was confirmed.` });
+      found.again();
+    } catch (failure) {
+      setError(failure);
+    }
+  };
+  return (
+    <>
+      <PageHead title="Users" icon="person" tabs={tabs(true)} />
+      {found.error !== undefined && <Failure error={found.error} retry={found.again} />}
+      {error !== null && <Failure error={error} />}
+      {found.value?.length === 0 && (
+        <Empty title="Nobody waits" icon="check">
+          <p>Who registers with an address that has to be confirmed is listed here until then.</p>
+        </Empty>
+      )}
+      {found.value !== undefined && found.value.length > 0 && (
+        <div class="scroll" tabIndex={0} role="region" aria-label="Accounts to be confirmed">
+          <table class="list">
+            <thead>
+              <tr>
+                <th scope="col">Address</th>
+                <th scope="col">Registered</th>
+                <th scope="col">
+                  <span class="hidden">Actions</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {found.value.map(({ email, created }) => (
+                <tr key={email}>
+                  <th scope="row">
+                    <bdi class="wrap">{email}</bdi>
+                  </th>
+                  <td>
+                    <Moment at={created} />
+                  </td>
+                  <td class="number">
+                    <button type="button" class="button small" onClick={() => void confirm(email)}>
+                      Confirm
+                    </button>
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </>
+  );
+}

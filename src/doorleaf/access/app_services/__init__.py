@@ -1,0 +1,1 @@
+"""Apps that were exported from App Services."""

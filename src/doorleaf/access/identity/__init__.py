@@ -1,0 +1,1 @@
+"""Who is calling: credentials, keys, users, accounts, sessions and tokens."""

@@ -1,0 +1,305 @@
+"""Rate limits and concurrency: how often and how much at once a caller may ask.
+
+Rates are written ``"20/second;5000/hour"``: a burst and a sustained rate. A window begins with its first request and
+counts until it ends. Counts live in this process, or in Redis for all processes together when a URL is given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from importlib.util import find_spec
+from typing import Any, Literal, TypeVar
+
+from limits import RateLimitItem, WindowStats, parse_many
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import FixedWindowRateLimiter as SharedLimiter
+from limits.storage import Storage
+from limits.strategies import FixedWindowRateLimiter as LocalLimiter
+
+from doorleaf.access.addresses import Network, neighbourhood, networks
+from doorleaf.documents import is_string
+from doorleaf.errors import TooManyRequests
+from doorleaf.settings.checks import check_quotas, check_rate
+
+Subject = Literal["key", "user", "address", "data_source", "login"]
+
+SWEEP_ABOVE = 10_000
+"""Counted windows above which those that ended are dropped, so that strangers cannot fill the memory for good."""
+REDIS_PATIENCE = 0.5
+REDIS_PAUSE = 5.0
+"""Seconds to wait for Redis, and to do without it once it did not answer."""
+
+log = logging.getLogger("doorleaf.access")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What one key's document says of its limits; None is the general setting, no ``addresses`` is nobody."""
+
+    addresses: tuple[Network, ...] | None = None
+    rate: str | None = None
+    quotas: Mapping[str, int] | None = None
+
+
+def key_limits(document: Mapping[str, Any]) -> KeyLimits | None:
+    """The fields ``addresses``, ``rate`` and ``quotas`` of a key's document, or None when it has none of them.
+
+    Raises ValueError that says what is wrong with them.
+    """
+    addresses, rate, quotas = (document.get(name) for name in ("addresses", "rate", "quotas"))
+    if addresses is None and rate is None and quotas is None:
+        return None
+    if addresses is not None and not (isinstance(addresses, list) and all(is_string(it) for it in addresses)):
+        raise ValueError("addresses: expected an array of strings")
+    if rate is not None and not is_string(rate):
+        raise ValueError("rate: expected a string")
+    if quotas is not None:
+        if not isinstance(quotas, dict):
+            raise ValueError("quotas: expected an object")
+        _named("quotas", check_quotas, quotas)
+    return KeyLimits(
+        None if addresses is None else _named("addresses", networks, addresses),
+        None if rate is None else _named("rate", check_rate, rate),
+        quotas,
+    )
+
+
+def _named(name: str, read: Callable[[Any], T], value: Any) -> T:
+    """What ``read`` makes of ``value``; its ValueError gets the name of the field."""
+    try:
+        return read(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+@lru_cache(maxsize=1024)
+def rates(text: str) -> tuple[RateLimitItem, ...]:
+    """The limits that ``text`` names; raises ValueError for text that is none."""
+    return tuple(parse_many(check_rate(text)))
+
+
+class RateLimits:
+    """Counts requests against ``rates_by_subject``; a subject without a rate is not limited.
+
+    ``clock`` gives seconds since 1970; Redis has a clock of its own.
+    """
+
+    def __init__(
+        self,
+        rates_by_subject: Mapping[str, str],
+        *,
+        redis_url: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._rates = {subject: rates(text) for subject, text in rates_by_subject.items() if text}
+        self._clock = clock
+        self._local = LocalLimiter(Windows(clock))
+        self._shared = None if redis_url is None else _shared(redis_url)
+        self._without_redis_until = 0.0
+
+    def limits(self, *subjects: Subject) -> bool:
+        """Whether any of ``subjects`` has a rate."""
+        return any(subject in self._rates for subject in subjects)
+
+    async def admit(self, subject: Subject, name: str, own: str | None = None) -> None:
+        """Count a request of ``name``; raises :class:`TooManyRequests` when a rate is used up.
+
+        ``own`` is a rate of its own, which replaces the general one.
+        """
+        for item in rates(own) if own else self._rates.get(subject, ()):
+            if (used_up := await self._used_up("hit", item, subject, name)) is not None:
+                raise self._refusal(item, subject, used_up)
+
+    async def require(self, subject: Subject, name: str) -> None:
+        """Raise :class:`TooManyRequests` when a rate is used up, and count nothing."""
+        for item in self._rates.get(subject, ()):
+            if (used_up := await self._used_up("test", item, subject, name)) is not None:
+                raise self._refusal(item, subject, used_up)
+
+    async def _used_up(
+        self, act: Literal["hit", "test"], item: RateLimitItem, subject: str, name: str
+    ) -> WindowStats | None:
+        """The window when it is used up. While Redis does not answer, this process counts for itself."""
+        if self._shared is not None and time.monotonic() >= self._without_redis_until:
+            try:
+                async with asyncio.timeout(REDIS_PATIENCE):
+                    if await getattr(self._shared, act)(item, subject, name):
+                        return None
+                    return await self._shared.get_window_stats(item, subject, name)
+            except Exception as error:
+                # The library's own errors, the client's, and the socket's: which, depends on when it broke.
+                self._without_redis_until = time.monotonic() + REDIS_PAUSE
+                log.error("Redis does not answer (%s); this process counts rates by itself", type(error).__name__)
+        if getattr(self._local, act)(item, subject, name):
+            return None
+        return self._local.get_window_stats(item, subject, name)
+
+    def _refusal(self, item: RateLimitItem, subject: str, window: WindowStats) -> TooManyRequests:
+        seconds = item.get_expiry()
+        wait = min(max(1, math.ceil(window.reset_time - self._clock())), seconds)
+        return TooManyRequests(
+            f"too many requests: the limit is {item.amount} in {seconds} s; try again in {wait} s",
+            headers={
+                "Retry-After": str(wait),
+                "RateLimit-Policy": f'"{subject}";q={item.amount};w={seconds}',
+                "RateLimit": f'"{subject}";r=0;t={wait}',
+            },
+        )
+
+    async def close(self) -> None:
+        """Let go of Redis."""
+        if self._shared is not None:
+            await self._shared.storage.bridge.storage.aclose()  # type: ignore[attr-defined]
+
+
+def account(name: str) -> str:
+    """What stands for an account name in counters: of one length, and no address that Redis would keep."""
+    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _shared(url: str) -> SharedLimiter:
+    if find_spec("redis") is None:
+        raise ValueError("redis_url: needs the package redis, in the environment of Doorleaf: pip install 'redis>=5.2'")
+    try:
+        storage = RedisStorage(
+            f"async+{url}",
+            implementation="redispy",
+            socket_connect_timeout=REDIS_PATIENCE,
+            socket_timeout=REDIS_PATIENCE,
+        )
+    except Exception:  # whatever is said about a URL may quote it, password included
+        raise ValueError(
+            "redis_url: cannot be used; it must be like redis://:password@host:6379/0, with special characters escaped"
+        ) from None
+    return SharedLimiter(storage)
+
+
+class Windows(Storage):
+    """Counters in memory for the library's limiter, without the thread that its own storage keeps starting."""
+
+    STORAGE_SCHEME = None
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self._clock = clock
+        self._windows: dict[str, tuple[int, float]] = {}
+        self._sweep_above = SWEEP_ABOVE
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        return ValueError
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Count ``amount`` in the window of ``key``, which lasts ``expiry`` seconds, and answer its count."""
+        now = self._clock()
+        count, end = self._windows.get(key, (0, 0.0))
+        if end <= now:
+            count, end = 0, now + expiry
+            if len(self._windows) > self._sweep_above:
+                self._windows = {name: window for name, window in self._windows.items() if window[1] > now}
+                # What is left is alive; looking at all of it again soon would be slow and in vain.
+                self._sweep_above = max(SWEEP_ABOVE, 2 * len(self._windows))
+        count += amount
+        self._windows[key] = (count, end)
+        return count
+
+    def get(self, key: str) -> int:
+        count, end = self._windows.get(key, (0, 0.0))
+        return count if end > self._clock() else 0
+
+    def get_expiry(self, key: str) -> float:
+        return self._windows.get(key, (0, self._clock()))[1]
+
+    def check(self) -> bool:
+        return True
+
+    def reset(self) -> int | None:
+        count = len(self._windows)
+        self._windows.clear()
+        return count
+
+    def clear(self, key: str) -> None:
+        self._windows.pop(key, None)
+
+
+class Concurrency:
+    """At most ``most`` requests of one caller at once in this process; 0 is no bound. ``what`` they are is told."""
+
+    def __init__(self, most: int, what: str = "requests") -> None:
+        self._most = most
+        self._what = what
+        self._running: dict[str, int] = {}
+        self.bounds = most > 0
+
+    def enter(self, caller: str) -> None:
+        """Begin a request; raises :class:`TooManyRequests` above the bound."""
+        if not self.bounds:
+            return
+        running = self._running.get(caller, 0)
+        if running >= self._most:
+            raise TooManyRequests(
+                f"too many {self._what} at once: the limit is {self._most}", headers={"Retry-After": "1"}
+            )
+        self._running[caller] = running + 1
+
+    def leave(self, caller: str) -> None:
+        """End a request that was begun."""
+        running = self._running.get(caller, 0) - 1
+        if running > 0:
+            self._running[caller] = running
+        else:
+            self._running.pop(caller, None)
+
+
+class Streams:
+    """At most ``most`` streams at once in this process; of these one caller may have a quarter, one address half.
+
+    Without shares one who opens what there is would leave the others nothing.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open = 0
+        self._callers = Concurrency(max(1, most // 4), "streams of one caller")
+        self._addresses = Concurrency(max(1, most // 2), "streams from one address")
+
+    @property
+    def open(self) -> int:
+        """How many there are."""
+        return self._open
+
+    def enter(self, caller: str, address: str) -> Callable[[], None]:
+        """Begin a stream; answers what ends it, once. Raises :class:`TooManyRequests` above the bound or a share."""
+        if self._open >= self._most:
+            raise TooManyRequests(
+                f"too many streams at once: the limit of this process is {self._most}", headers={"Retry-After": "10"}
+            )
+        where = neighbourhood(address)
+        self._callers.enter(caller)
+        try:
+            self._addresses.enter(where)
+        except TooManyRequests:
+            self._callers.leave(caller)
+            raise
+        self._open += 1
+        over = False
+
+        def leave() -> None:
+            nonlocal over
+            if over:
+                return
+            over = True
+            self._open -= 1
+            self._callers.leave(caller)
+            self._addresses.leave(where)
+
+        return leave

@@ -1,0 +1,329 @@
+"""The quotas of workspaces, exactly: the writes of a workspace that has some are done one after the other.
+
+What a workspace has is a document of ``workspace_usage``: ``documents`` and ``bytes``, who writes now (``holder``,
+until ``until`` at the longest), and how many writes ``begun`` and ``ended``. Whoever finds that one did not end, or was
+not sure what it did, counts anew. Nothing is written that would be beyond a quota.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import bson
+from bson import Int64
+
+from doorleaf.access.system_store import SystemStore, as_date
+from doorleaf.access.workspaces.ledger import Ledger
+from doorleaf.access.workspaces.tenancy import Workspace
+from doorleaf.apart import JUDGING, time_limit
+from doorleaf.documents import CODEC, Document
+from doorleaf.errors import (
+    AccessError,
+    DataError,
+    DuplicateKey,
+    PermissionDenied,
+    QuotaExceeded,
+    RequestError,
+    ServerBusy,
+)
+from doorleaf.mql.context import Context
+from doorleaf.mql.updates.compile import compile_update
+from doorleaf.operations import (
+    Aggregate,
+    CreateCollection,
+    CreateIndex,
+    DeleteOne,
+    DropCollection,
+    DropIndex,
+    Effect,
+    FindOne,
+    FindOneAndReplace,
+    FindOneAndUpdate,
+    InsertOne,
+    ListCollections,
+    Namespace,
+    Operation,
+    RunCommand,
+    Transaction,
+    altered,
+)
+from doorleaf.operations.capabilities import Guarded, Upserting
+from doorleaf.operations.results import DeleteResult, Result
+
+COLLECTION = "workspace_usage"
+WAIT_SECONDS = 10.0
+SLACK_SECONDS = 5.0
+"""How much longer than its operation a write may hold its place."""
+LATE_SECONDS = 6.0
+"""How long after a change of quotas another process may write without knowing of it."""
+_PAUSE = 0.01
+_SIMULATED_SECONDS = 1.0
+
+
+class Execute(Protocol):
+    """Carries out an operation."""
+
+    def __call__(self, operation: Operation[Any]) -> Awaitable[Any]: ...
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a workspace has, counted at ``measured``; ``sure`` says whether it is known when a write has ended."""
+
+    documents: int
+    bytes: int
+    measured: float = 0.0
+    sure: bool = True
+
+    def add(self, documents: int, size: int) -> None:
+        """Account for what a write did."""
+        self.documents += documents
+        self.bytes += size
+
+
+class Metering:
+    """Carries out writes within the quotas of their workspace; ``clock`` gives seconds since 1970."""
+
+    def __init__(self, system: SystemStore, *, clock: Callable[[], float] = time.time) -> None:
+        self._system = system
+        self._clock = clock
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    @staticmethod
+    def concerns(operation: Operation[Any], place: Workspace) -> bool:
+        """Whether a quota of the workspace has to do with an operation."""
+        counted = ("collections", "documents", "bytes")
+        return operation.effect is not Effect.READ and not place.quotas.keys().isdisjoint(counted)
+
+    async def carry_out(self, operation: Operation[Any], place: Workspace, execute: Execute) -> Any:
+        """What ``execute`` answers to ``operation``; QuotaExceeded where it would be too much."""
+        if type(operation) not in _METERED:
+            raise PermissionDenied(f"{operation.name} is not available in a workspace with quotas")
+        async with self._alone(place, operation, execute) as usage:
+            await self._require_collections(operation, place, execute)
+            try:
+                return await _METERED[type(operation)](operation, place, usage, execute)
+            except (DuplicateKey, RequestError, AccessError):
+                raise  # nothing was written
+            except DataError:
+                usage.sure = not isinstance(operation, CreateCollection | DropCollection | CreateIndex)
+                raise
+            except BaseException:
+                usage.sure = False
+                raise
+
+    @asynccontextmanager
+    async def _alone(self, place: Workspace, operation: Operation[Any], execute: Execute) -> AsyncIterator[Usage]:
+        """Hold the place of the one who writes in a workspace."""
+        lock = self._locks.setdefault(place.id, asyncio.Lock())
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(WAIT_SECONDS):
+                    await stack.enter_async_context(lock)
+                    holder = await self._acquire(place, time_limit(operation) + SLACK_SECONDS)
+            except TimeoutError:
+                raise ServerBusy("too many write in this workspace at once", headers={"Retry-After": "1"}) from None
+            usage = Usage(0, 0, sure=False)
+            try:
+                state = await self._system.find_one(COLLECTION, {"_id": place.id}) or {}
+                if _is_sure(state, place):
+                    usage = Usage(int(state["documents"]), int(state["bytes"]), state["measured"])
+                else:
+                    usage = await _measured(place, operation, execute, self._clock())
+                yield usage
+            finally:
+                await asyncio.shield(self._release(place, holder, usage))
+
+    async def _acquire(self, place: Workspace, seconds: float) -> str:
+        holder = secrets.token_hex(8)
+        while True:
+            now = self._clock()
+            free = {"_id": place.id, "$or": [{"holder": None}, {"until": {"$lt": as_date(now)}}]}
+            held = {"$set": {"holder": holder, "until": as_date(now + seconds)}, "$inc": {"begun": 1}}
+            if await self._system.update(COLLECTION, free, held):
+                return holder
+            with contextlib.suppress(DuplicateKey):
+                await self._system.insert(COLLECTION, {"_id": place.id, "holder": None, "begun": 0, "ended": 0})
+            await asyncio.sleep(_PAUSE)
+
+    async def _release(self, place: Workspace, holder: str, usage: Usage) -> None:
+        change: Document = {"$set": {"holder": None}}
+        if usage.sure:
+            state = await self._system.find_one(COLLECTION, {"_id": place.id}) or {}
+            change["$set"] |= {"documents": Int64(usage.documents), "bytes": Int64(usage.bytes)}
+            change["$set"] |= {"measured": usage.measured, "ended": state.get("begun", 0)}
+        await self._system.update(COLLECTION, {"_id": place.id, "holder": holder}, change)
+
+    async def _require_collections(self, operation: Operation[Any], place: Workspace, execute: Execute) -> None:
+        """Raise QuotaExceeded where a collection would come into being that is one too many."""
+        most = place.quotas.get("collections")
+        if most is None:
+            return
+        wanted = {part.namespace.collection for part in operation.parts or (operation,) if _may_create(part)}
+        if not wanted:
+            return
+        there = await _collections(place, operation, execute)
+        if wanted - set(there) and len(there) + len(wanted - set(there)) > most:
+            raise exceeded("collections", most)
+
+
+def _is_sure(state: Document, place: Workspace) -> bool:
+    """Whether what is noted of a workspace is true: no write before is unsure, and none went by without a quota."""
+    ended = state.get("begun") == state.get("ended", 0) + 1 and "measured" in state
+    return ended and bool(state["measured"] > place.quotas_since + LATE_SECONDS)
+
+
+def exceeded(kind: str, most: int) -> QuotaExceeded:
+    """The error of a write that would be beyond a quota."""
+    return QuotaExceeded(f"the workspace may have {most} {kind}, and this would be more", fields={"quota": kind})
+
+
+def _may_create(operation: Operation[Any]) -> bool:
+    upserts = isinstance(operation, Upserting) and operation.upsert
+    return upserts or isinstance(operation, InsertOne | CreateCollection | CreateIndex)
+
+
+def require_room(place: Workspace, usage: Usage, documents: int, size: int) -> None:
+    """Raise QuotaExceeded where so much more would be too much; what does not grow is let pass."""
+    for kind, has, more in (("documents", usage.documents, documents), ("bytes", usage.bytes, size)):
+        most = place.quotas.get(kind)
+        if most is not None and more > 0 and has + more > most:
+            raise exceeded(kind, most)
+
+
+async def _collections(place: Workspace, operation: Operation[Any], execute: Execute) -> list[str]:
+    """The workspace's collections, as the database calls them."""
+    listing = ListCollections(namespace=place.namespace(), max_time_ms=operation.max_time_ms, turn=operation.turn)
+    names = [item["name"] for item in (await execute(listing)).collections]
+    return [name for name in names if place.called(name)]
+
+
+async def _measured(place: Workspace, operation: Operation[Any], execute: Execute, now: float) -> Usage:
+    """What the workspace has, counted."""
+    usage = Usage(0, 0, now)
+    total = {"_id": None, "n": {"$sum": 1}, "b": {"$sum": {"$bsonSize": "$$ROOT"}}}
+    for name in await _collections(place, operation, execute):
+        counting = Aggregate(
+            namespace=Namespace(place.database, name, place.data_source),
+            pipeline=[{"$match": place.predicate}, {"$group": total}],
+            max_time_ms=operation.max_time_ms,
+            turn=operation.turn,
+        )
+        for found in (await execute(counting)).documents.decode():
+            usage.add(int(found["n"]), int(found["b"]))
+    return usage
+
+
+# --- the writes ------------------------------------------------------------------------------------------------------
+
+
+def size_of(document: Document) -> int:
+    """The bytes of a document as it is stored."""
+    return len(bson.encode(document, codec_options=CODEC))
+
+
+async def _insert(operation: InsertOne, place: Workspace, usage: Usage, execute: Execute) -> Result:
+    size = size_of(operation.document)
+    require_room(place, usage, 1, size)
+    result: Result = await execute(operation)
+    usage.add(1, size)
+    return result
+
+
+async def _before(operation: FindOneAndUpdate | FindOneAndReplace | DeleteOne, execute: Execute) -> Document | None:
+    """The document that a write of one will change, whole."""
+    asked = FindOne(
+        namespace=operation.namespace,
+        filter=operation.filter,
+        max_time_ms=operation.max_time_ms,
+        turn=operation.turn,
+    )
+    found = (await execute(asked)).document
+    return bson.decode(found, CODEC) if isinstance(found, bytes) else found
+
+
+async def _update(
+    operation: FindOneAndUpdate | FindOneAndReplace, place: Workspace, usage: Usage, execute: Execute
+) -> Any:
+    """Change one document, of which nobody else in the workspace can change anything meanwhile."""
+    before = await _before(operation, execute)
+    if before is None:
+        return await execute(operation)
+    if isinstance(operation, FindOneAndReplace):
+        after = {"_id": before["_id"], **operation.replacement}
+    else:
+        after = await JUDGING.run(_SIMULATED_SECONDS, _simulated, operation, before)
+    growth = size_of(after) - size_of(before)
+    require_room(place, usage, 0, growth)
+    pinned = altered(operation, filter={"$and": [{"_id": {"$eq": before["_id"]}}, operation.filter]})
+    result = await execute(pinned)
+    if result.document is not None:
+        usage.add(0, growth)
+    return result
+
+
+def _simulated(operation: FindOneAndUpdate, before: Document) -> Document:
+    """What an update makes of a document; what is wrong with it the database shall say."""
+    try:
+        update = compile_update(operation.update, Context(time.monotonic() + _SIMULATED_SECONDS))
+        return update.apply(bson.decode(bson.encode(before, codec_options=CODEC), CODEC))
+    except DataError:
+        return before
+
+
+async def _delete(operation: DeleteOne, place: Workspace, usage: Usage, execute: Execute) -> DeleteResult:
+    before = await _before(operation, execute)
+    if before is not None:
+        operation = altered(operation, filter={"$and": [{"_id": {"$eq": before["_id"]}}, operation.filter]})
+    result: DeleteResult = await execute(operation)
+    if before is not None and result.deleted_count:
+        usage.add(-1, -size_of(before))
+    return result
+
+
+async def _together(operation: Transaction, place: Workspace, usage: Usage, execute: Execute) -> Result:
+    """Several writes, whose documents are weighed inside the transaction: what is too much undoes all of it."""
+
+    def room(documents: int, size: int) -> None:
+        require_room(place, usage, documents, size)
+
+    ledger = Ledger(room)
+    parts = [
+        altered(part, guard=ledger.page(part.guard)) if isinstance(part, Guarded) else part
+        for part in operation.operations
+    ]
+    result: Result = await execute(altered(operation, operations=parts))
+    usage.add(ledger.documents, ledger.bytes)
+    return result
+
+
+async def _unsure(operation: Operation[Any], place: Workspace, usage: Usage, execute: Execute) -> Any:
+    """Do what is counted anew afterwards."""
+    usage.sure = False
+    return await execute(operation)
+
+
+async def _alike(operation: Operation[Any], place: Workspace, usage: Usage, execute: Execute) -> Any:
+    return await execute(operation)
+
+
+_METERED: dict[type, Callable[..., Awaitable[Any]]] = {
+    InsertOne: _insert,
+    FindOneAndUpdate: _update,
+    FindOneAndReplace: _update,
+    DeleteOne: _delete,
+    Transaction: _together,
+    DropCollection: _unsure,
+    CreateCollection: _alike,
+    CreateIndex: _alike,
+    DropIndex: _alike,
+    RunCommand: _alike,
+}
+"""How each write is done; one that is not here is refused where there are quotas."""

@@ -1,0 +1,83 @@
+"""Bearer tokens of workspaces: JSON Web Tokens signed with the secret of their tenant."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+from doorleaf.errors import Unauthenticated
+
+ALGORITHM = "HS256"
+ISSUER = "doorleaf"
+LONGEST = 8192
+"""Characters of a token that may be ours."""
+LONGEST_SECONDS = 366 * 86_400
+_CHECKED: Any = {
+    "require": ["exp", "iat", "sub", "tenant_id"],
+    **{f"verify_{name}": False for name in ("exp", "nbf", "iat", "aud")},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a verified token says: who shows it, of which tenant, for which workspaces (None: all of the tenant's), with
+    which scopes, and from when until when it is good (seconds since 1970)."""
+
+    subject: str
+    tenant: str
+    workspaces: frozenset[str] | None
+    scopes: frozenset[str]
+    issued: float
+    expires: float
+
+
+def issue(
+    secret: bytes, tenant: str, workspace: str, scopes: list[str], now: float, seconds: float
+) -> tuple[str, float]:
+    """A token, and when it ends."""
+    expires = int(now + min(seconds, LONGEST_SECONDS))
+    claims = {"iss": ISSUER, "typ": "workspace", "sub": secrets.token_hex(12), "iat": round(now, 3), "exp": expires}
+    claims |= {"tenant_id": tenant, "workspace_id": workspace, "scope": " ".join(scopes)}
+    return jwt.encode(claims, secret, algorithm=ALGORITHM, headers={"kid": f"{ISSUER}:{tenant}"}), expires
+
+
+def tenant_of(token: str) -> str | None:
+    """The tenant whose secret a token of ours says to be signed with; None for a token that is not ours."""
+    if len(token) > LONGEST:
+        return None
+    try:
+        key = jwt.get_unverified_header(token).get("kid")
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        return None
+    issuer, _, tenant = key.partition(":") if isinstance(key, str) else ("", "", "")
+    return tenant if issuer == ISSUER and tenant else None
+
+
+def verify(token: str, secret: bytes, tenant: str) -> Said:
+    """What a token of ours says; Unauthenticated for one that we did not sign. Its end is for others to look at."""
+    try:
+        claims = jwt.decode(token, secret, algorithms=[ALGORITHM], issuer=ISSUER, options=_CHECKED)
+        if claims.get("typ") != "workspace" or claims["tenant_id"] != tenant:
+            raise ValueError("another kind of token")
+        return said(claims, float(claims["iat"]), float(claims["exp"]))
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError, RecursionError):
+        raise Unauthenticated("the token is not valid") from None
+
+
+def said(claims: Any, issued: float, expires: float) -> Said:
+    """What claims say about tenants, workspaces and scopes; ValueError or KeyError where they do not."""
+    tenant, subject = claims["tenant_id"], claims["sub"]
+    listed = claims.get("workspaces")
+    one = claims.get("workspace_id")
+    named = [*(listed if isinstance(listed, list) else ()), *([] if one is None else [one])]
+    scope = claims.get("scope", claims.get("scopes", ""))
+    scopes = scope.split() if isinstance(scope, str) else scope
+    if not isinstance(tenant, str) or not isinstance(subject, str) or not isinstance(scopes, list):
+        raise ValueError("a claim is of another type")
+    if not all(isinstance(text, str) for text in (*named, *scopes)) or (listed is not None and named == []):
+        raise ValueError("a claim is of another type")
+    workspaces = frozenset(named) if named else None
+    return Said(subject, tenant, workspaces, frozenset(scopes), issued, expires)

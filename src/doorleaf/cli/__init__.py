@@ -1,0 +1,1 @@
+"""The ``doorleaf`` command, a file for each group of its commands."""

@@ -1,0 +1,160 @@
+"""A server that goes on while its settings change: SIGHUP reads them and the rules again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from doorleaf.cli.shared import reason
+from doorleaf.errors import DoorleafError
+from doorleaf.http import Endpoint, Message
+from doorleaf.settings.model import Settings
+
+LOG = logging.getLogger("doorleaf")
+
+FIXED = ("host", "port", "workers")
+"""Settings that take a restart."""
+
+LOOK_SECONDS = 0.05
+"""How often it is looked whether the last request by the settings before has ended."""
+
+COLLECTIONS = (20_000, 20, 20)
+"""When Python looks for objects that only each other hold: no request leaves any, so it is seldom worth its time."""
+
+Make = Callable[[], tuple[Settings, Endpoint]]
+"""Makes an application from the settings as they are now. Raises SettingsError, DoorleafError, OSError, ValueError."""
+
+
+class Live:
+    """The ASGI application of a process: an endpoint, and after SIGHUP another one.
+
+    A request is served by one endpoint from its beginning to its end. ``apply`` is told the new settings.
+    """
+
+    def __init__(self, settings: Settings, endpoint: Endpoint, make: Make, apply: Callable[[Settings], None]) -> None:
+        self._settings = settings
+        self._endpoint = endpoint
+        self._make = make
+        self._apply = apply
+        self._reloading: asyncio.Task[None] | None = None
+        self._again = False
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    @property
+    def bounds(self) -> Any:
+        """What the server lets connections take."""
+        return self._endpoint.bounds
+
+    def __call__(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> Awaitable[None]:
+        if scope["type"] == "lifespan":
+            return self._live(receive, send)
+        return self._endpoint(scope, receive, send)
+
+    async def _live(
+        self, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        """The lifespan protocol. What opened first and what closes last may be two endpoints."""
+        await receive()
+        if not await self._endpoint.open():
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        _settle()
+        self._listen()
+        await send({"type": "lifespan.startup.complete"})
+        try:
+            await receive()
+        except asyncio.CancelledError:
+            return  # another SIGINT ends the process at once: nobody asks for an end in order, and none is told
+        self._listen_no_more()
+        if self._reloading is not None:
+            await self._reloading
+        closed = await self._endpoint.close()
+        for task in self._leaving:
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+        await send({"type": f"lifespan.shutdown.{'complete' if closed else 'failed'}", "message": ""})
+
+    # Only the main thread of a process may have signal handlers, and not every system has these signals.
+
+    def _listen(self) -> None:
+        with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, self.reload)
+            loop.add_signal_handler(signal.SIGUSR1, lambda: self._endpoint.reopen())
+
+    def _listen_no_more(self) -> None:
+        with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
+            for number in (signal.SIGHUP, signal.SIGUSR1):
+                asyncio.get_running_loop().remove_signal_handler(number)
+                signal.signal(number, signal.SIG_IGN)  # what it does by itself is to kill
+
+    def reload(self) -> None:
+        """Begin to read settings and rules again; asked while that goes on, do it once more."""
+        if self._reloading is not None and not self._reloading.done():
+            self._again = True
+            return
+        self._reloading = asyncio.create_task(self._reload(), name="reload")
+
+    async def _reload(self) -> None:
+        self._again = True
+        while self._again:
+            self._again = False
+            self._endpoint.reopen()
+            try:
+                settings, made = await asyncio.to_thread(self._make)
+            except (DoorleafError, OSError, ValueError) as error:
+                told_unchanged(error)
+                continue
+            if not await made.open():  # which has told why
+                told_unchanged(None)
+                continue
+            before, self._endpoint = self._endpoint, made
+            tell_fixed(self._settings, settings)
+            self._settings = settings
+            self._apply(settings)
+            LOG.info("settings and rules are read again")
+            leaving = asyncio.create_task(_leave(before), name="leave")
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+
+def _settle() -> None:
+    """Keep what is there now, which stays to the end, out of every later collection."""
+    gc.set_threshold(*COLLECTIONS)
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+async def _leave(endpoint: Endpoint) -> None:
+    """Close ``endpoint`` when its last request has ended; its streams end now, in order."""
+    try:
+        endpoint.retire()
+        while endpoint.in_flight:  # noqa: ASYNC110  # telling an event of it would cost every request
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        await endpoint.close()
+        _settle()
+
+
+def told_unchanged(error: Exception | None) -> None:
+    """Log, in a line, that settings could not be read and stay as they were."""
+    why = "the database or the files cannot be opened" if error is None else "; ".join(reason(error).splitlines())
+    LOG.error("the settings stay as they were: %s", why)
+
+
+def tell_fixed(before: Settings, now: Settings) -> None:
+    """Log which changed settings are not in effect."""
+    names = [name for name in FIXED if getattr(before, name) != getattr(now, name)]
+    if names:
+        LOG.warning("a change of %s takes a restart", ", ".join(names))

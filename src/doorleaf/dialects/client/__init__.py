@@ -1,0 +1,1 @@
+"""The App Services client API."""

@@ -1,0 +1,1 @@
+"""The Connectome dialect: collections by credentials in the URL."""

@@ -1,0 +1,336 @@
+"""Whole files into a collection of the DataCube API, and what became of their rows."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+import bson
+from bson import Decimal128, Int64, ObjectId
+
+from doorleaf.dialects.about import About, Gives
+from doorleaf.dialects.base import Request, Route
+from doorleaf.dialects.datacube import data_models as models
+from doorleaf.dialects.datacube import schemas
+from doorleaf.dialects.datacube.databases import add_collections
+from doorleaf.dialects.datacube.handling import PREFIXES, Made, finished
+from doorleaf.dialects.datacube.models import LONGEST, CubeBody, mistake
+from doorleaf.dialects.datacube.ownership import Cubes, Inside
+from doorleaf.dialects.datacube.uploads import MOST_BYTES, Form, Room, read_form, temporary
+from doorleaf.documents import CODEC, Document
+from doorleaf.errors import WriteFailed
+from doorleaf.operations import DeleteMany, InsertMany, Operation
+from doorleaf.transfer import json_file, ndjson
+from doorleaf.transfer.files import Source, format_of
+from doorleaf.transfer.importing import Importer, Plan, Report
+from doorleaf.transfer.rows import Read, Row, Rows, Unreadable
+from doorleaf.transfer.tables import Table
+
+MOST_REJECTED = 100
+"""Rejected rows that a report names."""
+MOST_UNPACKED = 64 * 1024**3
+"""What a compressed file may become."""
+RUNNING = 2
+"""Files that are put in at the same time in this process; others wait."""
+SAMPLE = 100
+"""Rows whose fields a new collection is declared with."""
+
+_BATCH_BYTES = 1024 * 1024
+_UNDONE = 1_000
+_FORMATS = ("json", "ndjson", "csv", "tsv")
+_FIELDS = ("database_id", "collection_name", "format", "all_or_nothing", "idempotency_key")
+_KINDS = {"text/csv": "csv", "text/tab-separated-values": "tsv", "application/x-ndjson": "ndjson"}
+_TYPES: dict[type, str] = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    Int64: "integer",
+    float: "number",
+    dict: "object",
+    list: "array",
+    datetime: "date",
+    ObjectId: "objectid",
+    Decimal128: "decimal128",
+    type(None): "null",
+}
+
+IMPORT = About(
+    name="cubeImport",
+    tag="DataCube files",
+    summary="Put a file into a collection",
+    description="`multipart/form-data`: `database_id`, maybe `collection_name` (else the name of the file), and the "
+    "file in `json_file`, which has an array of objects, objects one after another or one on each line, or CSV, maybe "
+    "in gzip. `format`, `all_or_nothing` and `idempotency_key` may be fields too.",
+    gives=Gives(content=models.CubeImported, status=201, description="Put in."),
+    refuses=("DatabaseNotFound", "PermissionDenied", "MissingParameter"),
+)
+
+
+def import_routes(cubes: Cubes, folder: Path) -> list[Route]:
+    """The routes of imports; files that come are in ``folder`` until they are in."""
+    imports = Imports(cubes, folder)
+    return [
+        Route(
+            "POST",
+            f"{prefix}/import_data",
+            "import_data",
+            handle=finished(imports.act, IMPORT),
+            about=IMPORT,
+            reads="stream",
+            limit=MOST_BYTES,
+            raw=True,
+        )
+        for prefix in PREFIXES
+    ]
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What a form asks for."""
+
+    collection: str
+    format: str
+    whole: bool
+    key: str
+    rejected: list[Document] = field(default_factory=list)
+
+
+class Imports:
+    """Carries out imports."""
+
+    def __init__(self, cubes: Cubes, folder: Path) -> None:
+        self._cubes = cubes
+        self._folder = folder
+        self._room = Room()
+        self._turns = asyncio.Semaphore(RUNNING)
+
+    async def act(self, request: Request, given: Any) -> Made:
+        """Read the form of ``request``, then put its file in."""
+        with self._room.place(request.identity.shown), temporary(self._folder) as file:
+            form = Form(file)
+
+            async def seen(fields: dict[str, str]) -> None:
+                if "database_id" in fields:
+                    await self._cubes.enter(request, fields["database_id"], "write")
+
+            await read_form(request, form, seen)
+            if "database_id" not in form.fields:
+                raise CubeBody.missing("database_id")
+            inside = await self._cubes.enter(request, form.fields["database_id"], "write")
+            asked = _asked(request, form)
+            async with self._turns:
+                return await self._put_in(request, inside, form, asked)
+
+    async def _put_in(self, request: Request, inside: Inside, form: Form, asked: _Asked) -> Made:
+        sample, bad = await asyncio.to_thread(_looked_through, form, asked)
+        if bad and asked.whole:
+            return _answer(asked, Report(), "nothing was put in: some rows cannot be")
+        if inside.database.collection(asked.collection) is None:
+            made = {"name": asked.collection, "fields": _fields(sample), "enforce": False}
+            await add_collections(self._cubes, inside, [made], request)
+        undo = _Undo(inside, asked, self._folder) if asked.whole else None
+        execute = _Watched(self._cubes, request, inside, undo)
+        plan = _plan(inside, asked)
+        importer = Importer(execute.run, plan, lambda report: None, lambda row: _reject(asked, row))
+        try:
+            report = await importer.run(await asyncio.to_thread(_rows, form, asked))
+            if undo is not None and (report.rejected or report.stopped):
+                await undo.run()
+                return _answer(asked, Report(stopped=report.stopped), "nothing was put in: some rows cannot be")
+        except BaseException:
+            if undo is not None:
+                await undo.run()
+            raise
+        finally:
+            if undo is not None:
+                undo.close()
+        return _answer(asked, report, "")
+
+
+class _Watched:
+    """Carries out the operations of an import while its database is there, and keeps account of them."""
+
+    def __init__(self, cubes: Cubes, request: Request, inside: Inside, undo: _Undo | None) -> None:
+        self._cubes = cubes
+        self._request = request
+        self._inside = inside
+        self._undo = undo
+
+    async def run(self, operation: Operation[Any]) -> Any:
+        database = self._inside.database
+        await self._cubes.databases.find(self._request.identity, database.id, "write")
+        try:
+            result = await self._inside.run(operation, _BATCH_BYTES)
+        except WriteFailed as error:
+            if self._undo is not None and isinstance(operation, InsertMany):
+                # In order, so that what is behind the first error was not tried: it may be somebody's from before.
+                self._undo.note(operation.documents[: error.fields["insertedCount"]])
+            raise
+        if self._undo is not None and isinstance(operation, InsertMany):
+            self._undo.note(operation.documents)
+        return result
+
+
+class _Undo:
+    """The ids of what an import has put in, on disk, by which it is taken out again."""
+
+    def __init__(self, inside: Inside, asked: _Asked, folder: Path) -> None:
+        self._inside = inside
+        self._asked = asked
+        self._file = temporary(folder)
+
+    def note(self, documents: Any) -> None:
+        """Remember documents that were put in."""
+        self._file.write(
+            b"".join(bson.encode({"_id": one["_id"]}, codec_options=CODEC) for one in documents if "_id" in one)
+        )
+
+    async def run(self) -> None:
+        """Take everything out."""
+        self._file.seek(0)
+        ids = (one["_id"] for one in bson.decode_file_iter(cast("Any", self._file), CODEC))
+        place = self._inside.at(self._asked.collection)
+        while some := list(islice(ids, _UNDONE)):
+            await self._inside.run(DeleteMany(namespace=place, filter={"_id": {"$in": some}}), _BATCH_BYTES)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+# --- what is asked for -----------------------------------------------------------------------------------------------
+
+
+def _asked(request: Request, form: Form) -> _Asked:
+    for name in form.fields:
+        if name not in _FIELDS:
+            raise mistake(name[:100], f"There is no such field; there are json_file, {', '.join(_FIELDS)}.")
+    whole = form.fields.get("all_or_nothing", "false")
+    if whole not in ("true", "false"):
+        raise mistake("all_or_nothing", "Expected true or false.")
+    key = form.fields.get("idempotency_key") or request.headers.get(b"idempotency-key", b"").decode("latin-1")
+    if len(key) > 255:
+        raise mistake("idempotency_key", "Ensure this field has no more than 255 characters.")
+    name = form.fields.get("collection_name") or _name_of(form.name)
+    if not name:
+        raise mistake("collection_name", "This field is required, because the file has no name.")
+    name = schemas.collection_name(name, "collection_name")
+    return _Asked(name, _format(form), whole == "true", key)
+
+
+def _name_of(file: str) -> str:
+    """The name of a collection that is called as the file."""
+    stem = re.split(r"[\\/]", file)[-1].lower()
+    for end in (".gz", ".gzip", ".zst", ".zstd"):
+        stem = stem.removesuffix(end)
+    stem = stem.rpartition(".")[0] or stem
+    return re.sub(r"\W+", "_", stem)[:LONGEST]
+
+
+def _format(form: Form) -> str:
+    given = form.fields.get("format", "")
+    if given and given not in _FORMATS:
+        raise mistake("format", f"Expected one of {', '.join(_FORMATS)}.")
+    named = format_of(form.name)
+    found = given or (named if named in _FORMATS else "") or _KINDS.get(form.kind, "")
+    return "json" if found in ("ndjson", "") else found
+
+
+def _plan(inside: Inside, asked: _Asked) -> Plan:
+    place = inside.at(asked.collection)
+    if not asked.key:
+        seconds = int(datetime.now(UTC).timestamp())
+        return Plan(place, secrets.token_bytes(16), seconds=seconds, ordered=asked.whole)
+    created = inside.database.created.replace(tzinfo=UTC)
+    return Plan(place, asked.key.encode(), seconds=int(created.timestamp()), ordered=asked.whole)
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def _rows(form: Form, asked: _Asked) -> Rows:
+    """The rows of the file from its beginning."""
+    form.file.seek(0)
+    source = Source(cast("Any", form.file))
+    read = _bounded(source.read)
+    if asked.format in ("csv", "tsv"):
+        return Table(read, delimiter="\t" if asked.format == "tsv" else ",", skip_blank=True).rows()
+    return ndjson.rows(read) if source.text == "lines" else json_file.rows(read)
+
+
+def _bounded(read: Read) -> Read:
+    taken = 0
+
+    def bounded(size: int) -> bytes:
+        nonlocal taken
+        chunk = read(size)
+        taken += len(chunk)
+        if taken > MOST_UNPACKED:
+            raise Unreadable(f"the file has more than {MOST_UNPACKED} bytes")
+        return chunk
+
+    return bounded
+
+
+def _looked_through(form: Form, asked: _Asked) -> tuple[list[Document], bool]:
+    """The first documents of the file, and where nothing or everything is to be put in, whether any row is none."""
+    try:
+        rows = _rows(form, asked)
+        sample = list(islice(rows, SAMPLE))
+        bad = _rejected(asked, sample)
+        if asked.whole:
+            while some := list(islice(rows, SAMPLE)):
+                bad = _rejected(asked, some) or bad
+    except Unreadable as error:
+        raise mistake("json_file", error.message) from None
+    if not asked.whole:
+        asked.rejected.clear()
+    return [row.document for row in sample if row.document is not None], bad
+
+
+def _rejected(asked: _Asked, rows: list[Row]) -> bool:
+    bad = [row for row in rows if row.document is None]
+    for row in bad:
+        _reject(asked, row)
+    return bool(bad)
+
+
+def _reject(asked: _Asked, row: Row) -> None:
+    if len(asked.rejected) < MOST_REJECTED:
+        asked.rejected.append({"line": row.number, "reason": row.reason})
+
+
+def _fields(sample: list[Document]) -> list[Document]:
+    """The fields of some documents, each with the type of its first value."""
+    found: dict[str, str] = {}
+    for document in sample:
+        for name, value in document.items():
+            if name != "_id" and schemas.is_name(name):
+                kind = _TYPES.get(type(value), "binary" if isinstance(value, bytes) else "string")
+                if found.get(name, "null") == "null":
+                    found[name] = kind
+    return [{"name": name, "type": found[name]} for name in sorted(found)][: schemas.MOST_FIELDS]
+
+
+# --- the answer ------------------------------------------------------------------------------------------------------
+
+
+def _answer(asked: _Asked, report: Report, why: str) -> Made:
+    """What became of the rows; a 400 where only rejected ones were there, or the file could not be read on."""
+    inserted = report.inserted + (report.present if asked.key else 0)
+    rejected = max(report.rejected, len(asked.rejected))
+    told: Document = {"success": True, "collection": asked.collection, "inserted_count": inserted}
+    told |= {"present_count": report.present, "rejected_count": rejected, "rejected": asked.rejected}
+    stopped = why or (report.stopped and f"The file was not read on: {report.stopped}")
+    if stopped or (rejected and not inserted and not report.present):
+        message = stopped or f"No row was put in: line {asked.rejected[0]['line']}: {asked.rejected[0]['reason']}"
+        told |= {"success": False, "error": "InvalidParameter", "error_code": "InvalidParameter"}
+        return Made(400, told | {"message": message, "detail": message})
+    if not inserted and not report.present:
+        return Made(200, told | {"message": "The file has no rows."})
+    return Made(201, told)

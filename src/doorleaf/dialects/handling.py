@@ -1,0 +1,59 @@
+"""Handlers made of what a route is about: they read the body and the query, and write what was done as the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from doorleaf import ejson
+from doorleaf.dialects.about import About
+from doorleaf.dialects.base import Reply, Request, Route
+from doorleaf.errors import InvalidParameter
+
+NOT_STORED = ((b"cache-control", b"no-store"),)
+
+Act = Callable[[Request, Any], Awaitable[Any]]
+"""What a route does with a request and what it brings (a body's or a query's model, or None); answers the content."""
+
+
+def handled(
+    method: str,
+    path: str,
+    name: str,
+    act: Act,
+    about: About,
+    *,
+    mode: ejson.Mode = ejson.Mode.PLAIN,
+    before: Callable[[Request], Awaitable[None]] | None = None,
+    public: bool = False,
+    login: bool = False,
+) -> Route:
+    """The route that does ``act``. Answers are not to be cached; ``mode`` writes their values.
+
+    ``before`` may refuse a request before its body is looked at; ``public`` and ``login`` are the route's.
+    """
+    gives = about.gives
+
+    async def handle(request: Request) -> Reply:
+        if before is not None:
+            await before(request)
+        given: Any = None
+        if about.query is not None:
+            given = about.query.read(parameters(request))
+        elif about.takes is not None:
+            given = about.takes.read(ejson.loads(request.body or b"{}"))
+        content = await act(request, given)
+        body = b"" if gives.content is None else ejson.dumps(content, mode)
+        return Reply(gives.status, body, headers=NOT_STORED)
+
+    return Route(method, path, name, handle=handle, about=about, public=public, login=login)
+
+
+def parameters(request: Request) -> dict[str, str]:
+    """The parameters in the query string, each once."""
+    pairs = parse_qsl(request.query.decode("latin-1"), keep_blank_values=True)
+    query = dict(pairs)
+    if len(query) != len(pairs):
+        raise InvalidParameter("a parameter of the query string came twice")
+    return query

@@ -1,0 +1,263 @@
+"""Documents as resources: query, insert, read, update, replace and delete one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import bson
+
+from doorleaf import ejson
+from doorleaf.apart import CODING
+from doorleaf.dialects.base import Route
+from doorleaf.dialects.workspaces import abouts
+from doorleaf.dialects.workspaces.cursors import (
+    Seal,
+    behind,
+    cursor_of,
+    following,
+    is_ordinary,
+    remainder,
+    require_pageable,
+)
+from doorleaf.dialects.workspaces.door import READ, WRITE, Answer, Asked, Door, etag_of
+from doorleaf.dialects.workspaces.query import Query, identified, joined, read
+from doorleaf.dialects.workspaces.writes import check_document, check_update, shown, with_id
+from doorleaf.documents import CODEC, Document, Documents
+from doorleaf.errors import InvalidParameter, NotFound, PreconditionFailed
+from doorleaf.operations import (
+    CountDocuments,
+    DeleteOne,
+    Find,
+    FindOne,
+    FindOneAndReplace,
+    FindOneAndUpdate,
+    InsertOne,
+)
+
+DOCUMENTS = "/collections/{collection}/documents"
+ONE = f"{DOCUMENTS}/{{id}}"
+ESTIMATED = 10_000
+"""Where counting ends that only estimates."""
+_LARGE_BYTES = 256 * 1024
+_SECONDS = 30.0
+
+Sealing = Callable[[str, bytes], bytes]
+"""Signs something for a tenant."""
+
+
+def document_routes(door: Door, seal: Sealing) -> tuple[Route, ...]:
+    """The routes of documents."""
+
+    async def listed(asked: Asked) -> Answer:
+        return await _listed(asked, lambda content: seal(asked.place.tenant, content))
+
+    return (
+        door.route("GET", DOCUMENTS, "workspaceQuery", listed, abouts.QUERY, scope=READ),
+        door.route("POST", DOCUMENTS, "workspaceInsert", _insert, abouts.INSERT, scope=WRITE, reads=True),
+        door.route("GET", ONE, "workspaceRead", _read, abouts.READ, scope=READ),
+        door.route("PATCH", ONE, "workspaceUpdate", _update, abouts.UPDATE, scope=WRITE, reads=True),
+        door.route("PUT", ONE, "workspaceReplace", _replace, abouts.REPLACE, scope=WRITE, reads=True),
+        door.route("DELETE", ONE, "workspaceDelete", _delete, abouts.DELETE, scope=WRITE),
+    )
+
+
+# --- many ------------------------------------------------------------------------------------------------------------
+
+
+async def _listed(asked: Asked, seal: Seal) -> Answer:
+    query = read(asked.request.query)
+    if query.cursor is not None:
+        require_pageable(query.sort)
+    about = f"{asked.place.id}/{asked.request.params['collection']}"
+    found, more = await _page(asked, query, about, seal)
+    count = len(found)
+    pagination: Document = {"limit": query.limit, "skip": query.skip}
+    pagination["total"] = await _total(asked, query, count, more=more)
+    if pagination["total"] is not None and query.count == "exact" and query.cursor is None:
+        more = query.skip + count < pagination["total"]
+    pagination["hasMore"] = more
+    if query.cursor is not None:
+        pagination["nextCursor"] = await _next(asked, query, found, about, seal) if more and count else None
+    head = ejson.dumps(pagination, ejson.Mode.PLAIN)
+    if found.size < _LARGE_BYTES:
+        data = ejson.encode_documents(found, asked.mode)
+    else:
+        data = await CODING.run(_SECONDS, ejson.encode_documents, found, asked.mode)
+    return Answer(b"".join((b'{"data":', data, b',"pagination":', head, b"}")))
+
+
+async def _page(asked: Asked, query: Query, about: str, seal: Seal) -> tuple[Documents, bool]:
+    """A page of documents, and whether there are more as far as the page tells."""
+    namespace, wanted = asked.namespace(), query.limit + 1
+    find = Find(
+        namespace=namespace,
+        filter=query.filter,
+        projection=query.projection,
+        sort=query.sort,
+        limit=wanted,
+        skip=query.skip,
+    )
+    values = behind(query.cursor, query, about, seal) if query.cursor else None
+    if values is None:
+        return _cut((await asked.run(find)).documents, query.limit)
+    if len(query.sort) > 1 or not is_ordinary(values[0]):
+        find.filter = (
+            joined([query.filter, following(query.sort, values)]) if query.filter else following(query.sort, values)
+        )
+        return _cut((await asked.run(find)).documents, query.limit)
+    # By one path of which values are unique and no arrays: a range that an index has, and then the other types.
+    (path, direction), value = next(iter(query.sort.items())), values[0]
+    ranged: Document = {path: {"$gt" if direction > 0 else "$lt": value}}
+    find.filter = joined([query.filter, ranged]) if query.filter else ranged
+    documents = (await asked.run(find)).documents
+    rest = remainder(path, value, direction)
+    if len(documents) >= wanted or rest is None:
+        return _cut(documents, query.limit)
+    find.filter = joined([query.filter, rest]) if query.filter else rest
+    find.limit = wanted - len(documents)
+    others = (await asked.run(find)).documents
+    return _cut(Documents([*documents.batches, *others.batches]), query.limit)
+
+
+def _cut(documents: Documents, limit: int) -> tuple[Documents, bool]:
+    """The first ``limit`` of some documents, and whether there were more."""
+    if len(documents) <= limit:
+        return documents, False
+    return Documents([b"".join([*documents][:limit])]), True
+
+
+async def _total(asked: Asked, query: Query, count: int, *, more: bool) -> int | None:
+    """How many documents match; None where nobody is to count."""
+    if query.count == "none":
+        return None
+    if not more and query.cursor is None and (count or not query.skip):
+        return query.skip + count  # the page has the last one
+    limit = ESTIMATED if query.count == "estimated" else 0
+    counting = CountDocuments(namespace=asked.namespace(), filter=query.filter, limit=limit)
+    return (await asked.run(counting)).count
+
+
+async def _next(asked: Asked, query: Query, found: Documents, about: str, seal: Seal) -> str:
+    last = bson.decode([*found][-1], CODEC)
+    if "_id" not in last:
+        raise InvalidParameter("cursor: the rules show no _id of these documents; use skip")
+    if query.projection is not None and len(query.sort) > 1:
+        # What it is sorted by may not be in the answer.
+        wanted = dict.fromkeys(query.sort, 1)
+        again = FindOne(namespace=asked.namespace(), filter={"_id": {"$eq": last["_id"]}}, projection=wanted)
+        document = (await asked.run(again)).document
+        if document is None:
+            raise NotFound("the last document of the page was just deleted; ask again", code="DocumentNotFound")
+        last = bson.decode(document, CODEC) if isinstance(document, bytes) else document
+    return cursor_of(last, query, about, seal)
+
+
+# --- one -------------------------------------------------------------------------------------------------------------
+
+
+async def _insert(asked: Asked) -> Answer:
+    document = with_id(check_document(asked.body))
+    await asked.run(InsertOne(namespace=asked.namespace(), document=document))
+    stored = shown(document)
+    return asked.answer({"data": stored, "inserted": 1}, 201, etag_of(stored))
+
+
+async def _found(asked: Asked, projection: Document | None = None) -> bytes:
+    """The document of the path; NotFound where it is not there."""
+    which = identified(asked.request.params["id"])
+    found = await asked.run(FindOne(namespace=asked.namespace(), filter=which, projection=projection))
+    document = found.document
+    if document is None:
+        raise absent()
+    return document if isinstance(document, bytes) else bson.encode(document, codec_options=CODEC)
+
+
+def absent() -> NotFound:
+    """The error of a document that is not there, or not the caller's."""
+    return NotFound("there is no such document", code="DocumentNotFound")
+
+
+async def _read(asked: Asked) -> Answer:
+    wanted = read(asked.request.query).projection
+    document = await _found(asked)
+    etag = etag_of(document)
+    if asked.request.headers.get(b"if-none-match") == etag.encode():
+        return Answer(b"", 304, ((b"etag", etag.encode()),))
+    if wanted is not None:
+        document = await _found(asked, wanted)
+    data = ejson.encode_document(document, asked.mode)
+    return Answer(b"".join((b'{"data":', data, b"}")), headers=((b"etag", etag.encode()),))
+
+
+async def _known(asked: Asked) -> tuple[bytes, Document]:
+    """The document that a write is about as it is, and the filter for it: with ``If-Match``, only if it stays so."""
+    before = await _found(asked)
+    given = asked.request.headers.get(b"if-match")
+    identity = bson.decode(before, CODEC)["_id"]
+    which: Document = {"_id": {"$eq": identity}}
+    if given is None or given.strip() == b"*":
+        return before, which
+    tags = [tag.strip() for tag in given.decode("latin-1").split(",")]
+    if not all(len(tag) > 2 and tag[0] == tag[-1] == '"' for tag in tags):
+        raise InvalidParameter("If-Match: expected an ETag in quotes, or *")
+    if etag_of(before) not in tags:
+        raise _changed()
+    return before, {**which, **unchanged(bson.decode(before, CODEC))}
+
+
+def unchanged(document: Document) -> Document:
+    """The filter for a document that has the fields of ``document`` and no others beside the two that nobody sees."""
+    fields: list[Any] = [{"$eq": [{"$size": {"$objectToArray": "$$ROOT"}}, len(document) + 2]}]
+    for name, value in document.items():
+        got = {"$getField": {"field": {"$literal": name}, "input": "$$ROOT"}}
+        fields.append({"$eq": [got, {"$literal": value}]})
+    return {"$expr": {"$and": fields}}
+
+
+def _changed() -> PreconditionFailed:
+    return PreconditionFailed("the document is not, or is no longer, what If-Match says")
+
+
+async def _written(asked: Asked, operation: FindOneAndUpdate | FindOneAndReplace, before: bytes) -> Answer:
+    """The answer to an update or a replacement of ``before``."""
+    document = (await asked.run(operation)).document
+    if document is None:
+        await _found(asked)  # deleted in between, or changed
+        raise _changed()
+    after = document if isinstance(document, bytes) else bson.encode(document, codec_options=CODEC)
+    word = "replaced" if isinstance(operation, FindOneAndReplace) else "updated"
+    counts = {"matched": 1, "modified": int(after != before), word: 1}
+    data = ejson.encode_document(after, asked.mode)
+    tail = ejson.dumps(counts, ejson.Mode.PLAIN)[1:]
+    return Answer(b"".join((b'{"data":', data, b",", tail)), headers=((b"etag", etag_of(after).encode()),))
+
+
+async def _update(asked: Asked) -> Answer:
+    update = check_update(asked.body, "the body")
+    before, which = await _known(asked)
+    return await _written(asked, FindOneAndUpdate(namespace=asked.namespace(), filter=which, update=update), before)
+
+
+async def _replace(asked: Asked) -> Answer:
+    replacement = check_document(asked.body, "the body")
+    before, which = await _known(asked)
+    identity = which["_id"]["$eq"]
+    given = replacement.get("_id", identity)
+    if given != identity and str(given) != asked.request.params["id"]:
+        raise InvalidParameter("the body: the _id of a document stays as it is")
+    replacement = {"_id": identity, **{name: value for name, value in replacement.items() if name != "_id"}}
+    operation = FindOneAndReplace(namespace=asked.namespace(), filter=which, replacement=replacement)
+    return await _written(asked, operation, before)
+
+
+async def _delete(asked: Asked) -> Answer:
+    if b"if-match" in asked.request.headers:
+        _, which = await _known(asked)
+    else:
+        which = identified(asked.request.params["id"])
+    result = await asked.run(DeleteOne(namespace=asked.namespace(), filter=which))
+    if not result.deleted_count:
+        await _found(asked)
+        raise _changed()
+    return asked.answer({"deleted": 1})

@@ -1,0 +1,134 @@
+/* The Python module around transcode.c, for the stable interface of 3.11 and later. */
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include <stdlib.h>
+
+#include "parts.h"
+#include "read.h"
+#include "transcode.h"
+
+/* From so many bytes on other threads go on meanwhile. */
+#define LONG_WORK (32 * 1024)
+
+static PyObject *finished(struct text *out, enum outcome outcome) {
+    PyObject *result = NULL;
+    if (outcome == WRITTEN)
+        result = PyBytes_FromStringAndSize(out->data, (Py_ssize_t)out->size);
+    else if (outcome == DECLINED)
+        result = Py_NewRef(Py_None);
+    else
+        PyErr_NoMemory();
+    free(out->data);
+    return result;
+}
+
+static int mode_of(long mode) {
+    if (mode >= PLAIN && mode <= RELAXED) return 1;
+    PyErr_SetString(PyExc_ValueError, "mode: expected 0, 1 or 2");
+    return 0;
+}
+
+static PyObject *document(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *given;
+    char *bson;
+    Py_ssize_t size;
+    long mode;
+    int plus;
+    struct text out = {NULL, 0, 0};
+    /* No format with a #: those that 3.13 compiles do not work before 3.13. */
+    if (!PyArg_ParseTuple(arguments, "Slp", &given, &mode, &plus) || !mode_of(mode)) return NULL;
+    if (PyBytes_AsStringAndSize(given, &bson, &size) < 0) return NULL;
+    return finished(&out, transcode(&out, (const uint8_t *)bson, (size_t)size, (enum mode)mode, plus));
+}
+
+struct batch {
+    const char *bson;
+    Py_ssize_t size;
+};
+
+static enum outcome all(struct text *out, const struct batch *batches, Py_ssize_t count, enum mode mode,
+                        int plus) {
+    size_t size = 0;
+    for (Py_ssize_t index = 0; index < count; index++) size += (size_t)batches[index].size;
+    /* JSON is mostly a little longer than BSON; what is too much is given back at the end. */
+    if (!reserve(out, size + size / 4 + 64) || !append(out, "[", 1)) return NO_MEMORY;
+    for (Py_ssize_t index = 0; index < count; index++) {
+        if (index && !append(out, ",", 1)) return NO_MEMORY;
+        const uint8_t *bson = (const uint8_t *)batches[index].bson;
+        enum outcome outcome = transcode(out, bson, (size_t)batches[index].size, mode, plus);
+        if (outcome != WRITTEN) return outcome;
+    }
+    return append(out, "]", 1) ? WRITTEN : NO_MEMORY;
+}
+
+static PyObject *documents(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *given, *held;
+    long mode;
+    int plus;
+    if (!PyArg_ParseTuple(arguments, "O!lp", &PyList_Type, &given, &mode, &plus) || !mode_of(mode)) return NULL;
+    held = PyList_AsTuple(given); /* others may change the list meanwhile, and nobody this */
+    if (!held) return NULL;
+    Py_ssize_t count = PyTuple_Size(held), total = 0, kept = 0;
+    struct batch *batches = malloc((size_t)(count ? count : 1) * sizeof *batches);
+    struct text out = {NULL, 0, 0};
+    enum outcome outcome = NO_MEMORY;
+    PyObject *result = NULL;
+    if (!batches) goto done;
+    for (Py_ssize_t index = 0; index < count; index++) {
+        char *bson;
+        Py_ssize_t size;
+        if (PyBytes_AsStringAndSize(PyTuple_GetItem(held, index), &bson, &size) < 0) goto failed;
+        if (!size) continue;
+        batches[kept].bson = bson;
+        batches[kept++].size = size;
+        total += size;
+    }
+    if (total >= LONG_WORK) {
+        Py_BEGIN_ALLOW_THREADS;
+        outcome = all(&out, batches, kept, (enum mode)mode, plus);
+        Py_END_ALLOW_THREADS;
+    } else {
+        outcome = all(&out, batches, kept, (enum mode)mode, plus);
+    }
+done:
+    result = finished(&out, outcome);
+failed:
+    free(batches);
+    Py_DECREF(held);
+    return result;
+}
+
+static PyObject *bson(PyObject *module, PyObject *given) {
+    (void)module;
+    char *json;
+    Py_ssize_t size;
+    struct text out = {NULL, 0, 0};
+    enum outcome outcome;
+    if (PyBytes_AsStringAndSize(given, &json, &size) < 0) return NULL;
+    if (size >= LONG_WORK) {
+        Py_BEGIN_ALLOW_THREADS;
+        outcome = read_json(&out, (const uint8_t *)json, (size_t)size);
+        Py_END_ALLOW_THREADS;
+    } else {
+        outcome = read_json(&out, (const uint8_t *)json, (size_t)size);
+    }
+    return finished(&out, outcome);
+}
+
+static PyMethodDef functions[] = {
+    {"bson", bson, METH_O, "bson(json): a JSON object with Extended JSON inside as BSON, or None for Python to read."},
+    {"document", document, METH_VARARGS,
+     "document(bson, mode, plus): one BSON document as a JSON object, or None when it is left to Python."},
+    {"documents", documents, METH_VARARGS,
+     "documents(batches, mode, plus): a list of bytes, each whole BSON documents, as a JSON array, or None."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_transcode", "BSON to JSON and JSON to BSON, bytes to bytes.", 0, functions, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__transcode(void) { return PyModule_Create(&definition); }

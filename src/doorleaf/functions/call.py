@@ -1,0 +1,205 @@
+"""One call of a function: who it acts for, how long it may take, and what it is given when it asks for something."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from typing import Any, Protocol
+
+import orjson
+
+from doorleaf import ejson
+from doorleaf.access.callers import Identity
+from doorleaf.apart import CODING, SMALL_BYTES
+from doorleaf.dialects.base import Request
+from doorleaf.dialects.client.functions import encoded
+from doorleaf.documents import Document
+from doorleaf.errors import DoorleafError, FunctionTimeout, InternalError, InvalidParameter
+from doorleaf.functions import signatures
+from doorleaf.functions.database import Database, described
+from doorleaf.functions.judging import DEPTH
+from doorleaf.functions.load import Function
+from doorleaf.functions.outgoing import Outgoing
+from doorleaf.functions.request import request_told
+from doorleaf.functions.sandbox.process import Process
+from doorleaf.functions.told import Told
+from doorleaf.functions.version import DEEPEST, Version
+
+LOG = logging.getLogger("doorleaf.functions")
+AT_ONCE = 25
+"""Requests of one call that are carried out at once; the others wait."""
+MOST_ASKED = 1024 * 1024
+"""Bytes of what a function may ask and wait for in place."""
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Running(Protocol):
+    """The functions in service, as far as a call needs them."""
+
+    database: Database
+    outgoing: Outgoing
+    told: Told
+
+    async def acting(
+        self, version: Version, function: Function, identity: Identity | None, request: Request | None, depth: int = 0
+    ) -> Identity: ...
+
+    async def carry_out(self, call: Call, arguments: list[Any]) -> Any: ...
+
+
+class Call:
+    """A call of ``function`` by ``identity`` until ``until`` (``time.monotonic()``), which ``request`` caused."""
+
+    def __init__(
+        self,
+        functions: Running,
+        version: Version,
+        function: Function,
+        identity: Identity,
+        request: Request | None,
+        until: float,
+        depth: int = 0,
+    ) -> None:
+        self.process: Process | None = None
+        self.version = version
+        self.function = function
+        self.identity = identity
+        self.http = request
+        self.until = until
+        self.depth = depth
+        self.custom_data = True
+        """Whether the function is told the caller's custom data."""
+        self.size = 0
+        """The bytes of what it answered, as JSON."""
+        self._functions = functions
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._context = contextvars.copy_context()
+        self._context.run(DEPTH.set, depth)
+
+    @property
+    def user(self) -> Document:
+        """The user object that the function is given."""
+        user = self.identity.user
+        return user if self.custom_data else {**user, "custom_data": {}}
+
+    @property
+    def seconds(self) -> float:
+        """What is left of its time. Raises FunctionTimeout."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise FunctionTimeout("the function took longer than it may")
+        return left
+
+    # --- what a JavaScript process asks for ---
+
+    def request(self, number: int, text: bytes) -> None:
+        """Begin to answer; the answer goes to the process."""
+        task = asyncio.get_running_loop().create_task(self._answer(number, text), context=self._context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, number: int, text: bytes) -> None:
+        try:
+            async with self._turns:
+                answer = b'{"value":' + await self._value(text) + b"}"
+        except DoorleafError as error:
+            answer = orjson.dumps({"error": described(error)})
+        except Exception:
+            LOG.exception("function %s: internal error", self.function.name)
+            answer = orjson.dumps({"error": described(InternalError("internal error"))})
+        if self.process is not None:
+            self.process.reply(number, answer)
+
+    async def _value(self, text: bytes) -> bytes:
+        if len(text) < SMALL_BYTES:
+            asked = ejson.loads(text)
+        else:
+            asked = await CODING.run(self.seconds, ejson.loads, text)
+        match asked.get("to"):
+            case "database":
+                result = await self.database.run(asked, self.identity, self.http, size=len(text), seconds=self.seconds)
+                return await CODING.run(self.seconds, encoded, result) if len(text) >= SMALL_BYTES else encoded(result)
+            case "function":
+                given = asked.get("arguments")
+                value = await self.execute(str(asked.get("name")), given if isinstance(given, list) else [])
+                return ejson.dumps(value, ejson.Mode.CANONICAL)
+            case "http":
+                return orjson.dumps(await self.send(asked))
+        raise InvalidParameter("the function asked for something that does not exist")
+
+    def ask(self, text: bytes) -> bytes:
+        """The answer to something that the function waits for in place: modules, hashes, tokens."""
+        try:
+            if len(text) > MOST_ASKED:
+                raise InvalidParameter(f"expected at most {MOST_ASKED // 1024 // 1024} MiB")
+            asked = ejson.loads(text)
+            match asked.get("to"):
+                case "module":
+                    file, source = self.version.modules.find(str(asked.get("id")), str(asked.get("from")))
+                    return orjson.dumps({"value": {"file": file, "text": source}})
+                case "crypto":
+                    value = signatures.compute(asked)
+                case "jwt":
+                    value = signatures.token(asked)
+                case _:
+                    raise InvalidParameter("the function asked for something that does not exist")
+            return ejson.dumps({"value": value}, ejson.Mode.CANONICAL)
+        except DoorleafError as error:
+            return orjson.dumps({"error": described(error)})
+        except (OSError, ValueError, TypeError, KeyError):
+            LOG.exception("function %s: internal error", self.function.name)
+            return orjson.dumps({"error": described(InternalError("internal error"))})
+
+    def line(self, text: bytes) -> None:
+        """A line of ``console``."""
+        try:
+            told = orjson.loads(text)
+            self._context.run(self.log, _LEVELS.get(told["level"], logging.INFO), str(told["text"])[:5000])
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            self._context.run(self.log, logging.WARNING, "a line that cannot be read")
+
+    # --- what every function may ask for ---
+
+    def log(self, level: int, text: str, shown: str = "") -> None:
+        """Write a line to the log; administrators are told ``shown`` where that is less."""
+        LOG.log(level, "%s: %s", self.function.name, text, extra={"fields": {"function": self.function.name}})
+        self._functions.told.line(self.function.name, level, shown or text)
+
+    async def execute(self, name: str, arguments: list[Any]) -> Any:
+        """What another function answers to this one."""
+        if self.depth + 1 > DEEPEST:
+            raise InvalidParameter(f"functions call each other at most {DEEPEST} deep")
+        function = self.version.loaded.functions.get(name)
+        if function is None:
+            raise InvalidParameter(f"function not found: '{name[:100]}'")
+        identity = await self._functions.acting(self.version, function, self.identity, self.http, self.depth + 1)
+        inner = Call(self._functions, self.version, function, identity, self.http, self.until, self.depth + 1)
+        return await self._functions.carry_out(inner, arguments)
+
+    @property
+    def database(self) -> Database:
+        """The databases as functions see them."""
+        return self._functions.database
+
+    async def send(self, asked: Document) -> Document:
+        """The answer of another server."""
+        return await self._functions.outgoing.send(asked, self.seconds)
+
+    def end(self) -> None:
+        """Cancel what is not done: nobody waits for it."""
+        for task in self._tasks:
+            task.cancel()
+
+
+def payload(call: Call, **given: bytes) -> bytes:
+    """What a JavaScript process is told of ``call``; ``given`` are further members, as JSON."""
+    told: Document = {
+        "name": call.function.name,
+        "system": call.identity.kind == "system",
+        "user": orjson.Fragment(ejson.dumps(call.user, ejson.Mode.CANONICAL)),
+        "request": request_told(call.http),
+    }
+    return orjson.dumps({**told, **{name: orjson.Fragment(text) for name, text in given.items()}})

@@ -1,0 +1,203 @@
+"""Custom HTTPS endpoints: routes of the app whose functions answer the requests themselves."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from doorleaf import ejson
+from doorleaf.access.callers import Credentials
+from doorleaf.apart import CODING, SMALL_BYTES
+from doorleaf.dialects.actions import app_check
+from doorleaf.dialects.base import Dialect, Reply, Request, Route, header_credentials
+from doorleaf.documents import Document
+from doorleaf.errors import FunctionFailed, InvalidParameter, MethodNotAllowed, NotFound, Unauthenticated
+from doorleaf.functions import signatures
+from doorleaf.functions.load import Function, HttpsEndpoint
+from doorleaf.functions.request import headers_told
+from doorleaf.functions.response import Response
+from doorleaf.functions.runtime import Functions
+from doorleaf.functions.version import Version
+
+PATHS = ("/app/{app_id}/endpoint/{route...}", "/endpoint/{route...}")
+SIGNATURE = b"endpoint-signature"
+
+Refuse = Callable[[str], Awaitable[None]]
+"""Counts a wrong secret or signature from an address; raises TooManyRequests when there were too many."""
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
+_OURS = frozenset(
+    {"content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "trailer", "x-request-id"}
+)
+MOST_PARAMETERS = 1000
+_WRITING_SECONDS = 30.0
+
+
+def endpoints(functions: Functions, *, app_ids: Collection[str], refuse: Refuse, plain: ejson.Mode) -> Dialect:
+    """The dialect of the app's endpoints.
+
+    ``refuse`` is told of wrong secrets; ``plain`` is how plain JSON is written.
+    """
+    served = _Endpoints(functions, refuse, plain)
+    check = app_check(app_ids)
+
+    def prepare(request: Request) -> None:
+        if check is not None:
+            check(request)
+        request.chosen = served.choose(request)
+
+    routes = tuple(Route("*", path, "endpoint", handle=served.handle, raw=True) for path in PATHS)
+    return Dialect("endpoints", routes, credentials=served.credentials, prepare=prepare)
+
+
+class _Endpoints:
+    def __init__(self, functions: Functions, refuse: Refuse, plain: ejson.Mode) -> None:
+        self._functions = functions
+        self._refuse = refuse
+        self._plain = plain
+
+    def choose(self, request: Request) -> tuple[Version, HttpsEndpoint, Function]:
+        """The endpoint that a request is for. NotFound or MethodNotAllowed."""
+        version = self._functions.version
+        route = "/" + request.params.get("route", "").rstrip("/")
+        methods = version.loaded.endpoints.get(route)
+        if methods is None:
+            raise NotFound(f"no route for {request.method} on this path")
+        endpoint = methods.get(request.method) or methods.get("*")
+        if endpoint is None and request.method == "HEAD":
+            endpoint = methods.get("GET")
+        if endpoint is None:
+            allowed = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))
+            raise MethodNotAllowed(f"{request.method} is not allowed here; use {allowed}", headers={"Allow": allowed})
+        return version, endpoint, version.loaded.functions[endpoint.function]
+
+    def credentials(self, request: Request) -> Credentials | None:
+        """What the caller shows; None where the function needs nobody: it runs as somebody of its own."""
+        _, endpoint, function = request.chosen
+        if function.runs_as != "application":
+            return None
+        shown = header_credentials(request)
+        return shown if shown.jwt is None else replace(shown, creates_users=endpoint.create_user_on_auth)
+
+    async def handle(self, request: Request) -> Reply:
+        _, endpoint, _ = request.chosen
+        query = _query(request)
+        async with self._functions.admitted() as version:
+            # The app may have changed while the body was read; what is called is what is there now.
+            function = version.loaded.functions.get(endpoint.function)
+            if function is None or (function.runs_as == "application" and request.identity is None):
+                raise NotFound(f"no route for {request.method} on this path")
+            await self._validate(version, endpoint, request, query)
+            if endpoint.validation == "SECRET_AS_QUERY_PARAM":
+                del query["secret"]
+            self._functions.require(function, request.identity, request, [])
+            identity = await self._functions.acting(version, function, request.identity, request)
+            call = self._functions.begun(version, function, identity, request)
+            call.custom_data = endpoint.fetch_custom_user_data
+            if function.language == "python":
+                response = Response()
+                value = await self._functions.carry_out(call, [incoming(request, query), response])
+                said = response.said if response.touched else None
+            else:
+                if len(request.body) < SMALL_BYTES:
+                    given = _incoming(request, query)
+                else:
+                    given = await CODING.run(call.seconds, _incoming, request, query)
+                told = await self._functions.javascript(call, incoming=given)
+                value, said = told.get("value"), told.get("said")
+        if not endpoint.respond_result:
+            return Reply(204)
+        if said is not None:
+            return _said(said)
+        silent = ejson.Mode.CANONICAL if endpoint.return_type == "EJSON" else ejson.Mode.PLAIN
+        mode = ejson.mode_of(request.headers.get(b"accept"), silent)
+        mode = self._plain if mode is ejson.Mode.PLAIN else mode
+        if call.size < SMALL_BYTES:
+            return Reply(200, ejson.dumps(value, mode), mode.content_type)
+        return Reply(200, await CODING.run(_WRITING_SECONDS, ejson.dumps, value, mode), mode.content_type)
+
+    async def _validate(
+        self, version: Version, endpoint: HttpsEndpoint, request: Request, query: dict[str, str]
+    ) -> None:
+        """Raise Unauthenticated unless the request brings the proof that the endpoint wants."""
+        if endpoint.validation == "NO_VALIDATION":
+            return
+        secret = version.secrets.get(endpoint.secret)
+        if endpoint.validation == "VERIFY_PAYLOAD":
+            what, given = (
+                "signature",
+                secret and signatures.is_signed(request.headers.get(SIGNATURE), secret, request.body),
+            )
+        else:
+            what, given = "secret", secret and signatures.is_secret(query.get("secret"), secret)
+        if not given:
+            await self._refuse(request.address)
+            raise Unauthenticated(f"the {what} of the request is missing or wrong", code="InvalidSignature")
+
+
+def _query(request: Request) -> dict[str, str]:
+    """The first value of each parameter in the query."""
+    try:
+        pairs = parse_qsl(request.query.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
+    except ValueError:
+        raise InvalidParameter(f"the query has more than {MOST_PARAMETERS} parameters") from None
+    query: dict[str, str] = {}
+    for name, value in pairs:
+        query.setdefault(name, value)
+    return query
+
+
+def _incoming(request: Request, query: dict[str, str]) -> bytes:
+    """The request as JSON for a JavaScript process; its body is text where it is UTF-8."""
+    told: Document = {"query": query, "headers": headers_told(request)}
+    if request.body:
+        try:
+            told["body"] = {"text": request.body.decode()}
+        except UnicodeDecodeError:
+            told["body"] = {"base64": b64encode(request.body).decode()}
+    return orjson.dumps(told)
+
+
+def incoming(request: Request, query: dict[str, str]) -> Document:
+    """The request for a Python function: ``query``, ``headers`` and ``body`` as bytes or None."""
+    return {"query": query, "headers": headers_told(request), "body": request.body or None}
+
+
+def _said(said: Document) -> Reply:
+    """What a function said with its response object."""
+    status = said.get("status")
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise FunctionFailed("setStatusCode: expected a status from 200 to 599")
+    headers, content_type = [], b"application/json"
+    listed = said.get("headers")
+    for name, value in listed if isinstance(listed, list) else []:
+        lower = str(name).lower()
+        if not _HEADER.fullmatch(str(name)) or any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in str(value)):
+            raise FunctionFailed("setHeader: a name or value has characters that no header may have")
+        if lower in _OURS:
+            raise FunctionFailed(f"setHeader: {name} is not for a function to set")
+        encoded = str(value).encode("latin-1", "replace")
+        if lower == "content-type":
+            content_type = encoded
+        else:
+            headers.append((lower.encode(), encoded))
+    return Reply(status, _body(said.get("body")), content_type, tuple(headers))
+
+
+def _body(body: Any) -> bytes:
+    if isinstance(body, bytes):
+        return body
+    if not isinstance(body, dict):
+        return b""
+    try:
+        if isinstance(body.get("text"), str):
+            return str(body["text"]).encode("utf-8", "replace")
+        return b64decode(body.get("base64", ""), validate=True)
+    except (ValueError, TypeError):
+        raise FunctionFailed("setBody: expected text or Binary") from None

@@ -1,0 +1,65 @@
+"""From settings to functions and triggers: what they need of the service, the callers and the rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from doorleaf.access.callers import Caller, Identity, Tell, untold
+from doorleaf.access.identity.authenticator import Authenticator
+from doorleaf.access.rules.expressions import RuleError
+from doorleaf.access.rules.ruleset import Rules
+from doorleaf.dialects.base import Request
+from doorleaf.functions.database import Database
+from doorleaf.functions.runtime import Functions
+from doorleaf.functions.secrets import Secrets
+from doorleaf.functions.triggers.records import Records
+from doorleaf.functions.triggers.running import Triggers
+from doorleaf.functions.triggers.turn import Means
+from doorleaf.metrics import Metrics
+from doorleaf.operations import Operation
+from doorleaf.service import DataService
+from doorleaf.settings.model import Settings
+
+SURFACE = "functions"
+"""The name of what asks for the operations of functions."""
+
+
+def make_functions(
+    settings: Settings,
+    service: DataService,
+    authenticator: Authenticator,
+    rules: Rules,
+    metrics: Metrics,
+    audit: Tell,
+) -> Functions | None:
+    """The functions of the app that the settings name; None without one."""
+    if settings.app is None:
+        if rules.calls:
+            raise RuleError(f"%function calls {min(rules.calls)!r}: functions take the setting app")
+        return None
+
+    async def execute(operation: Operation[Any], identity: Identity, request: Request | None, size: int) -> Any:
+        return await service.execute(operation, Caller(identity, request, SURFACE), size)
+
+    functions = Functions(
+        settings,
+        database=Database(execute, settings.places, settings.max_documents),
+        secrets=Secrets(authenticator.directory.system, settings, audit),
+        acting=authenticator.acting,
+        caller=lambda identity, request: rules.expansions(Caller(identity, request, SURFACE)),
+        observe=metrics.called,
+        needed=rules.calls,
+        audit=audit if settings.audit_functions else untold,
+    )
+    rules.asks = functions.judge
+    return functions
+
+
+def make_triggers(
+    settings: Settings, functions: Functions | None, authenticator: Authenticator, metrics: Metrics, audit: Tell
+) -> Triggers | None:
+    """The triggers of the app that ``functions`` serve; None without one."""
+    if functions is None:
+        return None
+    records = Records(authenticator.directory.system, functions.version.loaded.app.app_id or "", audit)
+    return Triggers(Means(records, functions, metrics.triggered, settings.trigger_failures))

@@ -1,0 +1,266 @@
+"""Functions in Python: the operator's own code, in the server's process, with the context that JavaScript has."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import traceback
+from collections.abc import AsyncIterator, Callable
+from typing import Any, ParamSpec, TypeVar
+
+import bson
+
+from doorleaf.documents import CODEC, Document
+from doorleaf.errors import DoorleafError, FunctionFailed, FunctionTimeout, InvalidParameter
+from doorleaf.functions.call import Call
+from doorleaf.functions.request import request_told
+from doorleaf.operations.results import (
+    CountResult,
+    DistinctResult,
+    DocumentResult,
+    DocumentsResult,
+    Result,
+    camel,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def run(call: Call, arguments: list[Any]) -> Any:
+    """What ``main(*arguments, context)`` of the function answers. Raises FunctionFailed and FunctionTimeout."""
+    try:
+        main = call.version.python(call.function)
+        if not callable(main):
+            raise FunctionFailed(f"{call.function.file} has no function main")
+        async with asyncio.timeout(call.seconds):
+            answer = main(*arguments, Context(call))
+            return await answer if inspect.isawaitable(answer) else answer
+    except TimeoutError:
+        raise FunctionTimeout("the function took longer than it may") from None
+    except DoorleafError:
+        raise
+    except Exception as error:
+        failed = FunctionFailed(str(error)[:2000] or type(error).__name__)
+        failed.thrown, failed.stack = type(error).__name__, "".join(traceback.format_exception(error))[-4000:]
+        raise failed from None
+
+
+class Context:
+    """What a function is given beside its arguments, as ``context`` is in JavaScript."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.values = Values(call.version.values)
+        self.environment: Document = call.version.environment
+        self.app: Document = call.version.app
+        self.user: Document = call.user
+        self.functions = Others(call)
+        self.services = Services(call)
+        self.http = Http(call)
+
+    @property
+    def request(self) -> Document:
+        """The HTTP request, as ``%%request`` in rules."""
+        return request_told(self._call.http)
+
+    def running_as_system(self) -> bool:
+        """Whether no rules are asked."""
+        return self._call.identity.kind == "system"
+
+    def log(self, text: object, level: int = logging.INFO) -> None:
+        """Write a line to the server's log."""
+        self._call.log(level, str(text)[:5000])
+
+    async def run_in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What ``work`` returns, which may block: everybody else goes on meanwhile."""
+        return await asyncio.to_thread(work, *args, **kwargs)
+
+
+class Values:
+    """The app's values by name."""
+
+    def __init__(self, values: Document) -> None:
+        self._values = values
+
+    def get(self, name: str) -> Any:
+        """The value; None where there is none."""
+        return self._values.get(name)
+
+
+class Others:
+    """The other functions of the app."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def execute(self, name: str, *arguments: Any) -> Any:
+        """What another function answers."""
+        return await self._call.execute(name, list(arguments))
+
+
+class Services:
+    """The data sources by name."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def get(self, name: str) -> Service:
+        """The data source; InvalidParameter where there is none such."""
+        if name not in self._call.version.sources:
+            raise InvalidParameter(f"there is no data source {name[:100]!r}")
+        return Service(self._call, name)
+
+
+class Service:
+    """A data source."""
+
+    def __init__(self, call: Call, source: str) -> None:
+        self._call, self._source = call, source
+
+    def db(self, name: str) -> Database:
+        return Database(self._call, self._source, name)
+
+
+class Database:
+    """A database of a data source."""
+
+    def __init__(self, call: Call, source: str, name: str) -> None:
+        self._call, self._source, self.name = call, source, name
+
+    def collection(self, name: str) -> Collection:
+        return Collection(self._call, {"source": self._source, "database": self.name, "collection": name})
+
+
+class Collection:
+    """A collection. Options have the names of the actions' fields, in camelCase or snake_case."""
+
+    def __init__(self, call: Call, place: Document) -> None:
+        self._call, self._place = call, place
+
+    async def _run(self, action: str, fields: Document, options: Document) -> Any:
+        given = {**fields, **{name if name in fields else camel(name): value for name, value in options.items()}}
+        asked = {**self._place, "action": action, "fields": {name: it for name, it in given.items() if it is not None}}
+        call = self._call
+        return _plain(await call.database.run(asked, call.identity, call.http, seconds=call.seconds))
+
+    def find(self, filter: Document | None = None, projection: Document | None = None, **options: Any) -> Cursor:
+        return Cursor(self, "find", {"filter": filter or {}, "projection": projection}, options)
+
+    def aggregate(self, pipeline: list[Document], **options: Any) -> Cursor:
+        return Cursor(self, "aggregate", {"pipeline": pipeline}, options)
+
+    async def find_one(
+        self, filter: Document | None = None, projection: Document | None = None, **options: Any
+    ) -> Document | None:
+        found: Document | None = await self._run("findOne", {"filter": filter or {}, "projection": projection}, options)
+        return found
+
+    async def find_one_and_update(self, filter: Document, update: Any, **options: Any) -> Document | None:
+        fields = {"filter": filter, "update": update, "returnNewDocument": False}
+        found: Document | None = await self._run("findOneAndUpdate", fields, options)
+        return found
+
+    async def find_one_and_replace(self, filter: Document, replacement: Document, **options: Any) -> Document | None:
+        fields = {"filter": filter, "replacement": replacement, "returnNewDocument": False}
+        found: Document | None = await self._run("findOneAndReplace", fields, options)
+        return found
+
+    async def find_one_and_delete(self, filter: Document, **options: Any) -> Document | None:
+        found: Document | None = await self._run("findOneAndDelete", {"filter": filter}, options)
+        return found
+
+    async def insert_one(self, document: Document) -> Any:
+        return await self._run("insertOne", {"document": document}, {})
+
+    async def insert_many(self, documents: list[Document], **options: Any) -> Any:
+        return await self._run("insertMany", {"documents": documents}, options)
+
+    async def update_one(self, filter: Document, update: Any, **options: Any) -> Any:
+        return await self._run("updateOne", {"filter": filter, "update": update}, options)
+
+    async def update_many(self, filter: Document, update: Any, **options: Any) -> Any:
+        return await self._run("updateMany", {"filter": filter, "update": update}, options)
+
+    async def replace_one(self, filter: Document, replacement: Document, **options: Any) -> Any:
+        return await self._run("replaceOne", {"filter": filter, "replacement": replacement}, options)
+
+    async def delete_one(self, filter: Document, **options: Any) -> Any:
+        return await self._run("deleteOne", {"filter": filter}, options)
+
+    async def delete_many(self, filter: Document, **options: Any) -> Any:
+        return await self._run("deleteMany", {"filter": filter}, options)
+
+    async def count(self, filter: Document | None = None, **options: Any) -> int:
+        counted: int = await self._run("countDocuments", {"filter": filter or {}}, options)
+        return counted
+
+    async def distinct(self, key: str, filter: Document | None = None, **options: Any) -> list[Any]:
+        values: list[Any] = await self._run("distinct", {"key": key, "filter": filter or {}}, options)
+        return values
+
+    async def bulk_write(self, operations: list[Document], **options: Any) -> Any:
+        return await self._run("bulkWrite", {"operations": operations}, options)
+
+
+class Cursor:
+    """Documents that are read when they are first asked for."""
+
+    def __init__(self, collection: Collection, action: str, fields: Document, options: Document) -> None:
+        self._collection, self._action, self._fields, self._options = collection, action, fields, options
+
+    def sort(self, order: Document) -> Cursor:
+        self._options["sort"] = order
+        return self
+
+    def limit(self, count: int) -> Cursor:
+        self._options["limit"] = count
+        return self
+
+    def skip(self, count: int) -> Cursor:
+        self._options["skip"] = count
+        return self
+
+    async def to_list(self) -> list[Document]:
+        """All documents."""
+        found: list[Document] = await self._collection._run(self._action, self._fields, self._options)
+        return found
+
+    async def __aiter__(self) -> AsyncIterator[Document]:
+        for document in await self.to_list():
+            yield document
+
+
+class Http:
+    """Requests to other servers, those that the setting ``functions_http_allow`` has."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: dict[str, str] | None = None,
+        body: str | None = None,
+        follow: bool = False,
+    ) -> Document:
+        """The answer: ``{status, statusCode, headers, body: {text} or {base64}}``."""
+        asked = {"method": method.upper(), "url": url, "headers": headers or {}, "follow": follow}
+        return await self._call.send({**asked, "body": None if body is None else {"text": body}})
+
+
+def _plain(result: Result) -> Any:
+    """The bare value of a result."""
+    if type(result) is DocumentResult:
+        document = result.document
+        return bson.decode(document, CODEC) if isinstance(document, bytes) else document
+    if type(result) is DocumentsResult:
+        return result.documents.decode()
+    if type(result) is CountResult:
+        return result.count
+    if type(result) is DistinctResult:
+        return result.values
+    return result.wire()

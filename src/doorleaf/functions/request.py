@@ -1,0 +1,31 @@
+"""What functions are told of the HTTP request that caused their call."""
+
+from __future__ import annotations
+
+from doorleaf.dialects.base import Request
+from doorleaf.documents import Document
+
+
+def request_told(request: Request | None) -> Document:
+    """``context.request``: what there is to know about the HTTP request, without a secret in its query."""
+    if request is None:
+        return {}
+    headers = headers_told(request)
+    query = "&".join(part for part in request.query.decode("latin-1").split("&") if part.partition("=")[0] != "secret")
+    return {
+        "httpMethod": request.method,
+        "httpReferrer": ", ".join(headers.get("Referer", [])),
+        "httpUserAgent": ", ".join(headers.get("User-Agent", [])),
+        "rawQueryString": query,
+        "remoteIPAddress": request.address,
+        "requestHeaders": headers,
+        "webhookUrl": request.path,
+    }
+
+
+def headers_told(request: Request) -> dict[str, list[str]]:
+    """Headers as App Services gives them: each name as HTTP writes it, with a list of values."""
+    return {
+        "-".join(part.capitalize() for part in name.decode("latin-1").split("-")): [value.decode("latin-1")]
+        for name, value in request.headers.items()
+    }

@@ -1,0 +1,377 @@
+"""The functions of an app in service: loaded, reloaded when files change, and run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Protocol
+
+import bson
+from bson.errors import BSONError
+
+from doorleaf import ejson
+from doorleaf.access.callers import SYSTEM, Caller, Identity, Tell, untold
+from doorleaf.access.rules.conditions import bind, matcher
+from doorleaf.access.rules.expressions import parse
+from doorleaf.apart import CODING, SMALL_BYTES
+from doorleaf.dialects.base import Dialect, Request
+from doorleaf.documents import ABSENT, CODEC, Document
+from doorleaf.errors import (
+    DoorleafError,
+    FunctionFailed,
+    FunctionsUnavailable,
+    NotFound,
+    PermissionDenied,
+    TooManyRequests,
+)
+from doorleaf.functions import python
+from doorleaf.functions.call import Call, payload
+from doorleaf.functions.database import Database
+from doorleaf.functions.entries import Problem
+from doorleaf.functions.judging import DEPTH, judged
+from doorleaf.functions.load import SCRIPT, Function, arguments_as_document, load_functions, stamp
+from doorleaf.functions.outgoing import Outgoing
+from doorleaf.functions.sandbox.process import result
+from doorleaf.functions.told import Told
+from doorleaf.functions.version import DEEPEST, Version, broken, kept, missing
+from doorleaf.settings.model import Settings
+
+LOG = logging.getLogger("doorleaf.functions")
+LOOK_SECONDS = 2.0
+"""How often it is looked whether a secret has changed."""
+
+Acting = Callable[[Identity | None, str], Awaitable[Identity]]
+"""Who acts for a caller: ``system``, or the user or key with this id."""
+Observe = Callable[[str, str, float], None]
+"""Is told of every call: the function's name, ``ok`` or an error's code, and the seconds."""
+
+
+class Sealed(Protocol):
+    """Where the secrets are."""
+
+    async def all(self) -> dict[str, str]: ...
+
+    async def names(self) -> list[str]: ...
+
+    async def set(self, name: str, value: str, *, by: Request | None = None) -> None: ...
+
+    async def delete(self, name: str, *, by: Request | None = None) -> None: ...
+
+
+class Functions:
+    """Runs functions of the app in the folder ``settings.app``.
+
+    ``caller`` gives what ``%%user`` and its kin stand for; ``needed`` are the functions that rules call; ``audit`` is
+    told of every call.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        database: Database,
+        secrets: Sealed,
+        acting: Acting,
+        caller: Callable[[Identity, Request | None], Any],
+        observe: Observe = lambda name, outcome, seconds: None,
+        needed: Collection[str] = (),
+        audit: Tell = untold,
+    ) -> None:
+        assert settings.app is not None  # noqa: S101  # without an app there are no functions
+        self._folder = settings.app
+        self._settings = settings
+        self.secrets = secrets
+        self._acting = acting
+        self._caller = caller
+        self._observe = observe
+        self._needed = needed
+        self._audit = audit
+        self.told = Told()
+        self._calls = 0
+        self._stamp: object = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.database = database
+        self.outgoing = Outgoing(settings.functions_http_allow)
+        self.version = Version(load_functions(self._folder), {}, settings)
+
+    @property
+    def described(self) -> Dialect:
+        """What the endpoints that are in service say about themselves; the same object until they change."""
+        return self.version.described
+
+    @property
+    def busy(self) -> bool:
+        """Whether as many calls go on as may."""
+        return self._calls >= self._settings.functions_calls
+
+    # --- life ---
+
+    async def start(self, *, watches: bool = True) -> None:
+        """Put the app into service, and say what of it is not; with ``watches`` go on as it changes."""
+        await self._renew(first=True)
+        if not watches:
+            return
+        self._tasks = [
+            asyncio.create_task(self._watch(), name="functions"),
+            asyncio.create_task(self._look(), name="secrets"),
+        ]
+
+    async def stop(self) -> None:
+        """End all calls and processes."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self.version.retire()
+
+    async def _watch(self) -> None:
+        try:
+            from watchfiles import awatch
+        except ImportError:
+            LOG.warning("changed functions take a SIGHUP: install doorleaf[functions] to have them noticed")
+            return
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what changed is told here
+        while True:
+            try:
+                async for _ in awatch(self._folder, step=100, debounce=400, yield_on_timeout=True, rust_timeout=1000):
+                    # What changed before the watching began is told by no event.
+                    if await asyncio.to_thread(stamp, self._folder) != self._stamp:
+                        await self._renew()
+            except (OSError, RuntimeError) as error:  # the folder was moved away, or the system watches no more
+                LOG.error("%s cannot be watched: %s", self._folder, error)
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                if await self.secrets.all() != self.version.secrets:
+                    await self._renew()
+            except DoorleafError as error:
+                LOG.debug("secrets cannot be read: %s", error.message)
+
+    async def _renew(self, *, first: bool = False) -> None:
+        """Read the app again. What is broken stays as it was, and is logged."""
+        before = None if first else self.version
+        try:
+            self._stamp = await asyncio.to_thread(stamp, self._folder)
+            loaded = await asyncio.to_thread(load_functions, self._folder)
+            if before is not None and any(problem.whole for problem in loaded.problems):
+                raise FunctionsUnavailable("; ".join(str(problem) for problem in loaded.problems if problem.whole))
+            try:
+                faults = await broken(loaded)
+            except (FunctionsUnavailable, TimeoutError) as error:
+                faults = {}
+                loaded.problems.append(Problem("JavaScript functions", str(error) or "could not be checked in time"))
+            kept(loaded, faults, None if before is None else before.loaded)
+            loaded.problems += missing(loaded, self._needed)
+            version = Version(loaded, await self._sealed(), self._settings)
+        except (DoorleafError, OSError) as error:
+            LOG.error("the app stays as it was: %s", error)
+            return
+        old, self.version = self.version, version
+        for problem in loaded.problems:
+            LOG.error("not in service: %s", problem)
+        count = sum(map(len, loaded.endpoints.values()))
+        told = "%d functions, %d endpoints and %d triggers are in service"
+        LOG.info(told, len(loaded.functions), count, len(loaded.triggers))
+        await old.retire()
+
+    async def _sealed(self) -> dict[str, str]:
+        try:
+            return await self.secrets.all()
+        except DoorleafError as error:
+            LOG.error("secrets cannot be read: %s", error.message)
+            return dict(self.version.secrets)
+
+    # --- calls ---
+
+    async def call(self, name: str, arguments: list[Any], identity: Identity, request: Request | None) -> Any:
+        """What a client gets that calls a function by its name. NotFound where there is none for clients."""
+        function = self.version.loaded.functions.get(name)
+        if function is None or function.private:
+            raise NotFound(f"function not found: '{name[:100]}'", code="FunctionNotFound")
+        async with self.admitted() as version:
+            self.require(function, identity, request, arguments)
+            acting = await self.acting(version, function, identity, request)
+            return await self.carry_out(self.begun(version, function, acting, request), arguments)
+
+    async def run(self, name: str, arguments: list[Any], identity: Identity) -> Any:
+        """What a function answers, whoever may call it. NotFound where there is none."""
+        function = self.version.loaded.functions.get(name)
+        if function is None:
+            raise NotFound(f"function not found: '{name[:100]}'", code="FunctionNotFound")
+        async with self.admitted() as version:
+            acting = await self.acting(version, function, identity, None)
+            return await self.carry_out(self.begun(version, function, acting, None), arguments)
+
+    async def judge(self, name: str, arguments: list[Any], caller: Caller, until: float) -> bool:
+        """Whether a function answers true to the rules that judge ``caller``; see :func:`judged`."""
+        return await judged(self._of_rules, name, arguments, caller, until)
+
+    async def _of_rules(self, name: str, arguments: list[Any], caller: Caller, until: float) -> Any:
+        depth = DEPTH.get() + 1
+        function = self.version.loaded.functions.get(name)
+        if function is None or depth > DEEPEST:
+            why = "is not in service" if function is None else f"is called more than {DEEPEST} deep"
+            raise FunctionsUnavailable(f"the function {name} of the rules {why}")
+        request: Any = caller.request
+        # What a function causes takes no place of its own: as many as may could wait for each other.
+        async with self.admitted() if depth == 0 else self.entered() as version:
+            acting = await self.acting(version, function, caller.identity, request, depth)
+            return await self.carry_out(Call(self, version, function, acting, request, until, depth), arguments)
+
+    def listed(self) -> list[Document]:
+        """The functions in service: ``name``, ``file``, ``runs_as``, ``private``, and the ``endpoints`` they answer."""
+        return self.version.loaded.listed()
+
+    def problems(self) -> list[str]:
+        """What of the app is not in service, and why."""
+        return [str(problem) for problem in self.version.loaded.problems]
+
+    def values(self) -> Document:
+        """The app's values by name, without those that are secrets, and the secrets that the others are."""
+        app = self.version.loaded.app
+        return {"values": dict(app.values), "secrets": dict(app.secret_values)}
+
+    @contextlib.asynccontextmanager
+    async def admitted(self) -> Any:
+        """The version for one call from outside; TooManyRequests when as many go on as may."""
+        if self.busy:
+            raise TooManyRequests("too many functions run at this moment", headers={"Retry-After": "1"})
+        self._calls += 1
+        try:
+            async with self.entered() as version:
+                yield version
+        finally:
+            self._calls -= 1
+
+    @contextlib.asynccontextmanager
+    async def entered(self) -> Any:
+        """The version for one call."""
+        version = self.version
+        version.enter()
+        try:
+            yield version
+        finally:
+            await version.leave()
+
+    def begun(self, version: Version, function: Function, identity: Identity, request: Request | None) -> Call:
+        """A call that begins now."""
+        until = time.monotonic() + self._settings.functions_seconds
+        return Call(self, version, function, identity, request, until)
+
+    async def carry_out(self, call: Call, arguments: list[Any]) -> Any:
+        """What the function of ``call`` answers to ``arguments``."""
+        if call.function.language == "python":
+            token = DEPTH.set(call.depth)
+            try:
+                return await self._observed(call, python.run(call, arguments))
+            finally:
+                DEPTH.reset(token)
+        text = await _written(arguments, call)
+        return (await self.javascript(call, arguments=text)).get("value")
+
+    async def javascript(self, call: Call, **given: bytes) -> dict[str, Any]:
+        """What a JavaScript function answers: ``{"value"}`` with BSON values, or ``{"said"}`` with a response."""
+        text = await self._observed(call, self._in_process(call, payload(call, **given)))
+        call.size = len(text)
+        told = result(text)
+        if "said" in told:
+            return told
+        try:
+            if len(text) < SMALL_BYTES:
+                return ejson.loads(text)
+            return await CODING.run(call.seconds, ejson.loads, text)
+        except (DoorleafError, ValueError) as error:
+            raise FunctionFailed(f"the function answered what is no value: {error}") from None
+
+    async def _in_process(self, call: Call, text: bytes) -> bytes:
+        try:
+            return await call.version.pool(call.depth).call(text, call, call.seconds)
+        except BaseException:
+            call.end()
+            raise
+
+    async def _observed(self, call: Call, running: Awaitable[Any]) -> Any:
+        began, error = time.perf_counter(), None
+        outcome = "ok"
+        try:
+            return await running
+        except DoorleafError as failure:
+            outcome, error = failure.code, failure
+            told = stack = failure.message
+            if isinstance(failure, FunctionFailed):
+                told = f"{failure.thrown}: {failure.message}"
+                stack = failure.stack or told
+            call.log(logging.WARNING, f"failed: {stack}", f"failed: {told}")
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            seconds = time.perf_counter() - began
+            self._observe(call.function.name, outcome, seconds)
+            self.told.call(call.function.name, outcome, seconds, call.identity.shown)
+            self._account(call, error)
+
+    def _account(self, call: Call, error: DoorleafError | None) -> None:
+        """Audit a call. Whether its request is accounted for is another question: a function may catch what failed."""
+        request = call.http
+        audited = request is not None and request.audited
+        self._audit("callFunction", identity=call.identity, target=call.function.name, error=error, by=request)
+        if request is not None:
+            request.audited = audited
+
+    # --- who may, and as whom ---
+
+    async def acting(
+        self, version: Version, function: Function, identity: Identity | None, request: Request | None, depth: int = 0
+    ) -> Identity:
+        """Whom ``function`` acts as when ``identity`` calls it; None is nobody, for functions that need nobody."""
+        who = function.runs_as
+        if who == "application":
+            if identity is None:
+                raise PermissionDenied("the function runs as its caller, and there is none")
+            return identity
+        if who == "script":
+            who = await self._by_script(version, function, request, depth)
+        return await self._acting(identity, who)
+
+    async def _by_script(self, version: Version, function: Function, request: Request | None, depth: int) -> str:
+        script = version.loaded.scripts[SCRIPT + function.name]
+        call = Call(self, version, script, SYSTEM, request, time.monotonic() + self._settings.functions_seconds, depth)
+        who = await self.carry_out(call, [])
+        if isinstance(who, dict) and who.get("runAsSystem") is True:
+            return "system"
+        if not isinstance(who, str) or not who or who == "system":
+            raise FunctionFailed("run_as_user_id_script_source: answered neither a user's id nor {runAsSystem: true}")
+        return who
+
+    def require(
+        self, function: Function, identity: Identity | None, request: Request | None, arguments: list[Any]
+    ) -> None:
+        """Raise PermissionDenied unless ``can_evaluate`` of the function holds."""
+        allowed = function.can_evaluate
+        if allowed in ({}, True):
+            return
+        tree = parse(arguments_as_document(allowed), "can_evaluate")
+        condition = bind(tree, self._caller(identity or SYSTEM, request))
+        if condition is not True and (
+            condition is False or not matcher(condition)({"args": arguments}, None, ABSENT, ABSENT)
+        ):
+            raise PermissionDenied(f"the rule can_evaluate of the function {function.name} does not hold")
+
+
+async def _written(arguments: list[Any], call: Call) -> bytes:
+    """``arguments`` as Extended JSON; large ones, a change event of the database perhaps, are written in a thread."""
+    try:
+        small = len(bson.encode({"": arguments}, codec_options=CODEC)) < SMALL_BYTES
+    except (BSONError, OverflowError, TypeError, ValueError):
+        small = True  # it cannot be written either, which is said there
+    if small:
+        return ejson.dumps(arguments, ejson.Mode.CANONICAL)
+    return await CODING.run(call.seconds, ejson.dumps, arguments, ejson.Mode.CANONICAL)

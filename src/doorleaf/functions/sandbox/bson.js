@@ -1,0 +1,282 @@
+// BSON values and Extended JSON, as a function of an App Services app knows them. A part of the prelude.
+
+const fail = (message) => { throw new TypeError(message); };
+const define = Object.defineProperty;
+const { parse, stringify } = JSON;
+
+function callable(Type) {
+  // BSON's constructors may be called without `new`.
+  return new Proxy(Type, { apply: (target, self, given) => new target(...given) });
+}
+
+class Value {
+  toJSON() { return this.toExtendedJSON(); }
+}
+
+let counter = Math.floor(Math.random() * 0xffffff);
+const machine = Array.from({ length: 5 }, () => Math.floor(Math.random() * 256).toString(16).padStart(2, "0")).join("");
+const hexadecimal = (number, digits) => number.toString(16).padStart(digits, "0");
+
+class ObjectId extends Value {
+  constructor(id) {
+    super();
+    if (id === undefined || id === null) {
+      counter = (counter + 1) % 0x1000000;
+      id = hexadecimal(Math.floor(Date.now() / 1000), 8) + machine + hexadecimal(counter, 6);
+    } else if (typeof id === "number") {
+      id = hexadecimal(Math.floor(id), 8) + machine + hexadecimal((counter = (counter + 1) % 0x1000000), 6);
+    } else if (id instanceof ObjectId) id = id.id;
+    if (typeof id !== "string" || !/^[0-9a-fA-F]{24}$/.test(id)) fail("an ObjectId has 24 hexadecimal digits");
+    define(this, "id", { value: id.toLowerCase() });
+  }
+  toHexString() { return this.id; }
+  toString() { return this.id; }
+  equals(other) { return other !== null && other !== undefined && String(other).toLowerCase() === this.id; }
+  getTimestamp() { return new Date(parseInt(this.id.slice(0, 8), 16) * 1000); }
+  toExtendedJSON() { return { $oid: this.id }; }
+  toJSON() { return this.id; }
+  static isValid(id) { return id instanceof ObjectId || (typeof id === "string" && /^[0-9a-fA-F]{24}$/.test(id)); }
+  static createFromHexString(id) { return new ObjectId(id); }
+}
+
+class Binary extends Value {
+  constructor(data, subtype = 0, text) {
+    super();
+    const bytes = typeof data === "string" ? Uint8Array.fromBase64(base64(data))
+      : data instanceof ArrayBuffer ? new Uint8Array(data) : ArrayBuffer.isView(data)
+        ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : fail("Binary takes text or bytes");
+    define(this, "buffer", { value: bytes });
+    define(this, "sub_type", { value: subtype });
+    define(this, "known", { value: typeof data === "string" ? data : text });
+  }
+  text() { return this.known ?? utf8(this.buffer.toBase64()); }
+  toString() { return this.text(); }
+  length() { return this.buffer.length; }
+  value() { return this.buffer; }
+  toBase64() { return this.buffer.toBase64(); }
+  toHexString() { return this.buffer.toHex(); }
+  toExtendedJSON() { return { $binary: { base64: this.toBase64(), subType: hexadecimal(this.sub_type, 2) } }; }
+  static fromBase64(text, subtype) { return new Binary(Uint8Array.fromBase64(text), subtype); }
+  static fromHex(text, subtype) { return new Binary(Uint8Array.fromHex(text), subtype); }
+  static fromText(text, subtype) { return new Binary(String(text), subtype); }
+}
+
+class Long extends Value {
+  constructor(low = 0, high) {
+    super();
+    const value = typeof high === "number" ? (BigInt(high) << 32n) | BigInt(low >>> 0) : BigInt(low);
+    define(this, "value", { value: BigInt.asIntN(64, value) });
+  }
+  toString(radix) { return this.value.toString(radix); }
+  toNumber() { return Number(this.value); }
+  toBigInt() { return this.value; }
+  valueOf() { return this.value; }
+  equals(other) { return this.compare(other) === 0; }
+  compare(other) { const right = Long.of(other).value; return this.value < right ? -1 : this.value > right ? 1 : 0; }
+  add(other) { return new Long(this.value + Long.of(other).value); }
+  subtract(other) { return new Long(this.value - Long.of(other).value); }
+  multiply(other) { return new Long(this.value * Long.of(other).value); }
+  divide(other) { return new Long(this.value / Long.of(other).value); }
+  toExtendedJSON() { return { $numberLong: this.value.toString() }; }
+  static of(value) { return value instanceof Long ? value : new Long(value); }
+  static fromNumber(number) { return new Long(Math.trunc(number)); }
+  static fromString(text) { return new Long(String(text)); }
+  static fromBigInt(value) { return new Long(value); }
+}
+
+class Numeric extends Value {
+  constructor(value) { super(); define(this, "value", { value: Number(value), enumerable: true }); }
+  valueOf() { return this.value; }
+  toString(radix) { return this.value.toString(radix); }
+}
+class Int32 extends Numeric {
+  constructor(value) { super(value | 0); }
+  toExtendedJSON() { return { $numberInt: String(this.value) }; }
+}
+class Double extends Numeric {
+  toExtendedJSON() { return { $numberDouble: real(this.value) }; }
+}
+
+class Decimal128 extends Value {
+  constructor(text) { super(); define(this, "text", { value: String(text) }); }
+  toString() { return this.text; }
+  toExtendedJSON() { return { $numberDecimal: this.text }; }
+  static fromString(text) { return new Decimal128(text); }
+}
+
+class Timestamp extends Value {
+  constructor(time, increment) {
+    super();
+    if (time !== null && typeof time === "object") ({ t: time, i: increment } = time);
+    define(this, "t", { value: Number(time ?? 0), enumerable: true });
+    define(this, "i", { value: Number(increment ?? 0), enumerable: true });
+  }
+  toExtendedJSON() { return { $timestamp: { t: this.t, i: this.i } }; }
+}
+class MinKey extends Value { toExtendedJSON() { return { $minKey: 1 }; } }
+class MaxKey extends Value { toExtendedJSON() { return { $maxKey: 1 }; } }
+class BSONRegExp extends Value {
+  constructor(pattern, options = "") {
+    super();
+    define(this, "pattern", { value: String(pattern), enumerable: true });
+    define(this, "options", { value: [...String(options)].sort().join(""), enumerable: true });
+  }
+  toExtendedJSON() { return { $regularExpression: { pattern: this.pattern, options: this.options } }; }
+}
+class Other extends Value {
+  // A value that only travels through a function: code, a DBPointer, a symbol, undefined.
+  constructor(written) { super(); define(this, "written", { value: written }); }
+  toExtendedJSON() { return this.written; }
+}
+
+const BSON = {
+  ObjectId: callable(ObjectId), ObjectID: callable(ObjectId), Binary: callable(Binary), Long: callable(Long),
+  Int32: callable(Int32), Double: callable(Double), Decimal128: callable(Decimal128), Timestamp: callable(Timestamp),
+  MinKey: callable(MinKey), MaxKey: callable(MaxKey), BSONRegExp: callable(BSONRegExp),
+};
+BSON.UUID = (text) => new Binary(Uint8Array.fromHex(String(text).replaceAll("-", "")), 4);
+
+// --- writing ---------------------------------------------------------------------------------------------------------
+
+function real(number) {
+  if (Number.isNaN(number)) return "NaN";
+  if (!Number.isFinite(number)) return number > 0 ? "Infinity" : "-Infinity";
+  if (Object.is(number, -0)) return "-0.0";
+  const text = String(number);
+  return /^-?\d+$/.test(text) ? `${text}.0` : text;
+}
+
+function written(number, canonical) {
+  // Whole numbers are int32 or int64 by their size, others doubles.
+  if (Number.isSafeInteger(number) && !Object.is(number, -0)) {
+    if (!canonical) return number;
+    return number >= -2147483648 && number <= 2147483647 ? { $numberInt: `${number}` } : { $numberLong: `${number}` };
+  }
+  return !canonical && Number.isFinite(number) && !Number.isInteger(number) ? number : { $numberDouble: real(number) };
+}
+
+const MIN_DATE = 0, MAX_DATE = 253402300799999;
+
+function date(value, relaxed) {
+  const time = value.getTime();
+  if (Number.isNaN(time)) fail("an invalid date cannot be stored");
+  if (!relaxed || time < MIN_DATE || time > MAX_DATE) return { $date: { $numberLong: String(time) } };
+  const text = value.toISOString();
+  return { $date: text.endsWith(".000Z") ? `${text.slice(0, -5)}Z` : text };
+}
+
+function regular(value) {
+  const options = [...value.flags].filter((flag) => "imsux".includes(flag) && flag !== "u").sort().join("");
+  return { $regularExpression: { pattern: value.source, options } };
+}
+
+function outward(value, canonical, relaxed, depth) {
+  // What JSON.stringify is given for `value`.
+  switch (typeof value) {
+    case "string": case "boolean": return value;
+    case "number": return written(value, canonical);
+    case "bigint": return new Long(value).toExtendedJSON();
+    case "undefined": return undefined;
+    case "function": case "symbol": return undefined;
+  }
+  if (value === null) return null;
+  if (depth > 200) fail("a value is nested too deeply, or holds itself");
+  if (Array.isArray(value)) {
+    const all = new Array(value.length);
+    for (let index = 0; index < value.length; index++) {
+      all[index] = outward(value[index], canonical, relaxed, depth + 1) ?? null;
+    }
+    return all;
+  }
+  if (value instanceof Value) {
+    if (relaxed && value instanceof Int32) return value.value;
+    if (relaxed && value instanceof Double && Number.isFinite(value.value)) return value.value;
+    return value.toExtendedJSON();
+  }
+  if (value instanceof Date) return date(value, relaxed);
+  if (value instanceof RegExp) return regular(value);
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return new Binary(value).toExtendedJSON();
+  if (value instanceof Map) value = Object.fromEntries(value);
+  else if (value instanceof Error) value = { name: value.name, message: value.message };
+  else if (typeof value.toBSON === "function") return outward(value.toBSON(), canonical, relaxed, depth + 1);
+  const all = {};
+  for (const key of Object.keys(value)) {
+    const item = outward(value[key], canonical, relaxed, depth + 1);
+    if (item !== undefined) put(all, key, item);
+  }
+  return all;
+}
+
+function put(target, key, value) {
+  if (key === "__proto__") define(target, key, { value, enumerable: true, configurable: true, writable: true });
+  else target[key] = value;
+}
+
+// --- reading ---------------------------------------------------------------------------------------------------------
+
+const WRAPPERS = {
+  $oid: (text) => new ObjectId(text),
+  $numberInt: (text) => Number(text),
+  $numberLong: (text) => {
+    const number = Number(text);
+    return Number.isSafeInteger(number) ? number : new Long(text);
+  },
+  $numberDouble: (text) => Number(text),
+  $numberDecimal: (text) => new Decimal128(text),
+  $date: (given) => new Date(typeof given === "object" && given !== null ? Number(given.$numberLong ?? NaN) : given),
+  $binary: (given, whole) => typeof given === "object" && given !== null
+    ? new Binary(Uint8Array.fromBase64(given.base64), parseInt(given.subType, 16))
+    : new Binary(Uint8Array.fromBase64(given), parseInt(whole.$type ?? "0", 16)),
+  $uuid: (text) => BSON.UUID(text),
+  $timestamp: (given) => new Timestamp(given),
+  $minKey: () => new MinKey(),
+  $maxKey: () => new MaxKey(),
+  $undefined: () => undefined,
+  $regularExpression: ({ pattern, options }) => {
+    try {
+      if (/^[ims]*$/.test(options)) return new RegExp(pattern, options);
+    } catch { /* a pattern of PCRE that JavaScript does not have */ }
+    return new BSONRegExp(pattern, options);
+  },
+  $code: (_, whole) => new Other(whole),
+  $symbol: (_, whole) => new Other(whole),
+  $dbPointer: (_, whole) => new Other(whole),
+};
+
+function inward(value) {
+  // What a function sees of parsed Extended JSON; the objects themselves are changed.
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) {
+    for (let index = 0; index < value.length; index++) {
+      const item = value[index];
+      if (typeof item === "object") value[index] = inward(item);
+    }
+    return value;
+  }
+  let first = true;
+  for (const key in value) {
+    if (first) {
+      first = false;
+      if (key.charCodeAt(0) === 36 && Object.hasOwn(WRAPPERS, key)) {
+        const count = Object.keys(value).length;
+        if (count === 1 || (count === 2 && (key === "$binary" || key === "$code"))) return WRAPPERS[key](value[key], value);
+      }
+    }
+    const item = value[key];
+    if (typeof item === "object") put(value, key, inward(item));
+  }
+  return value;
+}
+
+const EJSON = {
+  parse: (text) => inward(parse(text)),
+  stringify: (value, replacer, space, options) => {
+    if (typeof replacer === "object" && replacer !== null && !Array.isArray(replacer)) [options, replacer] = [replacer, undefined];
+    if (typeof space === "object" && space !== null) [options, space] = [space, undefined];
+    const relaxed = options?.relaxed === true;
+    return stringify(outward(value, !relaxed, relaxed, 0), replacer ?? undefined, space);
+  },
+  serialize: (value, options) => outward(value, options?.relaxed !== true, options?.relaxed === true, 0),
+  deserialize: (value) => inward(structured(value)),
+};
+const structured = (value) => parse(stringify(value));

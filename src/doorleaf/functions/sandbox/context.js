@@ -1,0 +1,425 @@
+// What a function is given: context, its database, console, timers, require. A part of the prelude.
+
+const RESULT = 10, FAILED = 11, REQUEST = 12, LINE = 14;
+const CALL = 2, REPLY = 3;
+const pending = new Map(), timers = new Map();
+let sequence = 0, timer = 0, depth = 0, lines = 0, told = {}, settings;
+
+// Nothing here passes on an error of the realm that calls: it could be a way into that.
+const guarded = (work, wrong) => (...given) => { try { return work(...given); } catch { throw new RangeError(wrong); } };
+const sending = guarded(tell, "the stack is full");
+const loading = guarded(load, "the stack is full");
+const moduling = guarded(module, "the stack is full");
+const asking = guarded(ask, "the stack is full");
+const sleeping = guarded(sleep, "the stack is full");
+const forgetting = guarded(forget, "the stack is full");
+const own = () => (settings ??= inward(parse(shared)));
+
+class MongoError extends Error {
+  constructor({ message, name, code, codeName, status }) {
+    super(message);
+    define(this, "name", { value: name ?? "MongoError" });
+    for (const [key, value] of Object.entries({ code, codeName, status })) if (value !== undefined) this[key] = value;
+  }
+}
+
+function request(content) {
+  // A promise of what the server answers.
+  if (pending.size >= 1000) return Promise.reject(new Error("a function may wait for 1000 things at once"));
+  const number = (sequence += 1);
+  return new Promise((done, failed) => {
+    pending.set(number, { done, failed });
+    sending(REQUEST, number, stringify(content));
+  });
+}
+
+function asked(content) {
+  // The same at once, without a promise.
+  const answer = parse(asking(stringify(content)));
+  if (answer.error !== undefined) throw typeof answer.error === "string" ? new Error(answer.error) : new MongoError(answer.error);
+  return inward(answer.value);
+}
+
+const plain = (value) => outward(value, false, false, 0);
+
+// --- the database ----------------------------------------------------------------------------------------------------
+
+class Cursor {
+  #run; #fields; #documents; #position = 0;
+  constructor(run, fields) { this.#run = run; this.#fields = fields; }
+  #set(name, value) {
+    if (this.#documents !== undefined) throw new Error(`${name} comes before the first document is read`);
+    this.#fields[name] = value;
+    return this;
+  }
+  sort(order, direction) { return this.#set("sort", typeof order === "string" ? { [order]: direction ?? 1 } : order); }
+  limit(count) { return this.#set("limit", count); }
+  skip(count) { return this.#set("skip", count); }
+  project(fields) { return this.#set("projection", fields); }
+  projection(fields) { return this.project(fields); }
+  collation(collation) { return this.#set("collation", collation); }
+  hint(index) { return this.#set("hint", index); }
+  maxTimeMS(milliseconds) { return this.#set("maxTimeMS", milliseconds); }
+  #all() { return (this.#documents ??= this.#run(this.#fields)); }
+  async toArray() {
+    const all = await this.#all();
+    const rest = all.slice(this.#position);
+    this.#position = all.length;
+    return rest;
+  }
+  async next() { return (await this.#all())[this.#position++] ?? null; }
+  async hasNext() { return this.#position < (await this.#all()).length; }
+  async forEach(visit) { for (const document of await this.toArray()) visit(document); }
+  async map(change) { return (await this.toArray()).map(change); }
+  async count() { return (await this.#all()).length; }
+  close() { return Promise.resolve(); }
+  async *[Symbol.asyncIterator]() { for (let one; (one = await this.next()) !== null; ) yield one; }
+}
+
+const options = (given, names) => {
+  const found = {};
+  for (const [key, value] of Object.entries(given ?? {})) {
+    if (!names.includes(key)) throw new Error(`the option ${key} is not available here`);
+    if (value !== undefined) found[key] = value;
+  }
+  return found;
+};
+const READING = ["collation", "hint", "comment", "maxTimeMS", "let"];
+const WRITING = ["upsert", "arrayFilters", ...READING];
+const MODIFYING = ["projection", "sort", "upsert", "returnNewDocument", "returnDocument", "arrayFilters", ...READING];
+
+class Collection {
+  #at;
+  constructor(at) { this.#at = at; }
+  get name() { return this.#at.collection; }
+  #run(action, fields) { return request({ to: "database", action, ...this.#at, fields: plain(fields) }); }
+
+  find(filter = {}, projection, given) {
+    const fields = { filter, projection, ...options(given, ["sort", "limit", "skip", ...READING]) };
+    return new Cursor((fields) => this.#run("find", fields), fields);
+  }
+  findOne(filter = {}, projection, given) {
+    return this.#run("findOne", { filter, projection, ...options(given, ["sort", "skip", ...READING]) });
+  }
+  findOneAndUpdate(filter, update, given) {
+    return this.#run("findOneAndUpdate", { filter, update, returnNewDocument: false, ...options(given, MODIFYING) });
+  }
+  findOneAndReplace(filter, replacement, given) {
+    return this.#run("findOneAndReplace", { filter, replacement, returnNewDocument: false, ...options(given, MODIFYING) });
+  }
+  findOneAndDelete(filter, given) { return this.#run("findOneAndDelete", { filter, ...options(given, MODIFYING) }); }
+  insertOne(document) { return this.#run("insertOne", { document }); }
+  insertMany(documents, given) { return this.#run("insertMany", { documents, ...options(given, ["ordered"]) }); }
+  updateOne(filter, update, given) { return this.#run("updateOne", { filter, update, ...options(given, ["sort", ...WRITING]) }); }
+  updateMany(filter, update, given) { return this.#run("updateMany", { filter, update, ...options(given, WRITING) }); }
+  replaceOne(filter, replacement, given) { return this.#run("replaceOne", { filter, replacement, ...options(given, ["sort", ...WRITING]) }); }
+  deleteOne(filter, given) { return this.#run("deleteOne", { filter, ...options(given, READING) }); }
+  deleteMany(filter, given) { return this.#run("deleteMany", { filter, ...options(given, READING) }); }
+  aggregate(pipeline, given) {
+    const fields = { pipeline, ...options(given, ["allowDiskUse", ...READING]) };
+    return new Cursor((fields) => this.#run("aggregate", fields), fields);
+  }
+  count(filter = {}, given) { return this.#run("countDocuments", { filter, ...options(given, ["limit", "skip", ...READING]) }); }
+  countDocuments(filter, given) { return this.count(filter, given); }
+  estimatedDocumentCount() { return this.#run("estimatedDocumentCount", {}); }
+  distinct(key, filter = {}, given) { return this.#run("distinct", { key, filter, ...options(given, READING) }); }
+  bulkWrite(operations, given) {
+    const entries = operations.map((entry) => {
+      const [[name, body]] = Object.entries(entry);
+      return { [name]: name === "insertOne" && body.document === undefined ? { document: body } : body };
+    });
+    return this.#run("bulkWrite", { operations: entries, ...options(given, ["ordered", "let"]) });
+  }
+  watch() { throw new Error("watch is not available in a function"); }
+  initializeOrderedBulkOp() { throw new Error("initializeOrderedBulkOp is not available: use bulkWrite"); }
+  initializeUnorderedBulkOp() { throw new Error("initializeUnorderedBulkOp is not available: use bulkWrite"); }
+}
+
+class Database {
+  #at;
+  constructor(at) { this.#at = at; }
+  get name() { return this.#at.database; }
+  collection(name) { return new Collection({ ...this.#at, collection: name }); }
+}
+
+function service(name) {
+  if (!own().sources.includes(name)) return undefined;
+  return {
+    db: (database) => new Database({ source: name, database }),
+    startSession() { throw new Error("sessions and transactions are not available in a function"); },
+  };
+}
+
+// --- functions and modules -------------------------------------------------------------------------------------------
+
+function body(got, id) {
+  // Run a wrapped source; what it exports. `got` is text where it could not be compiled.
+  if (typeof got === "string") {
+    const [, name, message] = /^(\w*Error): ([^]*)$/.exec(got) ?? [, "Error", got];
+    throw new (name === "SyntaxError" ? SyntaxError : Error)(`${id}: ${message}`);
+  }
+  const exported = {}, holder = { exports: exported };
+  const [assigned, module] = got(exported, (wanted) => required(wanted, id), holder);
+  return assigned === exported ? module.exports : assigned;
+}
+
+function called(name, given) {
+  const exported = body(loading(name), name);
+  const run = typeof exported === "function" ? exported : exported?.default;
+  if (typeof run !== "function") throw new TypeError(`the function ${name} exports no function: write exports = async function () { … }`);
+  return run(...given);
+}
+
+function execute(name, ...given) {
+  const entry = own().functions[name];
+  if (entry === undefined) throw new Error(`function not found: '${name}'`);
+  const here = entry.apart === "" || (entry.apart === "system" && told.system === true);
+  if (!here) return request({ to: "function", name: String(name), arguments: plain(given) });
+  if (depth >= 10) throw new Error("functions call each other at most 10 deep");
+  depth += 1;
+  let result;
+  try {
+    result = called(name, given);
+  } catch (error) {
+    depth -= 1;
+    throw error;
+  }
+  if (typeof result?.then !== "function") {
+    depth -= 1;
+    return result;
+  }
+  return Promise.resolve(result).finally(() => { depth -= 1; });
+}
+
+const loaded = new Map();
+
+function required(id, parent) {
+  const found = asked({ to: "module", id: String(id), from: parent });
+  if (loaded.has(found.file)) return loaded.get(found.file).exports;
+  const holder = { exports: {} };
+  loaded.set(found.file, holder);
+  if (found.file.endsWith(".json")) holder.exports = parse(found.text);
+  else {
+    const got = moduling(found.file, found.text);
+    if (typeof got === "string") throw new SyntaxError(`${found.file}: ${got}`);
+    got(holder.exports, (wanted) => required(wanted, found.file), holder);
+  }
+  return holder.exports;
+}
+
+// --- what leaves the app -------------------------------------------------------------------------------------------
+
+function content(value) {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === "string") return { text: value };
+  return { base64: value instanceof Binary ? value.toBase64() : new Binary(value).toBase64() };
+}
+
+function received(given) {
+  if (given === undefined || given === null) return undefined;
+  return given.base64 === undefined ? new Binary(given.text) : new Binary(Uint8Array.fromBase64(given.base64));
+}
+
+const http = {};
+for (const method of ["get", "post", "put", "patch", "delete", "head"]) {
+  http[method] = async (url, given) => {
+    const { body, encodeBodyAsJSON, headers = {}, params, form, digestAuth, authUrl, cookies, followRedirects, ...rest } =
+      typeof url === "string" ? { ...given, url } : { ...url };
+    if (digestAuth || authUrl || cookies) throw new Error("context.http has neither digestAuth nor authUrl nor cookies");
+    const all = {};
+    for (const [name, value] of Object.entries(headers)) all[name] = [].concat(value).map(String);
+    let text = body;
+    if (form) {
+      text = Object.entries(body ?? {}).map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
+      all["Content-Type"] ??= ["application/x-www-form-urlencoded"];
+    } else if (encodeBodyAsJSON) {
+      text = stringify(body);
+      all["Content-Type"] ??= ["application/json"];
+    } else if (typeof body === "object" && body !== null && !(body instanceof Binary) && !ArrayBuffer.isView(body)) {
+      throw new TypeError("body: expected text or Binary; encodeBodyAsJSON writes an object as JSON");
+    }
+    const { scheme, host, path, query, fragment, url: whole } = rest;
+    let target = whole ?? `${scheme ?? "https"}://${host}${path ?? ""}`;
+    const pairs = Object.entries(params ?? query ?? {}).flatMap(([name, value]) => [].concat(value).map((one) => [name, one]));
+    if (pairs.length) target += (target.includes("?") ? "&" : "?") + pairs.map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
+    const answer = await request({ to: "http", method: method.toUpperCase(), url: target, headers: all,
+      body: content(text), follow: followRedirects === true });
+    return { status: answer.status, statusCode: answer.statusCode, headers: answer.headers, body: received(answer.body),
+      cookies: {}, contentLength: answer.body?.text?.length ?? 0 };
+  };
+}
+
+async function fetch(url, given = {}) {
+  const headers = {};
+  for (const [name, value] of Object.entries(given.headers ?? {})) headers[name] = [String(value)];
+  const answer = await request({ to: "http", method: String(given.method ?? "GET").toUpperCase(), url: String(url), headers,
+    body: content(given.body), follow: given.redirect !== "manual" });
+  const got = received(answer.body) ?? new Binary("");
+  const lower = Object.fromEntries(Object.entries(answer.headers).map(([name, all]) => [name.toLowerCase(), all.join(", ")]));
+  return {
+    status: answer.statusCode, statusText: answer.status, ok: answer.statusCode >= 200 && answer.statusCode < 300, url: String(url),
+    headers: { get: (name) => lower[String(name).toLowerCase()] ?? null, has: (name) => String(name).toLowerCase() in lower,
+      entries: () => Object.entries(lower), [Symbol.iterator]: () => Object.entries(lower)[Symbol.iterator]() },
+    text: async () => got.text(), json: async () => parse(got.text()),
+    arrayBuffer: async () => got.buffer.slice().buffer,
+  };
+}
+
+const bytes = (value) => content(value) ?? fail("expected text or Binary");
+const utils = {
+  crypto: {
+    hash: (algorithm, input) => asked({ to: "crypto", does: "hash", algorithm, input: bytes(input) }),
+    hmac: (input, secret, algorithm, form) => asked({ to: "crypto", does: "hmac", algorithm, input: bytes(input), secret: bytes(secret), form }),
+    encrypt: async (algorithm, input, key) => asked({ to: "crypto", does: "encrypt", algorithm, input: bytes(input), secret: bytes(key) }),
+    decrypt: async (algorithm, input, key) => asked({ to: "crypto", does: "decrypt", algorithm, input: bytes(input), secret: bytes(key) }),
+    sign: async (algorithm, input, key, scheme) => asked({ to: "crypto", does: "sign", algorithm, input: bytes(input), secret: bytes(key), scheme }),
+    verify: async (algorithm, input, key, signature, scheme) => asked({ to: "crypto", does: "verify", algorithm, input: bytes(input), secret: bytes(key), signature: bytes(signature), scheme }),
+  },
+  jwt: {
+    encode: (method, payload, secret, headers) => asked({ to: "jwt", does: "encode", method, payload: plain(payload), secret: String(secret), headers: plain(headers ?? {}) }),
+    decode: (token, key, header, accepted) => asked({ to: "jwt", does: "decode", token: String(token), key: String(key), header: header === true, accepted }),
+  },
+};
+
+// --- console and timers ------------------------------------------------------------------------------------------------
+
+function shown(value) {
+  if (typeof value === "string") return value;
+  if (value instanceof Error) return String(value.stack ?? value);
+  try {
+    return stringify(outward(value, false, true, 0)) ?? String(value);
+  } catch {
+    return String(value);
+  }
+}
+
+function log(level) {
+  return (...given) => {
+    lines += 1;
+    if (lines > 200) return;
+    let text = given.map(shown).join(" ");
+    if (text.length > 4000) text = `${text.slice(0, 4000)}…`;
+    sending(LINE, lines, stringify({ level, text: lines === 200 ? `${text} … and no more of this call` : text }));
+  };
+}
+
+const fallible = (work, given) => {
+  try {
+    const got = work(...given);
+    if (typeof got?.then === "function") got.then(undefined, (error) => log("error")(error));
+  } catch (error) {
+    log("error")(error);
+  }
+};
+function after(work, milliseconds, again, given) {
+  if (typeof work !== "function") throw new TypeError("a timer takes a function");
+  if (timers.size >= 1000) throw new Error("a function may have 1000 timers");
+  const number = (timer += 1), time = Math.min(Math.max(Number(milliseconds) || 0, again ? 1 : 0), 2147483647);
+  timers.set(number, () => {
+    if (again) sleeping(time, number);
+    else timers.delete(number);
+    fallible(work, given);
+  });
+  sleeping(time, number);
+  return number;
+}
+const stop = (number) => {
+  if (timers.delete(number)) forgetting(number);
+};
+
+// --- a call ------------------------------------------------------------------------------------------------------------
+
+function describe(value) {
+  if (value instanceof Error) return { name: String(value.name), message: String(value.message), stack: String(value.stack) };
+  if (typeof value === "string") return { name: "Error", message: value };
+  try {
+    return { name: "Error", message: stringify(plain(value)) ?? String(value) };
+  } catch {
+    return { name: "Error", message: "a value that cannot be shown" };
+  }
+}
+
+function answer() {
+  // The response object of an HTTPS endpoint, and what was said with it.
+  const said = { touched: false, status: 200, headers: [], body: undefined };
+  const touch = (change) => (...given) => { said.touched = true; change(...given); };
+  const object = {
+    setStatusCode: touch((status) => { said.status = Number(status); }),
+    setBody: touch((value) => {
+      if (typeof value !== "string" && !(value instanceof Binary) && !ArrayBuffer.isView(value) && value !== undefined && value !== null) {
+        throw new TypeError("setBody takes text or Binary");
+      }
+      said.body = content(value);
+    }),
+    setHeader: touch((name, value) => {
+      const lower = String(name).toLowerCase();
+      said.headers = said.headers.filter(([other]) => other.toLowerCase() !== lower);
+      said.headers.push([String(name), String(value)]);
+    }),
+    addHeader: touch((name, value) => { said.headers.push([String(name), String(value)]); }),
+  };
+  return [object, said];
+}
+
+async function start(text) {
+  const call = parse(text);
+  told = call;
+  let given = call.arguments === undefined ? [] : inward(call.arguments), said;
+  if (call.incoming !== undefined) {
+    const { query, headers, body } = call.incoming;
+    const [response, saying] = answer();
+    said = saying;
+    given = [{ query, headers, body: received(body) }, response];
+  }
+  try {
+    const value = await called(call.name, given);
+    const result = outward(value, false, false, 0);
+    sending(RESULT, 0, stringify(said?.touched ? { said } : { value: result }));
+  } catch (error) {
+    sending(FAILED, 0, stringify(describe(error)));
+  }
+}
+
+function receive(kind, number, text) {
+  if (kind === REPLY) {
+    const waiting = pending.get(number);
+    pending.delete(number);
+    if (waiting === undefined) return;
+    try {
+      const answer = parse(text);
+      if (answer.error === undefined) waiting.done(inward(answer.value));
+      else waiting.failed(new MongoError(answer.error));
+    } catch (error) {
+      waiting.failed(error);
+    }
+  } else if (kind === CALL) start(text);
+  else if (kind === FAILED) sending(FAILED, 0, stringify({ name: "Error", message: text }));
+  else timers.get(number)?.();
+}
+
+let remembered;
+const context = {
+  get app() { return own().app; },
+  get environment() { return own().environment; },
+  get user() { return (remembered ??= inward(told.user)); },
+  get request() { return told.request; },
+  runningAsSystem: () => told.system === true,
+  functions: { execute },
+  values: { get: (name) => (Object.hasOwn(own().values, name) ? own().values[name] : undefined) },
+  services: { get: service },
+  http,
+};
+const logging = { log: log("info"), info: log("info"), debug: log("debug"), warn: log("warning"), error: log("error") };
+const globals = {
+  context, BSON, EJSON, utils, fetch, console: logging,
+  setTimeout: (work, time, ...given) => after(work, time, false, given), clearTimeout: stop,
+  setInterval: (work, time, ...given) => after(work, time, true, given), clearInterval: stop,
+  setImmediate: (work, ...given) => after(work, 0, false, given), clearImmediate: stop,
+};
+for (const [name, value] of Object.entries(globals)) define(globalThis, name, { value, writable: true, configurable: true });
+// Nothing may run on its own after its call, and nothing looks at the frames of those that call.
+delete globalThis.FinalizationRegistry;
+delete globalThis.WebAssembly;
+delete Atomics.waitAsync;
+define(Error, "prepareStackTrace", { get: () => undefined, set: () => {} });
+return receive;

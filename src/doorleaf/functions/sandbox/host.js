@@ -1,0 +1,268 @@
+// The program of a JavaScript process: it runs one call at a time, each in a fresh global scope, and is trusted with
+// nothing. Every message that it sends is judged by the server as the function's own.
+//
+// A message is a length (4 bytes), a kind (1 byte) and a number (4 bytes), little-endian, and then UTF-8 text.
+// What crosses between this file's realm and a call's realm is text, numbers and functions without a prototype.
+import vm from "node:vm";
+import { setImmediate } from "node:timers";
+
+const SETUP = 1, CALL = 2, REPLY = 3, CHECK = 4; // from the server
+const RESULT = 10, FAILED = 11, REQUEST = 12, READY = 13, LINE = 14, ASK = 15, CHECKED = 16; // to the server
+const WHOLE = { filename: "doorleaf:prelude" };
+
+const { stdin, stdout } = Deno;
+const readSync = stdin.readSync.bind(stdin), readLater = stdin.read.bind(stdin), writeSync = stdout.writeSync.bind(stdout);
+const { setTimeout, clearTimeout } = globalThis;
+const { Script, createContext, constants } = vm;
+const fromBase64 = Uint8Array.fromBase64.bind(Uint8Array);
+const toBase64 = (bytes) => bytes.toBase64();
+const toText = new TextDecoder(), toBytes = new TextEncoder();
+const decode = toText.decode.bind(toText), encode = toBytes.encode.bind(toBytes);
+globalThis.addEventListener("unhandledrejection", (event) => event.preventDefault());
+
+// --- what a function could reach if it got out of its realm: nothing, and nothing that stays -----------------------
+
+for (const key of Reflect.ownKeys(globalThis)) {
+  const own = Object.getOwnPropertyDescriptor(globalThis, key);
+  if (own.enumerable || key === "Deno" || key === "process" || key === "Buffer" || key === "navigator") {
+    delete globalThis[key];
+  }
+}
+const seen = new Set();
+const harden = (value) => {
+  if ((typeof value !== "object" && typeof value !== "function") || value === null || seen.has(value)) return;
+  seen.add(value);
+  for (const key of Reflect.ownKeys(value)) {
+    const own = Object.getOwnPropertyDescriptor(value, key);
+    if (own === undefined) continue;
+    if ("value" in own) harden(own.value);
+    harden(own.get);
+    harden(own.set);
+  }
+  harden(Object.getPrototypeOf(value));
+  Object.freeze(value);
+};
+harden(globalThis);
+harden((async () => {}).constructor);
+harden((function* () {}).constructor);
+harden((async function* () {}).constructor);
+harden(Object.getPrototypeOf([][Symbol.iterator]()));
+const bare = (work) => Object.freeze(Object.setPrototypeOf(work, null));
+
+// --- messages ------------------------------------------------------------------------------------------------------
+
+let held = new Uint8Array(65536), from = 0, to = 0, later;
+
+function whole() {
+  // A message that is there in full, or undefined.
+  if (to - from < 9) return undefined;
+  const view = new DataView(held.buffer, from, 9);
+  const size = view.getUint32(0, true);
+  if (to - from < 9 + size) return undefined;
+  const text = decode(held.subarray(from + 9, from + 9 + size));
+  const message = { kind: view.getUint8(4), number: view.getUint32(5, true), text };
+  from += 9 + size;
+  if (from === to) from = to = 0;
+  return message;
+}
+
+function room() {
+  const size = to - from >= 4 ? new DataView(held.buffer, from, 4).getUint32(0, true) + 9 : 9;
+  if (from + size > held.length || to === held.length) {
+    const wider = size > held.length ? new Uint8Array(size + 65536) : held;
+    wider.set(held.subarray(from, to));
+    [held, to, from] = [wider, to - from, 0];
+  } else if (from === to && held.length > 1048576) {
+    [held, from, to] = [new Uint8Array(65536), 0, 0];
+  }
+  return held.subarray(to);
+}
+
+function next() {
+  // The next message; the thread waits for it.
+  for (;;) {
+    const message = whole();
+    if (message !== undefined) return message;
+    const got = readSync(room());
+    if (got === null) throw new Error("the server has gone");
+    to += got;
+  }
+}
+
+async function nextOrWoken(woken) {
+  // The next message, or undefined when `woken` comes first; only timers need this slower way.
+  const message = whole();
+  if (message !== undefined) return message;
+  later ??= readLater(room());
+  const got = await Promise.race([later, woken]);
+  if (got === undefined) return undefined;
+  later = undefined;
+  if (got === null) throw new Error("the server has gone");
+  to += got;
+  return whole();
+}
+
+const out = new Uint8Array(65536), head = new DataView(out.buffer);
+
+function write(bytes) {
+  for (let done = 0; done < bytes.length; ) done += writeSync(bytes.subarray(done));
+}
+
+function send(kind, number, text) {
+  let size = text.length * 3 + 9 <= out.length ? toBytes.encodeInto(text, out.subarray(9)).written : -1;
+  const bytes = size < 0 ? encode(text) : undefined;
+  if (bytes !== undefined) size = bytes.length;
+  head.setUint32(0, size, true);
+  head.setUint8(4, kind);
+  head.setUint32(5, number, true);
+  if (bytes === undefined) return write(out.subarray(0, 9 + size));
+  write(out.subarray(0, 9));
+  write(bytes);
+}
+
+// --- a call --------------------------------------------------------------------------------------------------------
+
+const functions = new Map(), modules = new Map(), waiting = [];
+let shared = "", prelude, spare;
+
+function compiled(name, text, file) {
+  // A script whose value is a function with the source as its body; lines are those of the file.
+  return new Script(`(function (exports, require, module) { ${text}\n;return [exports, module] })`, { filename: file });
+}
+
+function realm() {
+  const call = { alive: true, done: false, open: 0, timers: new Map(), wake: undefined };
+  const global = createContext(constants.DONT_CONTEXTIFY);
+  const boot = prelude.runInContext(global);
+  const tell = bare((kind, number, text) => {
+    if (!call.alive || typeof kind !== "number" || typeof number !== "number" || typeof text !== "string") return;
+    if (kind === REQUEST) call.open += 1;
+    else if (kind === RESULT || kind === FAILED) [call.alive, call.done] = [false, true];
+    else if (kind !== LINE) return;
+    send(kind, number, text);
+  });
+  const load = bare((name) => {
+    if (typeof name !== "string") return "expected the name of a function";
+    try {
+      const known = functions.get(name);
+      if (known === undefined) return `function not found: '${name}'`;
+      known.script ??= compiled(name, known.source, known.file);
+      return known.script.runInContext(global);
+    } catch (error) {
+      return `${error.name}: ${error.message}`;
+    }
+  });
+  const module = bare((file, text) => {
+    if (typeof file !== "string" || typeof text !== "string") return "expected a module";
+    try {
+      if (!modules.has(file)) modules.set(file, compiled(file, text, file));
+      return modules.get(file).runInContext(global);
+    } catch (error) {
+      return `${error.name}: ${error.message}`;
+    }
+  });
+  const ask = bare((text) => {
+    // The server's answer, at once: replies to other requests wait meanwhile.
+    if (!call.alive || typeof text !== "string" || later !== undefined) return '{"error":"not now: a timer is set"}';
+    send(ASK, 0, text);
+    for (;;) {
+      const message = next();
+      if (message.kind === REPLY && message.number === 0) return message.text;
+      waiting.push(message);
+    }
+  });
+  const sleep = bare((milliseconds, number) => {
+    if (!call.alive || typeof milliseconds !== "number" || typeof number !== "number") return;
+    if (call.timers.size >= 1000) return;
+    const fire = () => {
+      call.timers.delete(number);
+      if (!call.alive) return;
+      call.receive(0, number, "");
+      call.wake?.();
+    };
+    call.timers.set(number, setTimeout(fire, milliseconds));
+  });
+  const forget = bare((number) => {
+    clearTimeout(call.timers.get(number));
+    call.timers.delete(number);
+  });
+  const utf8 = bare((text) => (typeof text === "string" ? decode(fromBase64(text)) : ""));
+  const base64 = bare((text) => (typeof text === "string" ? toBase64(encode(text)) : ""));
+  call.receive = boot(tell, load, module, ask, sleep, forget, utf8, base64, shared);
+  return call;
+}
+
+async function run(text, number) {
+  const call = spare ?? realm();
+  spare = undefined;
+  call.receive(CALL, number, text);
+  for (;;) {
+    await drained();
+    if (call.done) break;
+    if (waiting.length > 0) answer(call, waiting.shift());
+    else if (call.timers.size > 0 || later !== undefined) {
+      const message = await nextOrWoken(new Promise((woken) => { call.wake = () => woken(undefined); }));
+      if (message !== undefined) answer(call, message);
+    } else if (call.open > 0) answer(call, next());
+    else call.receive(FAILED, 0, "the function waits for something that never comes");
+  }
+  for (const timer of call.timers.values()) clearTimeout(timer);
+  call.timers.clear();
+  waiting.length = 0;
+  // What the call left behind in the microtask queue runs before anybody else's call; what never ends is killed.
+  await drained();
+}
+
+function drained() {
+  // Comes when the microtask queue is empty.
+  return new Promise((done) => setImmediate(done));
+}
+
+function answer(call, message) {
+  if (message.kind !== REPLY) return;
+  call.open -= 1;
+  call.receive(REPLY, message.number, message.text);
+}
+
+async function check(text) {
+  const found = {};
+  for (const [name, { source, file }] of Object.entries(JSON.parse(text))) {
+    try {
+      compiled(name, source, file);
+    } catch (error) {
+      found[name] = `${await line(source)}${error.name}: ${error.message}`;
+    }
+  }
+  return JSON.stringify(found);
+}
+
+async function line(source) {
+  // V8 does not tell where a script is wrong; reading it as a module says so, and runs none of it.
+  if (source.length > 1000000) return "";
+  try {
+    await import(`data:text/javascript,${encodeURIComponent(`(function (exports, require, module) { ${source}\n})`)}`);
+    return "";
+  } catch (error) {
+    const place = /:(\d+):\d+$/m.exec(error.message);
+    return place === null ? "" : `line ${place[1]}: `;
+  }
+}
+
+function setUp(text) {
+  const told = JSON.parse(text);
+  for (const [name, entry] of Object.entries(told.functions)) functions.set(name, entry);
+  shared = JSON.stringify(told.shared);
+  prelude = new Script(told.prelude, WHOLE);
+}
+
+for (;;) {
+  if (prelude !== undefined) spare ??= realm();
+  const message = later === undefined ? next() : await nextOrWoken(new Promise(() => {}));
+  if (message === undefined) continue;
+  if (message.kind === SETUP) setUp(message.text);
+  else if (message.kind === CHECK) send(CHECKED, 0, await check(message.text));
+  else if (message.kind === CALL) {
+    await run(message.text, message.number);
+    send(READY, message.number, "");
+  }
+}

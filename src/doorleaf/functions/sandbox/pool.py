@@ -1,0 +1,116 @@
+"""The JavaScript processes of one worker for one version of an app: started when needed, given out one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from doorleaf.errors import FunctionTimeout
+from doorleaf.functions.sandbox.process import Process, Server
+
+
+class Served(Server, Protocol):
+    """A call's server, told which process it serves."""
+
+    process: Process | None
+
+
+class Pool:
+    """At most ``most`` processes, each with ``memory_mb`` of heap and the functions of ``setup``."""
+
+    def __init__(self, setup: bytes, *, most: int, memory_mb: int) -> None:
+        self._setup = setup
+        self._most = most
+        self._memory_mb = memory_mb
+        self._idle: list[Process] = []
+        self._all: set[Process] = set()
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._settling: set[asyncio.Task[None]] = set()
+        self._starting = 0
+        self._closed = False
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """Those that there are at this moment."""
+        return tuple(self._all)
+
+    async def call(self, text: bytes, server: Served, seconds: float) -> bytes:
+        """What :meth:`Process.call` says; waiting for a process is part of the time."""
+        began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(seconds):
+                process = await self._take()
+        except TimeoutError:
+            raise FunctionTimeout("no JavaScript process was free in time") from None
+        server.process = process
+        left = seconds - (asyncio.get_running_loop().time() - began)
+        try:
+            return await process.call(text, server, max(left, 0.001))
+        finally:
+            server.process = None
+            settling = asyncio.get_running_loop().create_task(self._settle(process))
+            self._settling.add(settling)
+            settling.add_done_callback(self._settling.discard)
+
+    async def _take(self) -> Process:
+        while True:
+            while self._idle:
+                process = self._idle.pop()
+                if process.alive:
+                    return process
+                self._all.discard(process)
+            if len(self._all) + self._starting < self._most:
+                return await self._started()
+            turn = asyncio.get_running_loop().create_future()
+            self._queue.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._wake()
+                raise
+            finally:
+                if turn in self._queue:
+                    self._queue.remove(turn)
+
+    async def _started(self) -> Process:
+        self._starting += 1
+        process = Process(self._setup, self._memory_mb)
+        try:
+            await process.start()
+        except BaseException:
+            process.kill()
+            self._wake()
+            raise
+        finally:
+            self._starting -= 1
+        self._all.add(process)
+        return process
+
+    async def _settle(self, process: Process) -> None:
+        """Take a process back once it is done with what its call left behind, or let it go."""
+        if await process.settled() and not self._closed:
+            self._idle.append(process)
+        else:
+            self._all.discard(process)
+            await process.stop()
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    async def close(self) -> None:
+        """End all processes, also those in the middle of a call."""
+        self._closed = True
+        for process in tuple(self._all):
+            await process.stop()
+        self._all.clear()
+        self._idle.clear()
+        while self._settling:
+            await asyncio.wait(self._settling)
+            await asyncio.sleep(0)  # each leaves the set by a callback, which needs its turn

@@ -1,0 +1,304 @@
+"""One JavaScript process: its start, its messages, and its end.
+
+A message is a length (4 bytes), a kind (1 byte) and a number (4 bytes), little-endian, and then UTF-8 text. The process
+is trusted with nothing: what it sends is bounded, and a message that has no meaning ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import struct
+import sys
+import tempfile
+from collections.abc import Mapping
+from enum import IntEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+
+from doorleaf.errors import DoorleafError, FunctionFailed, FunctionsUnavailable, FunctionTimeout
+
+MAX_MESSAGE = 24 * 1024 * 1024
+"""Most bytes of one message: a document of 16 MiB in Extended JSON, more or less."""
+MAX_RESULT = 16 * 1024 * 1024
+"""Most bytes of what a function answers."""
+MOST_WAITING = 1000
+"""Things that a function may wait for at once."""
+READY_SECONDS = 1.0
+"""How long a process may go on with what a call left behind."""
+START_SECONDS = 20.0
+OVERHEAD_BYTES = 704 * 1024 * 1024
+"""What a process may reserve beside its heap, of which V8 takes 560 MiB at its start and hardly touches any."""
+
+_HEAD = struct.Struct("<IBI")
+_FOLDER = Path(__file__).parent
+
+
+class Kind(IntEnum):
+    """The kinds of messages: below 10 to the process, from 10 on from it."""
+
+    SETUP = 1
+    CALL = 2
+    REPLY = 3
+    CHECK = 4
+    RESULT = 10
+    FAILED = 11
+    REQUEST = 12
+    READY = 13
+    LINE = 14
+    ASK = 15
+    CHECKED = 16
+
+
+class Server(Protocol):
+    """What a call may ask for. Nothing here raises: what goes wrong is an answer."""
+
+    def request(self, number: int, text: bytes) -> None:
+        """Begin to answer; the answer goes to :meth:`Process.reply`."""
+
+    def ask(self, text: bytes) -> bytes:
+        """The answer to something that the function waits for in place."""
+
+    def line(self, text: bytes) -> None:
+        """Something for the log."""
+
+
+@cache
+def deno() -> str:
+    """Where Deno is. Raises FunctionsUnavailable where it is not installed."""
+    try:
+        import deno as package
+    except ImportError:
+        raise FunctionsUnavailable("JavaScript functions need Deno: install doorleaf[functions]") from None
+    return str(package.find_deno_bin())
+
+
+@cache
+def prelude() -> str:
+    """The program that every call's global scope begins with."""
+    parts = [(_FOLDER / name).read_text(encoding="utf-8") for name in ("bson.js", "context.js")]
+    names = "tell, load, module, ask, sleep, forget, utf8, base64, shared"
+    return f'(function ({names}) {{ "use strict";\n' + "\n".join(parts) + "\n})"
+
+
+def command(memory_mb: int) -> list[str]:
+    """How a process is started."""
+    flags = f"--max-old-space-size={memory_mb},--disallow-code-generation-from-strings"
+    bound = memory_mb * 1024 * 1024 * 3 // 2 + OVERHEAD_BYTES
+    launch = [sys.executable, "-I", "-S", str(_FOLDER / "launch.py"), str(bound), str(os.getpid())]
+    options = ["--quiet", "--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock", "--cached-only"]
+    return [*launch, deno(), "run", *options, "--no-code-cache", f"--v8-flags={flags}", str(_FOLDER / "host.js")]
+
+
+class Process(asyncio.SubprocessProtocol):
+    """A process that runs one call at a time. ``alive`` is false once it has ended or must not be used again."""
+
+    def __init__(self, setup: bytes, memory_mb: int) -> None:
+        self._setup = setup
+        self._memory_mb = memory_mb
+        self._transport: Any = None
+        self._stdin: Any = None
+        self._buffer = bytearray()
+        self._said = b""
+        self._server: Server | None = None
+        self._waiting = 0
+        self._done: asyncio.Future[bytes] | None = None
+        self._ready: asyncio.Future[None] | None = None
+        self._number = 0
+        self._ended = asyncio.get_running_loop().create_future()
+        self.alive = True
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Start the process. Raises FunctionsUnavailable without Deno, or when it cannot be started."""
+        environment = {"DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1", "DENO_DIR": os.devnull}
+        try:
+            self._transport, _ = await asyncio.get_running_loop().subprocess_exec(
+                lambda: self, *command(self._memory_mb), env=environment, cwd=tempfile.gettempdir(), close_fds=True
+            )
+        except OSError as error:
+            self.alive = False
+            raise FunctionsUnavailable("no JavaScript process can be started") from error
+        self._stdin = self._transport.get_pipe_transport(0)
+        if self._setup:
+            self.send(Kind.SETUP, 0, self._setup)
+
+    @property
+    def pid(self) -> int:
+        return int(self._transport.get_pid())
+
+    def kill(self) -> None:
+        """End the process at once, whatever it does."""
+        self.alive = False
+        if self._transport is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._transport.kill()
+            self._transport.close()
+
+    async def stop(self) -> None:
+        """Kill the process and wait for its end."""
+        self.kill()
+        if self._transport is not None:
+            await self._ended
+
+    # --- calls ---
+
+    async def call(self, text: bytes, server: Server, seconds: float) -> bytes:
+        """What the function answers, as JSON, within ``seconds``.
+
+        Raises FunctionFailed with what the function threw, FunctionTimeout, and FunctionsUnavailable when the process
+        was ended from outside.
+        """
+        loop = asyncio.get_running_loop()
+        self._server, self._waiting = server, 0
+        self._number = (self._number + 1) & 0xFFFFFFFF
+        self._done, self._ready = loop.create_future(), loop.create_future()
+        limit = loop.call_later(seconds, self._too_long, self._done)
+        try:
+            self.send(Kind.CALL, self._number, text)
+            return await self._done
+        finally:
+            limit.cancel()
+            if self._done.cancelled() or not self._done.done():
+                self.kill()  # nobody waits for it any more
+            self._server = None
+
+    async def check(self, functions: bytes) -> dict[str, str]:
+        """Which of ``functions`` (by name, ``{source, file}``) cannot be compiled, and why."""
+        self._done = asyncio.get_running_loop().create_future()
+        self.send(Kind.CHECK, 0, functions)
+        async with asyncio.timeout(START_SECONDS):
+            found: dict[str, str] = orjson.loads(await self._done)
+        return found
+
+    async def settled(self) -> bool:
+        """Whether the process is ready for another call; one that is not within a second is killed."""
+        if self._ready is not None and self.alive:
+            try:
+                async with asyncio.timeout(READY_SECONDS):
+                    await self._ready
+            except (TimeoutError, DoorleafError):
+                self.kill()
+        return self.alive
+
+    def reply(self, number: int, text: bytes) -> None:
+        """Answer a request of the call; nothing once that is over."""
+        if self._server is not None:
+            self._waiting -= 1
+            self.send(Kind.REPLY, number, text)
+
+    def send(self, kind: Kind, number: int, text: bytes) -> None:
+        if self.alive and self._stdin is not None:
+            self._stdin.write(_HEAD.pack(len(text), kind, number) + text)
+
+    # --- messages ---
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd != 1:
+            self._said = (self._said + data)[-4000:]
+            return
+        buffer = self._buffer
+        buffer += data
+        position, size = 0, len(buffer)
+        while self.alive and size - position >= _HEAD.size:
+            length, kind, number = _HEAD.unpack_from(buffer, position)
+            if length > MAX_MESSAGE or (kind == Kind.RESULT and length > MAX_RESULT):
+                self._end(FunctionFailed(f"the function sent more than {MAX_RESULT // 1024 // 1024} MiB at once"))
+                break
+            end = position + _HEAD.size + length
+            if size < end:
+                break
+            self._take(kind, number, bytes(memoryview(buffer)[position + _HEAD.size : end]))
+            position = end
+        if position:
+            del buffer[:position]
+
+    def _take(self, kind: int, number: int, text: bytes) -> None:
+        server, done = self._server, self._done
+        if kind == Kind.READY:
+            if self._ready is not None and not self._ready.done() and number == self._number:
+                self._ready.set_result(None)
+        elif done is None or done.done():
+            if kind not in (Kind.LINE, Kind.REQUEST):  # those it may have sent before it was told
+                self._end(FunctionFailed("the process said something that nobody asked for"))
+        elif kind == Kind.RESULT or kind == Kind.CHECKED:
+            done.set_result(text)
+        elif kind == Kind.FAILED:
+            done.set_exception(failure(text))
+        elif server is None:
+            self._end(FunctionFailed("the process said something that nobody asked for"))
+        elif kind == Kind.REQUEST:
+            self._waiting += 1
+            if self._waiting > MOST_WAITING:
+                self._end(FunctionFailed(f"the function waits for more than {MOST_WAITING} things at once"))
+            else:
+                server.request(number, text)
+        elif kind == Kind.ASK:
+            self.send(Kind.REPLY, 0, server.ask(text))
+        elif kind == Kind.LINE:
+            server.line(text)
+        else:
+            self._end(FunctionFailed("the process said something that has no meaning"))
+
+    def _too_long(self, done: asyncio.Future[bytes]) -> None:
+        if not done.done():
+            self._end(FunctionTimeout("the function took longer than it may"))
+
+    def _end(self, error: DoorleafError) -> None:
+        self._fail(error)
+        self.kill()
+
+    def _fail(self, error: DoorleafError) -> None:
+        for future in (self._done, self._ready):
+            if future is not None and not future.done():
+                future.set_exception(error)
+                future.exception()  # whether anybody waits for it or not
+
+    def process_exited(self) -> None:
+        self.alive = False
+        if b"out of memory" in self._said or b"memory allocation of" in self._said:
+            self._fail(FunctionFailed(f"the function used more memory than {self._memory_mb} MB"))
+        else:
+            self._fail(FunctionsUnavailable("the JavaScript process of the function has ended"))
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    @property
+    def said(self) -> str:
+        """The end of what the process wrote to its standard error."""
+        return self._said.decode("utf-8", "replace")
+
+
+def failure(text: bytes) -> FunctionFailed:
+    """What a function threw, as it told."""
+    try:
+        told: Mapping[str, Any] = orjson.loads(text)
+        name, message, stack = (told.get(key) for key in ("name", "message", "stack"))
+    except (orjson.JSONDecodeError, AttributeError):
+        name = message = stack = None
+    error = FunctionFailed(message[:2000] if isinstance(message, str) else "the function failed")
+    error.thrown = name[:100] if isinstance(name, str) else "Error"
+    error.stack = _own_frames(stack[:8000]) if isinstance(stack, str) else ""
+    return error
+
+
+def result(text: bytes) -> dict[str, Any]:
+    """What a call answered: ``{"value"}``, or ``{"said"}`` with a response; FunctionFailed for anything else."""
+    try:
+        told = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        told = None
+    if type(told) is not dict:
+        raise FunctionFailed("the function answered nothing that can be read")
+    return told
+
+
+def _own_frames(stack: str) -> str:
+    """The part of a stack that is the app's."""
+    ours = ("doorleaf:prelude", "/sandbox/host.js", "ext:")
+    return "\n".join(line for line in stack.split("\n") if not any(place in line for place in ours))

@@ -1,0 +1,1 @@
+"""Triggers: functions that the database, a schedule or a login calls."""

@@ -1,0 +1,496 @@
+"""The ASGI endpoint: one raw callable that takes a request through its life.
+
+Route, identify, read the body, decode, execute, encode, reply; every error becomes a reply of the route's dialect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, Protocol
+
+from doorleaf.access.addresses import neighbourhood, unmapped
+from doorleaf.access.audit import DENIED
+from doorleaf.access.callers import Caller, Credentials, Identity
+from doorleaf.access.limits.admission import Admission, writes
+from doorleaf.access.limits.rates import Streams
+from doorleaf.apart import CODING, SMALL_BYTES, TURN, time_limit
+from doorleaf.dialects.base import Decode, Dialect, Encode, Later, Reply, Request, Route
+from doorleaf.dialects.routes import Routes, Target
+from doorleaf.ejson import require_few
+from doorleaf.errors import (
+    DoorleafError,
+    InternalError,
+    RequestError,
+    StoreError,
+    Unauthenticated,
+    Unsupported,
+)
+from doorleaf.http import faults
+from doorleaf.http.body import Gone, Message, Receive, check_length, decompressed, read
+from doorleaf.http.bounds import ConnectionBounds
+from doorleaf.http.compression import COMPRESSED_BYTES, Headers, Pieces, shaped
+from doorleaf.http.cors import PREFLIGHT, Cors
+from doorleaf.http.heads import joined_headers, segments
+from doorleaf.http.marks import DRAINING, READING
+from doorleaf.http.memory import MEMORY, Bodies, Coming, is_small, let_go
+from doorleaf.http.short import answer_of, sends_short
+from doorleaf.http.streams import each, live, over
+from doorleaf.http.uploads import Upload
+from doorleaf.http.websocket import Sessions
+from doorleaf.observability import LOG, REQUEST_ID, Answered, Observer
+from doorleaf.operations import Aggregate, Effect, Operation
+from doorleaf.service import DataService
+
+Send = Callable[[Message], Awaitable[None]]
+
+GONE = 499
+"""The status that logs and metrics have for a request whose client left before its answer."""
+
+MAX_BODY_BYTES = 16 * 1024 * 1024 + 64 * 1024
+_MAX_PUBLIC_BODY_BYTES = 1024 * 1024 + 64 * 1024
+"""A login may bring a token of a million characters."""
+_PUBLIC_VALUES = 10_000
+_HANDLED_VALUES = 100_000
+"""How many values the body of a request that is no operation may have: it is read on the event loop."""
+
+_WEIGHED_BYTES = 8 * 1024
+"""From here on what is read from a body is counted."""
+
+_LARGE_BODY = 64 * 1024
+"""From here on a body is read in a thread."""
+
+_LARGE_BYTES = 256 * 1024
+_MANY_DOCUMENTS = 500
+"""From here on an answer is written in a thread, so that other requests go on."""
+
+_DECODING_SECONDS = 30.0
+"""What reading a body may take: only then is it known how much time its operation has."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=-]{1,128}")
+_PREFIX = re.compile(rb"(?=.{1,200}$)(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+/?")
+
+
+class Authenticator(Protocol):
+    """Who knows the callers; ``known`` answers from memory."""
+
+    def known(self, credentials: Credentials, surface: str = "") -> Identity | None: ...
+
+    async def identify(self, credentials: Credentials, surface: str = "") -> Identity: ...
+
+
+class Endpoint:
+    """The ASGI application.
+
+    ``observers`` are told of every answer; ``startup`` and ``shutdown`` bound its life; ``origins`` are those whose
+    pages may call from a browser; ``admission`` limits and audits requests; ``bounds`` are for
+    the server's connections.
+    """
+
+    def __init__(
+        self,
+        *,
+        dialects: Iterable[Dialect],
+        service: DataService,
+        authenticator: Authenticator,
+        observers: Iterable[Observer] = (),
+        startup: Callable[[], Awaitable[None]] | None = None,
+        shutdown: Callable[[], Awaitable[None]] | None = None,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        body_memory: int = MEMORY,
+        max_streams: int = 100,
+        origins: Collection[str] = (),
+        admission: Admission | None = None,
+        bounds: ConnectionBounds | None = None,
+    ) -> None:
+        self.bounds = bounds
+        """What our own server lets connections take."""
+        self.dialects = tuple(dialects)
+        self._routes = Routes(self.dialects)
+        self._nowhere = Target(Route("*", "", "unmatched"), Dialect("none", ()))
+        self._service = service
+        self._authenticator = authenticator
+        self._observers = tuple(observers)
+        self._startup = startup
+        self._shutdown = shutdown
+        self._max_body = max_body_bytes
+        self._cors = Cors(origins) if origins else None
+        self._admission = admission
+        self._audit = admission.audit if admission is not None and admission.audit.on else None
+        self._asks_on_arrival = admission is not None and admission.asks_on_arrival
+        self._locates = self._audit is not None or (admission is not None and admission.locates)
+        self._streams = Streams(max_streams)
+        self._bodies = Bodies(body_memory)
+        self._retired = False
+        self._sessions = Sessions(
+            self._routes,
+            self._streams,
+            admission,
+            self._cors,
+            authenticator,
+            self._locate,
+            self._arrive,
+            lambda: self._retired,
+            self._tell,
+        )
+        self.in_flight = 0
+        """Requests whose answers are not sent."""
+        self._id_prefix = os.urandom(6).hex()
+        self._ids = itertools.count(1)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            self.in_flight += 1
+            try:
+                await self._respond(scope, receive, send)
+            finally:
+                self.in_flight -= 1
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "websocket":
+            self.in_flight += 1
+            try:
+                request_id = f"{self._id_prefix}{next(self._ids):010x}"
+                await self._sessions.serve(request_id, self._nowhere, scope, receive, send)
+            finally:
+                self.in_flight -= 1
+
+    async def _respond(self, scope: Message, receive: Receive, send: Send) -> None:
+        started = perf_counter()
+        headers = dict(listed := scope["headers"])
+        given = headers.get(b"x-request-id")
+        own = f"{self._id_prefix}{next(self._ids):010x}"
+        request_id = given.decode() if given and _REQUEST_ID.fullmatch(given) else own
+        REQUEST_ID.set(request_id)
+        address = (scope.get("client") or ("",))[0]
+        request = Request(scope["method"], scope["path"], headers, address, request_id, scope["query_string"])
+        if b"%2" in scope.get("raw_path", b""):
+            request.segments = segments(scope["raw_path"])
+        target, code, reason = self._nowhere, "", ""
+        try:
+            if len(headers) != len(listed):
+                request.headers = joined_headers(listed)
+            if self._locates:
+                self._locate(request)
+            reply = None
+            if self._cors is not None and request.method == "OPTIONS" and PREFLIGHT in request.headers:
+                await self._arrive(target.route, request)  # who may not call learns no origin either
+                reply = self._cors.preflight(request)
+            if reply is None:
+                try:
+                    target = self._routes.find(request)
+                except RequestError:
+                    target = await self._lost(request)
+                    raise
+                reply = await self._answer(target, request, receive, scope)
+        except Gone:
+            return
+        except asyncio.CancelledError:
+            if not (scope.get("extensions") or {}).get(DRAINING):
+                self._left(target.route, request, scope, started)
+                return
+            code, reason, reply = self._refused(faults.cut(), target, request)
+        except Exception as error:
+            code, reason, reply = self._refused(faults.known(error), target, request)
+            let_go(error)
+        try:
+            if reply.stream is not None:
+                await self._pour(reply, request, target.dialect, scope, receive, send)
+            elif self._cors is not None or not sends_short(reply, request, scope):
+                failure = await self._send(reply, request, scope, send)
+                if failure is not None:
+                    code, reason = failure.code, faults.reason(failure) if failure.status >= 500 else ""
+        except asyncio.CancelledError:
+            if not scope.get(READING):
+                raise
+        self._tell(target.route, request, reply, code, started, reason)
+        request.body = b""  # whatever began while it was answered remembers the request
+
+    async def _lost(self, request: Request) -> Target:
+        """No route, in the dialect that has the path with another method; who may not call does not learn that."""
+        await self._arrive(self._nowhere.route, request)
+        return replace(self._nowhere, dialect=self._routes.dialect(request) or self._nowhere.dialect)
+
+    def _refused(self, error: DoorleafError, target: Target, request: Request) -> tuple[str, str, Reply]:
+        """The code of ``error``, what the log says of its reason, and the reply; the audit is told of denials."""
+        reply = target.dialect.error(error, request)
+        if self._audit is not None and reply.status in DENIED and not request.audited:
+            self._audit(target.route.name, error=error, by=request)
+        return error.code, faults.reason(error) if error.status >= 500 else "", reply
+
+    def _left(self, route: Route, request: Request, scope: Message, started: float) -> None:
+        """Tell of a client that left while something was read for it; raises on where it was something else."""
+        if not scope.get(READING):
+            raise
+        self._tell(route, request, Reply(GONE), "ClientGone", started)
+
+    def _tell(self, route: Route, request: Request, reply: Reply, code: str, started: float, reason: str = "") -> None:
+        caller, seconds = request.identity, perf_counter() - started
+        shown = "" if caller is None else caller.shown
+        event = Answered(route.name, reply.status, seconds, code, shown, request.address)
+        event.namespace, event.received, event.reason = request.namespace, request.received, reason
+        event.sent, event.lasting = reply.sent or len(reply.body), reply.goes_on
+        for observe in self._observers:
+            observe(event)
+
+    def _locate(self, request: Request) -> None:
+        """Find out where a request comes from."""
+        request.address = peer = unmapped(request.address)
+        if self._admission is not None:
+            prefix = request.headers.get(b"x-forwarded-prefix")
+            if prefix is not None and _PREFIX.fullmatch(prefix) and self._admission.addresses.trusts(peer):
+                request.prefix = prefix.rstrip(b"/").decode()
+            forwarded = request.headers.get(b"x-forwarded-for")
+            if forwarded is not None:
+                request.address = self._admission.addresses.client(request.address, forwarded.decode("latin-1"))
+
+    async def _arrive(self, route: Route, request: Request) -> None:
+        admission = self._admission
+        if admission is not None and not route.probe and (self._asks_on_arrival or route.login):
+            await admission.arrive(request.address, login=route.login)
+
+    async def _answer(self, target: Target, request: Request, receive: Receive, scope: Message) -> Reply:
+        """The reply of a route, its caller identified and admitted.
+
+        Who was let in leaves when the reply has been sent, not before: an answer that nobody reads is one in flight.
+        """
+        route, dialect = target.route, target.dialect
+        if self._asks_on_arrival or route.login:
+            await self._arrive(route, request)
+        if dialect.prepare is not None:
+            dialect.prepare(request)
+        if route.public:
+            limit = min(self._max_body, _MAX_PUBLIC_BODY_BYTES)
+            return await self._carry_out(route, request, receive, limit, scope)
+        credentials = dialect.credentials(request)
+        if credentials is None:
+            return await self._carry_out(route, request, receive, self._max_body, scope)
+        identity = self._authenticator.known(credentials, dialect.name)
+        if identity is None:
+            identity = await self._authenticator.identify(credentials, dialect.name)
+        request.identity, request.surface = identity, dialect.name
+        TURN.set(identity.turn)
+        admission = self._admission
+        if admission is None or not (admission.asks_callers or identity.limits is not None):
+            return await self._carry_out(route, request, receive, self._max_body, scope)
+        await admission.enter(identity, request.address)
+        try:
+            reply = await self._carry_out(route, request, receive, self._max_body, scope)
+        except BaseException:
+            admission.leave(identity, request.received)
+            raise
+        size, ended = request.received, reply.done
+
+        def done(sent: int) -> None:
+            if ended is not None:
+                ended(sent)
+            admission.leave(identity, size + sent)
+
+        reply.done = done
+        return reply
+
+    async def _carry_out(self, route: Route, request: Request, receive: Receive, limit: int, scope: Message) -> Reply:
+        """The reply of a route to an admitted request, whose body is read here, or by the route as it comes."""
+        if route.session is not None:
+            raise Unsupported("this path is for WebSocket sessions (RFC 6455): ask to upgrade the connection")
+        if route.reads == "stream" and route.handle is not None:
+            request.upload = Upload(request.headers, receive, route.limit or limit)
+            return self._held(await route.handle(request), request)
+        if is_small(request.headers):
+            request.body = await read(request.headers, receive, limit)
+            return await self._reply(route, request, scope, None)
+        check_length(request.headers, limit)
+        stranger = route.public
+        turn = neighbourhood(request.address) if stranger else request.identity.turn
+        scope[READING] = True
+        coming = await self._bodies.let_in(request.headers, limit, turn, stranger=stranger)
+        try:
+            async with coming.reading():
+                body = await read(request.headers, receive, limit, coming)
+            request.body = body = await decompressed(request.headers, body, limit)
+            coming.is_whole(len(body))
+            scope[READING] = False
+            return await self._reply(route, request, scope, coming)
+        finally:
+            coming.release()
+
+    async def _reply(self, route: Route, request: Request, scope: Message, coming: Coming | None) -> Reply:
+        """The reply of a route to a request whose body is there."""
+        body = request.body
+        if route.handle is not None:
+            if len(body) >= SMALL_BYTES and not route.raw:
+                require_few(body, _PUBLIC_VALUES if route.public else _HANDLED_VALUES)
+            return self._held(await route.handle(request), request)
+        if route.decode is None or route.encode is None:
+            raise InternalError(f"the route {route.name} does nothing")
+        began = perf_counter()
+        if len(body) < _WEIGHED_BYTES:
+            return await self._operate(route.decode, route.encode, request, scope, began)
+        room = await self._bodies.take(body, request.identity.turn)
+        try:
+            if coming is not None:
+                coming.release()
+            return await self._operate(route.decode, route.encode, request, scope, began)
+        finally:
+            room.release()
+
+    async def _operate(self, decode: Decode, encode: Encode, request: Request, scope: Message, began: float) -> Reply:
+        """The reply to an operation whose body is there since ``began``."""
+        body = request.body
+        if len(body) < _LARGE_BODY:
+            operation = decode(request)
+        else:
+            operation = await CODING.run(_DECODING_SECONDS, decode, request)
+        if isinstance(operation, Later):
+            return await operation.reply()
+        request.namespace = operation.namespace
+        if operation.lasts:
+            scope[READING] = True
+            return await self._begin(operation, encode, request, began)
+        scope[READING] = operation.effect is Effect.READ and (type(operation) is not Aggregate or not writes(operation))
+        caller = Caller(request.identity, request, request.surface)
+        result = await self._service.execute(operation, caller, len(body), perf_counter() - began)
+        scope[READING] = False
+        if result.is_large(_LARGE_BYTES, _MANY_DOCUMENTS):
+            return await CODING.run(time_limit(operation) - (perf_counter() - began), encode, result, request)
+        return encode(result, request)
+
+    async def _begin(self, operation: Operation[Any], encode: Encode, request: Request, began: float) -> Reply:
+        """The beginning of a reply that goes on, which has its place among the streams before anything is done."""
+        leave = self._streams.enter(request.identity.shown, request.address)
+        try:
+            spent = perf_counter() - began
+            result = await self._service.execute(operation, request.caller, len(request.body), spent)
+            reply = encode(result, request)
+        except BaseException:
+            leave()
+            raise
+        reply.done = lambda sent: leave()
+        return reply
+
+    def _held(self, reply: Reply, request: Request) -> Reply:
+        """The reply of a handle: one that goes on takes its place among the streams."""
+        if reply.goes_on:
+            caller = request.address if request.identity is None else request.identity.shown
+            leave, ended = self._streams.enter(caller, request.address), reply.done
+
+            def done(sent: int) -> None:
+                leave()
+                if ended is not None:
+                    ended(sent)
+
+            reply.done = done
+        return reply
+
+    async def _pour(
+        self, reply: Reply, request: Request, dialect: Dialect, scope: Message, receive: Receive, send: Send
+    ) -> None:
+        """Send a live reply."""
+        extensions = scope.get("extensions") or {}
+        brief = request.method == "HEAD"
+
+        async def require() -> None:
+            credentials = dialect.credentials(request)
+            if credentials is None:
+                return
+            try:
+                identity = await self._authenticator.identify(credentials, dialect.name)
+            except StoreError:
+                return  # callers are as last read while the database is away, here as everywhere
+            if identity is not request.identity and identity.version != request.identity.version:
+                raise Unauthenticated("the rights of the caller have changed; ask again")
+
+        def draining() -> bool:
+            return brief or self._retired or bool(extensions.get(DRAINING))
+
+        headers = [(b"content-type", reply.content_type), (b"x-request-id", request.id.encode()), *reply.headers]
+        if self._cors is not None:
+            headers = self._cors.marked(headers, request)
+        await live(reply, headers, receive, send, require=require, draining=draining)
+
+    async def _send(self, reply: Reply, request: Request, scope: Message, send: Send) -> DoorleafError | None:
+        """Send a whole reply; what it takes for its client to read it is part of the request. What cut it, if any."""
+        answer = answer_of(scope)
+        body: bytes | Pieces = reply.body
+        sent = len(reply.body)
+        try:
+            headers: Headers = [(b"content-type", reply.content_type)] if reply.status != 204 else []
+            if reply.pieces is not None or (sent >= COMPRESSED_BYTES and reply.compressible):
+                whole = answer is None or scope["http_version"] == "1.0"
+                body, shape = await shaped(reply, request, faults.known, whole=whole)
+                headers += shape
+            if type(body) is bytes and reply.status != 204:
+                headers.append((b"content-length", b"%d" % len(body)))
+            headers.append((b"x-request-id", request.id.encode()))
+            headers += reply.headers
+            if self._cors is not None:
+                headers = self._cors.marked(headers, request)
+            if request.method == "HEAD":
+                body = b""
+            if answer is None:
+                await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+                if type(body) is not Pieces or await each(body, send):
+                    await send({"type": "http.response.body", "body": b"" if type(body) is Pieces else body})
+            elif (waiting := answer.whole(reply.status, headers, body)) is not None:
+                await waiting
+        finally:
+            if type(body) is Pieces:
+                reply.sent = sent = body.made
+            if reply.close is not None:
+                await over(reply, sent)
+            elif reply.done is not None:
+                reply.done(sent)
+        return body.failure if type(body) is Pieces else None
+
+    # --- life ---
+
+    async def open(self) -> bool:
+        """Open what requests need; False when that fails, which is logged."""
+        try:
+            if self._startup is not None:
+                await self._startup()
+        except Exception as error:
+            known = isinstance(error, DoorleafError)
+            LOG.error("cannot start: %s", error if known else type(error).__name__, exc_info=None if known else error)
+            return False
+        return True
+
+    async def close(self) -> bool:
+        """Close what :meth:`open` opened; False when that fails, which is logged."""
+        try:
+            if self._shutdown is not None:
+                await self._shutdown()
+        except Exception:
+            LOG.exception("closing failed")
+            return False
+        return True
+
+    @property
+    def streams(self) -> int:
+        """Replies that go on at this moment."""
+        return self._streams.open
+
+    def retire(self) -> None:
+        """Let streams end in order, since another endpoint takes this one's place."""
+        self._retired = True
+
+    def reopen(self) -> None:
+        """Open the audit file by its name again."""
+        if self._audit is not None:
+            self._audit.reopen()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """The lifespan protocol: open before the first request, close after the last."""
+        await receive()
+        if not await self.open():
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        closed = await self.close()
+        await send({"type": f"lifespan.shutdown.{'complete' if closed else 'failed'}", "message": ""})

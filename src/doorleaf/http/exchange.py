@@ -1,0 +1,105 @@
+"""A request and its answer as the server has them: uvicorn's, without what a request that comes whole never needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import lru_cache, partial
+from typing import Any
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+_LONGEST_URL = 256
+"""Bytes of a URL that is remembered; most are asked for again and again."""
+
+
+class Exchange(RequestResponseCycle):
+    """One request on a connection. What is the same for most is on the class, so that none of it is set each time.
+
+    The application finds it in the scope, and can ask it to write a whole answer.
+    """
+
+    disconnected = False
+    access_log = False
+    more_body = True
+    response_started = False
+    response_complete = False
+    chunked_encoding: bool | None = None
+    expected_content_length = 0
+    task: asyncio.Task[None]
+
+    def __init__(self, connection: Any, scope: Any, *, keep_alive: bool) -> None:
+        # Not uvicorn's own beginning: it takes as long as reading the head did.
+        self.scope = scope
+        self.connection = connection
+        self.transport = connection.transport
+        self.flow = connection.flow
+        self.logger = connection.logger
+        self.default_headers = connection.server_state.default_headers
+        self.message_event = asyncio.Event()
+        self.on_response = connection.on_response_complete
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = connection.expect_100_continue
+        self.body = bytearray()
+
+    async def receive(self) -> Any:
+        """Receive as uvicorn does, at once what is there."""
+        event = self.message_event
+        if not self.waiting_for_100_continue and event.is_set() and not (self.disconnected or self.response_complete):
+            self.flow.resume_reading()
+            event.clear()
+            body, self.body = self.body, bytearray()
+            return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
+        return await super().receive()
+
+    def short(self, status: int, content_type: bytes, request_id: str, body: bytes) -> bool:
+        """Write an answer with no other headers, if that can be done at once; whether it was."""
+        done: bool = self.connection.answer_short(self, status, content_type, request_id, body)
+        return done
+
+    def whole(self, status: int, headers: Any, body: Any) -> Awaitable[None] | None:
+        """Write an answer; what to wait for where the client does not take all of it at once."""
+        waiting: Awaitable[None] | None = self.connection.answer(self, status, headers, body)
+        return waiting
+
+    async def run(self, app: Callable[..., Awaitable[None]], running: set[asyncio.Task[None]]) -> None:
+        """Let ``app`` answer, and be no task of ``running`` any more."""
+        scope: Any = self.scope
+        try:
+            await app(scope, self.receive, self.send)
+            if not (self.response_complete or self.disconnected):
+                await self.run_asgi(_nothing)
+        except BaseException as error:
+            await self.run_asgi(partial(_failing, error))
+        finally:
+            # The scope knows its own request: a circle that only the collector would find.
+            scope["extensions"].clear()
+            running.discard(self.task)
+
+
+async def _nothing(*_: Any) -> None:
+    """An application that does not answer, so that uvicorn says so."""
+
+
+async def _failing(error: BaseException, *_: Any) -> None:
+    """An application that fails, so that uvicorn says so."""
+    raise error
+
+
+def place(url: bytes, root: str) -> tuple[str, bytes, bytes]:
+    """The decoded path of a request's target, the path as it came, and the query."""
+    return (_remembered if len(url) <= _LONGEST_URL else _place)(url, root)
+
+
+def _place(url: bytes, root: str) -> tuple[str, bytes, bytes]:
+    parsed = httptools.parse_url(url)
+    raw_path: bytes = parsed.path
+    path = raw_path.decode("ascii")
+    if "%" in path:
+        path = unquote(path)
+    return root + path, root.encode("ascii") + raw_path, parsed.query or b""
+
+
+_remembered = lru_cache(maxsize=512)(_place)

@@ -1,0 +1,95 @@
+"""Connections that have become WebSocket sessions: uvicorn's protocol over the websockets library, and its bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import BaseTransport
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+
+from doorleaf.http.bounds import Door
+from doorleaf.http.websocket import GONE, STALLED_SECONDS
+
+FRAGMENTS = 1_000
+"""Most frames of one message: an empty one costs its client hardly anything."""
+
+UNREAD_BYTES = 256 * 1024
+"""Most that may wait for a client beside what it was sent: answers to its pings."""
+
+_TOO_BIG = 1009
+_NO_TEXT = 1007
+
+
+class Frames(WebSocketsSansIOProtocol):
+    """One connection. The library bounds a message, and pings tell whether anybody is there; the rest is here."""
+
+    _door: Door | None = None
+    _counted = ""
+    _pending = 0
+    _changed = 0.0
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        http: Any = self.transport.get_protocol()  # still; what it counted for, this counts for from now on
+        self._door, self._counted, http.counted = http.door, http.counted, ""
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        if self.response.status_code == 101:
+            self._gone = asyncio.Event()
+            scope: Any = self.scope
+            scope["extensions"][GONE] = self._gone
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._door is not None:
+            self._door.leave(self._counted)
+        gone: asyncio.Event | None = getattr(self, "_gone", None)
+        if gone is not None:
+            gone.set()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.writable.is_set() is False and self.transport.get_write_buffer_size() > UNREAD_BYTES:
+            # What a route sends waits until there is room; answers to pings do not.
+            self.transport.pause_reading()
+            self.read_paused = True
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    def handle_cont(self, event: Frame) -> None:
+        super().handle_cont(event)
+        if len(self.frames) > FRAGMENTS:
+            self.frames = []
+            self.conn.fail(_TOO_BIG, "too many fragments")
+            self.handle_parser_exception()
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            self.frames = [b"".join(self.frames)]
+            try:
+                self.frames[0].decode()
+            except UnicodeDecodeError:  # uvicorn would write where it noticed to the log
+                self.frames = []
+                self.conn.fail(_NO_TEXT, "a text is UTF-8")
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
+
+    def look(self, now: float) -> None:
+        """End it where its client takes nothing of what it is sent."""
+        size = self.transport.get_write_buffer_size()
+        if size != self._pending or not size:
+            self._pending, self._changed = size, now
+        elif now - self._changed > STALLED_SECONDS:
+            self.transport.abort()
+
+    def is_idle(self) -> bool:
+        """Never: a session lasts."""
+        return False

@@ -1,0 +1,47 @@
+"""Replies as most are, without headers of their own: written at once, with a head that is mostly there already."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from doorleaf.dialects.base import Reply, Request
+from doorleaf.http.body import Message
+from doorleaf.http.compression import COMPRESSED_BYTES, Headers, Pieces
+from doorleaf.http.marks import WHOLE_ANSWER
+
+
+class Answer(Protocol):
+    """What writes a whole answer at once."""
+
+    def short(self, status: int, content_type: bytes, request_id: str, body: bytes) -> bool:
+        """Write one that has no other headers, if that can be done without waiting; whether it was."""
+        ...
+
+    def whole(self, status: int, headers: Headers, body: bytes | Pieces) -> Awaitable[None] | None:
+        """Write any; what to wait for where the client does not take all of it at once."""
+        ...
+
+
+def answer_of(scope: Message) -> Answer | None:
+    """What writes a whole answer to the request of ``scope``, where the server can do that."""
+    extensions = scope.get("extensions")
+    return None if extensions is None else extensions.get(WHOLE_ANSWER)
+
+
+def sends_short(reply: Reply, request: Request, scope: Message) -> bool:
+    """Send ``reply`` if it is one as most are and can go at once; whether it was."""
+    body, answer = reply.body, answer_of(scope)
+    if (
+        answer is None
+        or reply.headers
+        or reply.pieces is not None
+        or (len(body) >= COMPRESSED_BYTES and reply.compressible)
+        or reply.status == 204
+        or request.method == "HEAD"
+        or not answer.short(reply.status, reply.content_type, request.id, body)
+    ):
+        return False
+    if reply.done is not None:
+        reply.done(len(body))
+    return True

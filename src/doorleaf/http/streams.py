@@ -1,0 +1,116 @@
+"""Answers that go on: live ones, sent to a client for as long as it listens and may, and long ones."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+from doorleaf.dialects.base import Reply
+from doorleaf.errors import DoorleafError
+from doorleaf.http.body import Message, Receive
+from doorleaf.http.compression import Pieces
+
+CHECK_SECONDS = 2.0
+"""How often it is asked whether the caller may still listen."""
+
+STALLED_SECONDS = 60.0
+"""How long a client may take nothing of what it is sent."""
+
+
+Headers = list[tuple[bytes, bytes]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+async def live(
+    reply: Reply,
+    headers: Headers,
+    receive: Receive,
+    send: Send,
+    *,
+    require: Callable[[], Awaitable[None]],
+    draining: Callable[[], bool],
+) -> None:
+    """Send a live reply with ``headers``; the rest is as :func:`pour` has it."""
+    assert reply.stream is not None  # noqa: S101  # what makes it one
+    sent = 0
+    try:
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        sent = await pour(reply.stream, receive, send, require=require, draining=draining)
+    finally:
+        await over(reply, sent)
+
+
+async def over(reply: Reply, sent: int) -> None:
+    """Let go of what a reply that goes on has, of which ``sent`` bytes have been sent."""
+    try:
+        if reply.close is not None:
+            await reply.close()
+    finally:
+        if reply.done is not None:
+            reply.done(sent)
+
+
+async def each(body: Pieces, send: Send) -> bool:
+    """Send a body piece by piece where a server is not our own; whether it came to its end."""
+    async for piece in body:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    return body.failure is None
+
+
+async def pour(
+    pieces: AsyncGenerator[bytes, None],
+    receive: Receive,
+    send: Send,
+    *,
+    require: Callable[[], Awaitable[None]],
+    draining: Callable[[], bool],
+) -> int:
+    """Send ``pieces`` as the body of an answer that has begun; how many bytes those were.
+
+    ``pieces`` yields something about every second, b"" when there is nothing to say. It ends by itself, or when the
+    client has gone, when the server is ``draining``, or when ``require`` raises: that error is thrown into it, so that
+    its last piece can tell.
+    """
+    gone = asyncio.ensure_future(_gone(receive))
+    sent = 0
+    checked = time.monotonic()
+    try:
+        async for piece in pieces:
+            if gone.done() or not await _sent(piece, send):
+                return sent
+            sent += len(piece)
+            if draining():
+                break
+            if time.monotonic() - checked >= CHECK_SECONDS:
+                checked = time.monotonic()
+                try:
+                    await require()
+                except DoorleafError as error:
+                    last = await pieces.athrow(error)
+                    await _sent(last, send)
+                    sent += len(last)
+                    break
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return sent
+    finally:
+        gone.cancel()
+        await pieces.aclose()
+
+
+async def _gone(receive: Receive) -> None:
+    """Return when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _sent(piece: bytes, send: Send) -> bool:
+    """Send a piece; False when the client has taken nothing for too long."""
+    if not piece:
+        return True
+    try:
+        async with asyncio.timeout(STALLED_SECONDS):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except TimeoutError:
+        return False
+    return True

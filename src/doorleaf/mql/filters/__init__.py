@@ -1,0 +1,1 @@
+"""Filters, ``$jsonSchema``, and why a validator refuses a document."""

@@ -1,0 +1,1 @@
+"""The file: opening, sharing, shrinking, checking and repairing it."""

@@ -1,0 +1,1 @@
+"""Reading: which index serves a query, and the documents that it matches."""

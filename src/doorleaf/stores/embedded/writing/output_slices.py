@@ -1,0 +1,133 @@
+"""``$out`` and ``$merge`` of much, in several short transactions: between two of them others have their turn to write.
+
+As on a server ``$merge`` writes each document by itself, and what went before stays when a later one fails. ``$out``
+fills a collection of its own, which takes the place of the other in the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import bson
+
+from doorleaf.documents import CODEC, Document, Pipeline
+from doorleaf.errors import DataError, DoorleafError
+from doorleaf.mql.context import Context
+from doorleaf.operations import Aggregate, DropCollection, Namespace
+from doorleaf.stores.embedded.administration import drop_collection, make_collection
+from doorleaf.stores.embedded.catalog import TEMPORARY, Collection, check_namespace, seal_collection
+from doorleaf.stores.embedded.changes.log import log_at
+from doorleaf.stores.embedded.encoding import decode
+from doorleaf.stores.embedded.indexes import ID_INDEX, add_index
+from doorleaf.stores.embedded.reading import reads
+from doorleaf.stores.embedded.writing import outputs, planned
+from doorleaf.stores.embedded.writing.outputs import Output
+from doorleaf.stores.embedded.writing.planned import Writing
+from doorleaf.stores.embedded.writing.rows import Rows, Transaction
+from doorleaf.stores.embedded.writing.slices import SLICE_SECONDS
+
+_CLEARING_SECONDS = 5.0
+
+Put = Callable[[bytes], None]
+
+
+def output(writing: Writing, operation: Aggregate, pipeline: Pipeline, target: Output, context: Context) -> None:
+    """Compute what ``pipeline`` answers on a snapshot, then write it: in slices where ``writing`` says so."""
+    if not writing.sliced:
+        planned.output(writing, operation, pipeline, target, context)
+        return
+    with writing.reading(context) as session:
+        found = [*reads.aggregate(session, reads.uncapped(operation), pipeline, context)]
+    if target.on:
+        _write(writing, found, lambda transaction: outputs.merging(transaction, target, context), context)
+    else:
+        _exchange(writing, found, target.target, context)
+
+
+def _write(writing: Writing, found: list[bytes], puts: Callable[[Transaction], Put], context: Context) -> None:
+    """Put in each of ``found``, some at a time."""
+    documents, over = iter(found), False
+    while not over:
+        with writing.transaction(context) as transaction, planned.for_a_moment(writing, context):
+            over = _some(documents, puts(transaction), context)
+
+
+def _some(documents: Iterator[bytes], put: Put, context: Context) -> bool:
+    """Put in the next documents until the slice is over; whether those were all."""
+    until = time.monotonic() + SLICE_SECONDS
+    for document in documents:
+        context.check()
+        put(document)
+        if time.monotonic() >= until:
+            return False
+    return True
+
+
+def _exchange(writing: Writing, found: list[bytes], target: Namespace, context: Context) -> None:
+    """Put all into a new collection with the options and indexes of the old one, then give it the name."""
+    made = replace(target, collection=f"tmp.agg_out.{secrets.token_hex(8)}")
+    with writing.transaction(context) as transaction:
+        before = _described(transaction.session.catalog.get(target))
+        _begin(transaction, target, made)
+    try:
+        _write(writing, found, lambda transaction: _inserting(transaction, made, context), context)
+        with writing.transaction(context) as transaction:
+            if _described(transaction.session.catalog.get(target)) != before:
+                raise DataError(f"collection {target} has changed while $out was carried out", number=125)
+            _rename(transaction, made, target, context)
+    except BaseException:
+        brief = Context(time.monotonic() + _CLEARING_SECONDS)
+        with contextlib.suppress(DoorleafError), writing.transaction(brief) as transaction:  # else the sweep does it
+            drop_collection(transaction, DropCollection(namespace=made), brief)
+        raise
+
+
+def _described(collection: Collection | None) -> tuple[Any, ...]:
+    """What of a collection has to stay the same meanwhile."""
+    if collection is None:
+        return ()
+    return collection.id, collection.options, [index.specification for index in collection.indexes]
+
+
+def _begin(transaction: Transaction, target: Namespace, made: Namespace) -> None:
+    old = transaction.session.catalog.get(target)
+    options: Document = {**(old.options if old is not None else {}), TEMPORARY: int(time.time())}
+    check_namespace(target)
+    collection = make_collection(transaction, made, options)
+    for index in old.indexes if old is not None else ():
+        if index.name != ID_INDEX["name"]:
+            collection = add_index(transaction, collection, index.specification)
+
+
+def _inserting(transaction: Transaction, made: Namespace, context: Context) -> Put:
+    collection = transaction.session.catalog.get(made)
+    if collection is None:
+        raise DataError("the collection that $out writes was dropped meanwhile", number=26)
+    rows = Rows(transaction, collection, context)
+
+    def put(document: bytes) -> None:
+        rows.insert(decode(document))
+
+    return put
+
+
+def _rename(transaction: Transaction, made: Namespace, target: Namespace, context: Context) -> None:
+    """Drop what is called ``target`` and give ``made`` its name."""
+    drop_collection(transaction, DropCollection(namespace=target), context)
+    session = transaction.session
+    collection = session.catalog.get(made)
+    assert collection is not None  # noqa: S101  # documents went into it
+    options = {name: value for name, value in collection.options.items() if name != TEMPORARY}
+    renamed = replace(collection, name=target.collection, options=options)
+    session.execute("UPDATE collections SET name = ? WHERE id = ?", (renamed.name, renamed.id))
+    seal_collection(session.connection, renamed, bson.encode(options, codec_options=CODEC))
+    kept = {key: value for key, value in session.catalog.collections.items() if value.id != collection.id}
+    kept[renamed.database, renamed.name] = renamed
+    session.bump(replace(session.catalog, collections=kept))
+    if (log := log_at(session, made.database, made.collection)) is not None:
+        log.renamed(target.collection)

@@ -1,0 +1,383 @@
+"""Writes that may take long: computed on a snapshot while others write, then put into the file in a short transaction.
+
+What was computed from a document holds as long as the document is the same: each is looked at again before it is
+changed, and where one has changed meanwhile all is computed anew. What cannot be computed before it is written (several
+writes that build on each other) and what is too much to keep is carried out in the transaction as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from doorleaf.documents import Document, Pipeline
+from doorleaf.errors import StoreTimeout, WriteFailed
+from doorleaf.mql.context import Context
+from doorleaf.operations import (
+    Aggregate,
+    BulkWrite,
+    CreateCollection,
+    CreateIndex,
+    DropCollection,
+    DropIndex,
+    Guard,
+    InsertMany,
+    Namespace,
+    Operation,
+)
+from doorleaf.operations import Transaction as Together
+from doorleaf.operations.results import CreateIndexResult
+from doorleaf.stores.embedded import administration
+from doorleaf.stores.embedded.catalog import Collection
+from doorleaf.stores.embedded.encoding import decode
+from doorleaf.stores.embedded.file.storage import Session, begin_writing
+from doorleaf.stores.embedded.indexes import existing, specification
+from doorleaf.stores.embedded.reading import reads
+from doorleaf.stores.embedded.writing import modifying, outputs, together, writes
+from doorleaf.stores.embedded.writing.prepared import Prepared, prepare
+from doorleaf.stores.embedded.writing.rows import Rows, Transaction
+
+ATTEMPTS = 5
+"""How often a write is computed before it is carried out in the transaction as a whole."""
+
+PLANNED_BYTES = 32 * 1024 * 1024
+"""What may be kept of the documents that a write changes."""
+
+WRITES: dict[type, Callable[[Transaction, Any, Context], Any]] = {
+    **writes.WRITES,
+    CreateIndex: administration.create_index,
+    DropIndex: administration.drop_index,
+    CreateCollection: administration.create_collection,
+    DropCollection: administration.drop_collection,
+    Together: together.transaction,
+}
+"""How each operation that changes something is carried out in a transaction."""
+
+HELD_SECONDS = 1.0
+"""How long a write that callers made long may keep others from writing."""
+
+_LATE_SECONDS = 0.25
+
+_AS_A_WHOLE = frozenset((InsertMany, BulkWrite, DropIndex, DropCollection, Together))
+_ADMINISTRATION = frozenset((DropIndex, DropCollection))
+
+
+class _NotPlanned(Exception):
+    """This has to be carried out in the transaction as a whole."""
+
+
+class _Changed(Exception):
+    """What was computed on is not there any more."""
+
+
+@dataclass(slots=True)
+class Change:
+    """One document to put in (``before`` None), to exchange, or to take out (``after`` None), as BSON."""
+
+    row: int
+    before: bytes | None
+    after: bytes | None
+    replacing: bool = False
+    document: Document | None = None
+    """What is put in, decoded: a large one takes too much memory to be decoded once more."""
+
+
+class Draft(Transaction):
+    """A transaction on a snapshot that notes what it would change."""
+
+    __slots__ = ("_keeps", "_most", "changes", "collection", "rest", "size")
+
+    def __init__(
+        self, session: Session, matched: list[int] | None = None, most: int | None = None, *, keeps: bool = True
+    ) -> None:
+        """Collect changes, up to ``most`` bytes where that is given.
+
+        ``rest`` are the rows that were found to match and are left then, which are ``matched`` of the next. One that
+        does not keep changes is for what looks at them.
+        """
+        super().__init__(session)
+        self.matched = matched
+        self.changes: list[Change] = []
+        self.collection: Collection | None = None
+        self.size = 0
+        self._most = most
+        self._keeps = keeps
+        self.rest: list[int] = []
+
+    def those(self, rows: list[int]) -> Iterator[int]:
+        for place, row in enumerate(rows):
+            if self._most is not None and self.size >= self._most:
+                self.rest = rows[place:]
+                return
+            yield row
+
+    def rows(self, collection: Collection, context: Context, guard: Guard | None = None) -> Rows:
+        self.collection = collection
+        return _PlannedRows(self, collection, context, guard)
+
+    def note(self, change: Change) -> None:
+        """Keep a change; raises when there is too much of them."""
+        if not self._keeps:
+            return
+        self.size += len(change.before or b"") + len(change.after or b"") + 200
+        if self._most is None and self.size > PLANNED_BYTES:
+            raise _NotPlanned
+        self.changes.append(change)
+
+    def carry_out(self, transaction: Transaction, context: Context, *, unchanged: bool) -> None:
+        """Change the file as planned; with ``unchanged`` nobody has written since."""
+        if self.collection is None:
+            return
+        key = (self.collection.database, self.collection.name)
+        collection = transaction.session.catalog.collections.get(key)
+        known = self.collection
+        if collection is None or (collection.id, collection.options) != (known.id, known.options):
+            raise _Changed
+        rows = Rows(transaction, collection, context)
+        statement = f"SELECT document FROM {collection.table} WHERE id = ?"  # noqa: S608 - an integer id
+        for change in self.changes:
+            context.check()
+            if change.before is None:
+                # That nothing matched, so that a document is put in, holds for what was there.
+                if not unchanged:
+                    raise _Changed
+                rows.put(change.document or {}, change.after or b"")
+                continue
+            if not unchanged and transaction.session.execute(statement, (change.row,)).get != change.before:
+                raise _Changed
+            if change.after is None:
+                rows.take(change.row, change.before, decode(change.before))
+                continue
+            # What is large takes several times as much memory when it is decoded.
+            before, after = (decode(change.before), decode(change.after)) if rows.reads else ({}, {})
+            rows.exchange(change.row, change.before, before, after, change.after, replacing=change.replacing)
+
+
+class _PlannedRows(Rows):
+    """Rows that look at everything and change nothing."""
+
+    __slots__ = ()
+
+    def put(self, document: Document, encoded: bytes) -> None:
+        self._note(Change(0, None, encoded, document=document))
+
+    def exchange(
+        self, row: int, encoded: bytes, before: Document, after: Document, new: bytes, *, replacing: bool
+    ) -> None:
+        self._note(Change(row, encoded, new, replacing))
+
+    def take(self, row: int, encoded: bytes, before: Document) -> None:
+        self._note(Change(row, encoded, None))
+
+    def _note(self, change: Change) -> None:
+        assert isinstance(self.transaction, Draft)  # noqa: S101  # who made it
+        self.transaction.note(change)
+
+
+class Writing:
+    """How a worker writes: a session to read with, one to write with, and what to call before a commit."""
+
+    def __init__(self, reader: Session, writer: Session, prepared: Callable[[], None]) -> None:
+        self.session = reader
+        self.alarm: Callable[[float | None], None] = lambda until: None
+        """Called with the instant at which the process ends unless it is called again; None for the usual one."""
+        self.sliced = False
+        """Whether what takes long is to be done in several transactions."""
+        self.committed = False
+        """Whether something of the operation has been."""
+        self.held = 0.0
+        """Seconds for which the last transaction kept others from writing, its commit apart."""
+        self._writer = writer
+        self._prepared = prepared
+
+    def version(self) -> int:
+        """A number that changes with every commit of others than the reader."""
+        found: int = self.session.execute("PRAGMA data_version").get
+        return found
+
+    @contextlib.contextmanager
+    def reading(self, context: Context) -> Iterator[Session]:
+        """A snapshot."""
+        with self.session.reading(context):
+            yield self.session
+
+    @contextlib.contextmanager
+    def transaction(self, context: Context) -> Iterator[Transaction]:
+        """A transaction that is committed at its end; nothing stays of one that raises, ``WriteFailed`` apart."""
+        session = self._writer
+        sharing = session.storage.sharing
+        failed: WriteFailed | None = None
+        sharing.take()
+        began = time.monotonic()
+        try:
+            session.storage.presence.require()
+            begin_writing(session)
+            session.refresh()
+            limit = session.storage.room.limit(session.connection)
+            transaction = Transaction(session)
+            with session.limited(context):
+                try:
+                    yield transaction
+                except WriteFailed as error:
+                    failed = error
+                transaction.finish()
+                session.finish()
+            context.check_now()
+            session.storage.room.require(session.connection, limit)
+            session.storage.presence.require()
+            self.held = time.monotonic() - began
+            self._prepared()
+            session.execute("COMMIT")
+            self.committed = True
+            session.storage.latest = session.catalog
+        finally:
+            session.end()
+            session.catalog = session.storage.latest
+            sharing.give()
+        if failed is not None:
+            raise failed
+
+
+class Held(Writing):
+    """The same in a transaction that is there already, and ends later."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction.session, transaction.session, lambda: None)
+        self._transaction = transaction
+
+    @contextlib.contextmanager
+    def reading(self, context: Context) -> Iterator[Session]:
+        yield self.session
+
+    @contextlib.contextmanager
+    def transaction(self, context: Context) -> Iterator[Transaction]:
+        yield self._transaction
+
+
+def write(writing: Writing, operation: Operation[Any], context: Context) -> Any:
+    """Carry out ``operation``."""
+    work = WRITES[type(operation)]
+    if isinstance(operation, CreateIndex):
+        return create_indexes(writing, operation.namespace, [(operation.keys, operation.options)], context)
+    if isinstance(operation, CreateCollection):
+        options = administration.kept_options(operation.options, context)
+        with writing.transaction(context) as transaction:
+            return administration.create_collection(transaction, operation, context, options)
+    if type(operation) not in _AS_A_WHOLE:
+        for _ in range(ATTEMPTS):
+            try:
+                return _planned(writing, work, operation, context)
+            except _Changed:
+                continue
+            except _NotPlanned:
+                break
+    with writing.transaction(context) as transaction:
+        if type(operation) in _ADMINISTRATION:
+            return work(transaction, operation, context)
+        with for_a_moment(writing, context):
+            return work(transaction, operation, context)
+
+
+@contextlib.contextmanager
+def for_a_moment(writing: Writing, context: Context, seconds: float = HELD_SECONDS) -> Iterator[None]:
+    """End what keeps others from writing for long: with an error where it looks at the clock, else with its process."""
+    deadline = context.deadline
+    until = time.monotonic() + seconds
+    context.deadline = until if deadline is None else min(until, deadline)
+    writing.alarm(until + _LATE_SECONDS)
+    try:
+        yield
+    except StoreTimeout:
+        if deadline is None or time.monotonic() < deadline:
+            raise StoreTimeout(
+                f"the write was ended, and nothing changed: it would have kept others from writing for more than"
+                f" {seconds:g} s; send it in smaller parts"
+            ) from None
+        raise
+    finally:
+        context.deadline = deadline
+        writing.alarm(None)
+
+
+def _planned(
+    writing: Writing, work: Callable[[Transaction, Any, Context], Any], operation: Operation[Any], context: Context
+) -> Any:
+    version = writing.version()
+    with writing.reading(context) as session:
+        if session.catalog.get(operation.namespace) is None:
+            raise _NotPlanned
+        draft = Draft(session)
+        answer = work(draft, operation, context)
+    if draft.changes:
+        with writing.transaction(context) as transaction, for_a_moment(writing, context):
+            draft.carry_out(transaction, context, unchanged=writing.version() == version)
+    return answer
+
+
+def judge(writing: Writing, operation: Operation[Any], context: Context) -> None:
+    """Compute all that a write would change on a snapshot, and let its guard see it; raises what that raises."""
+    with writing.reading(context) as session:
+        if session.catalog.get(operation.namespace) is not None:
+            WRITES[type(operation)](Draft(session, keeps=False), operation, context)
+
+
+def slice_of(
+    writing: Writing, operation: Operation[Any], matched: list[int] | None, most: int, context: Context
+) -> tuple[Any, list[int]]:
+    """Carry out the next part of a write to many documents, of which the rows ``matched`` are left; what it answers,
+    None where there is no collection, and the rows that are left now."""
+    work = WRITES[type(operation)]
+    while True:
+        context.check_now()
+        version = writing.version()
+        with writing.reading(context) as session:
+            draft = Draft(session, matched, most)
+            if session.catalog.get(operation.namespace) is None:
+                return None, []
+            answer = work(draft, operation, context)
+        try:
+            if draft.changes:
+                with writing.transaction(context) as transaction, for_a_moment(writing, context):
+                    draft.carry_out(transaction, context, unchanged=writing.version() == version)
+            return answer, draft.rest
+        except _Changed:
+            continue
+
+
+def modify(
+    writing: Writing, namespace: Namespace, options: Document, index: Document | None, context: Context
+) -> Document:
+    """Carry out a ``collMod``, whose validator is looked at before."""
+    kept = administration.kept_options(options, context, "collMod")
+    with writing.transaction(context) as transaction:
+        return modifying.modify(transaction, namespace, kept, index)
+
+
+def output(
+    writing: Writing, operation: Aggregate, pipeline: Pipeline, target: outputs.Output, context: Context
+) -> None:
+    """Compute what ``pipeline`` answers on a snapshot, and write it to ``target``."""
+    with writing.reading(context) as session:
+        found = [*reads.aggregate(session, reads.uncapped(operation), pipeline, context)]
+    with writing.transaction(context) as transaction:
+        outputs.write_output(transaction, target, found, context)
+
+
+def create_indexes(
+    writing: Writing, namespace: Namespace, wanted: list[tuple[Any, Document]], context: Context
+) -> CreateIndexResult:
+    """Make several indexes, whose keys are computed before."""
+    prepared: dict[str, Prepared] = {}
+    with writing.reading(context) as session:
+        collection = session.catalog.get(namespace)
+        if collection is not None:
+            for keys, options in wanted:
+                made = specification(keys, options)
+                keys_of = prepare(session, collection, made, context) if existing(collection, made) is None else None
+                if keys_of is not None:
+                    prepared[made["name"]] = keys_of
+    with writing.transaction(context) as transaction:
+        return administration.create_indexes(transaction, namespace, wanted, context, prepared)

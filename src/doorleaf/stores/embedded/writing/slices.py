@@ -1,0 +1,245 @@
+"""Writes of much, in several short transactions: between two of them others have their turn to write.
+
+As on a server each document is written by itself: what went before stays when a later one fails, or the time is over.
+Where rules have to see all of it first, they see it before, or all of it is one transaction.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import bson
+
+from doorleaf.documents import CODEC, Document, Documents
+from doorleaf.errors import DataError
+from doorleaf.mql.context import Context
+from doorleaf.operations import BulkWrite, DeleteMany, Guard, InsertMany, Operation, UpdateMany, Write
+from doorleaf.operations.results import BulkWriteResult, DeleteResult, Result, UpdateResult
+from doorleaf.stores.base import Failures
+from doorleaf.stores.embedded.administration import collection_for_write
+from doorleaf.stores.embedded.encoding import check_depth, decode, encode
+from doorleaf.stores.embedded.processes.wire import BATCH_BYTES, Values
+from doorleaf.stores.embedded.reading import small
+from doorleaf.stores.embedded.reading.budget import Budget, Postponed
+from doorleaf.stores.embedded.writing import planned
+from doorleaf.stores.embedded.writing.planned import Writing
+from doorleaf.stores.embedded.writing.rows import Rows, Transaction, identified
+from doorleaf.stores.embedded.writing.writes import WRITES
+
+SLICE_SECONDS = 0.05
+"""How long one transaction may last before others have their turn."""
+
+SLICE_BYTES = 2 * 1024 * 1024
+"""How much may change in one of them that was computed before."""
+
+MANY = 2_000
+"""An insert of more documents is one of much from the beginning."""
+
+_DOCUMENTS, _BYTES = 100, 256 * 1024
+"""What one of several writes may look at in a transaction with others."""
+
+
+def is_sliceable(operation: Operation[Any]) -> bool:
+    """Whether ``operation`` may be carried out in several transactions."""
+    if isinstance(operation, BulkWrite):
+        return not operation.guards
+    return isinstance(operation, (UpdateMany, DeleteMany))
+
+
+def write(writing: Writing, operation: Operation[Any], context: Context) -> Any:
+    """Carry out ``operation``, in slices where ``writing`` says so."""
+    if writing.sliced and is_sliceable(operation):
+        if isinstance(operation, BulkWrite):
+            return _bulk_write(writing, operation, context)
+        assert isinstance(operation, (UpdateMany, DeleteMany))  # noqa: S101  # what else is sliceable
+        return _many(writing, operation, context)
+    return planned.write(writing, operation, context)
+
+
+class _Most:
+    """How much a slice may change: as much as takes about :data:`SLICE_SECONDS` to put in."""
+
+    def __init__(self) -> None:
+        self.bytes = SLICE_BYTES // 4
+
+    def adapt(self, seconds: float) -> None:
+        """Change as much more or less, by how long the last slice kept others from writing."""
+        fitting = self.bytes * SLICE_SECONDS / max(seconds, 0.001)
+        self.bytes = int(min(max(fitting, SLICE_BYTES // 8), 2 * self.bytes, SLICE_BYTES))
+
+
+def _many(writing: Writing, operation: UpdateMany | DeleteMany, context: Context) -> Result:
+    """Change or take out all matches, some at a time.
+
+    Rules see all of it before the first is changed. A document that others change meanwhile is judged again in its
+    slice; when it is refused then, what went before stays.
+    """
+    if operation.guard is not None:
+        planned.judge(writing, operation, context)
+    most = _Most()
+    result, rest = planned.slice_of(writing, operation, None, most.bytes, context)
+    if result is None:
+        return planned.write(writing, operation, context)  # type: ignore[no-any-return]  # a result
+    if rest and isinstance(operation, UpdateMany):
+        operation = replace(operation, upsert=False)
+    while rest:
+        most.adapt(writing.held)
+        answer, rest = planned.slice_of(writing, operation, rest, most.bytes, context)
+        if isinstance(answer, DeleteResult):
+            result.deleted_count += answer.deleted_count
+        elif isinstance(answer, UpdateResult):
+            result.matched_count += answer.matched_count
+            result.modified_count += answer.modified_count
+    return result  # type: ignore[no-any-return]  # as above
+
+
+# --- several writes --------------------------------------------------------------------------------------------------
+
+
+class _Bulk:
+    """How far a bulk write is."""
+
+    def __init__(self, operation: BulkWrite) -> None:
+        self.writes = operation.operations
+        self.ordered = operation.ordered
+        self.number = 0
+        self.result = BulkWriteResult()
+        self.failures = Failures()
+
+    @property
+    def over(self) -> bool:
+        return self.number >= len(self.writes) or (self.ordered and bool(self.failures.entries))
+
+    @property
+    def next(self) -> Write:
+        return self.writes[self.number]
+
+    def add(self, answer: Result | DataError) -> None:
+        if isinstance(answer, DataError):
+            self.failures.add(self.number, answer.number, answer)
+        else:
+            self.result.add(self.number, answer)
+        self.number += 1
+
+
+def _bulk_write(writing: Writing, operation: BulkWrite, context: Context) -> BulkWriteResult:
+    bulk = _Bulk(operation)
+    while not bulk.over:
+        context.check_now()
+        if small.write(bulk.next) is not None:
+            before = bulk.number
+            with writing.transaction(context) as transaction:
+                _some(transaction, bulk, context)
+            if bulk.number > before:
+                continue
+        try:
+            bulk.add(write(writing, bulk.next, context))
+        except DataError as error:
+            bulk.add(error)
+    if bulk.failures.entries:
+        raise bulk.failures.error(bulk.result.wire())
+    return bulk.result
+
+
+def _some(transaction: Transaction, bulk: _Bulk, context: Context) -> None:
+    """Carry out the next writes until one of them may take long, or the slice is over."""
+    until = time.monotonic() + SLICE_SECONDS
+    while not bulk.over and time.monotonic() < until:
+        context.check_now()
+        tests = small.write(bulk.next)
+        if tests is None:
+            return
+        transaction.budget = Budget(_DOCUMENTS, _BYTES, tests)
+        try:
+            with transaction.attempt(explains=bulk.failures.explains):
+                answer = WRITES[type(bulk.next)](transaction, bulk.next, context)
+        except Postponed:
+            return
+        except DataError as error:
+            bulk.add(error)
+        else:
+            bulk.add(answer)
+        finally:
+            transaction.budget = None
+
+
+# --- many documents --------------------------------------------------------------------------------------------------
+
+
+def batches(documents: list[Document]) -> list[bytes]:
+    """Documents as BSON, many end to end. Raises ``InvalidParameter`` for what BSON cannot hold."""
+    found: list[bytes] = []
+    held: list[bytes] = []
+    size = 0
+    for document in documents:
+        held.append(encode(document))
+        size += len(held[-1])
+        if size >= BATCH_BYTES:
+            found.append(b"".join(held))
+            held, size = [], 0
+    return [*found, b"".join(held)] if held else found
+
+
+def insert_many(writing: Writing, operation: InsertMany, given: list[bytes], context: Context) -> Values:
+    """Put in the documents of the batches ``given``; their ids. Raises ``WriteFailed`` with those that went in."""
+    if operation.guard is not None:
+        _judge(given, operation.guard, context)
+    documents = enumerate(Documents(given))
+    ids, failures = Values(), Failures()
+    count, over = 0, False
+    while not over:
+        with writing.transaction(context) as transaction, planned.for_a_moment(writing, context):
+            some, over = _insert_some(transaction, operation, documents, failures, context, writing.sliced)
+        count += len(some)
+        ids += [bson.encode({"v": some}, codec_options=CODEC)]
+    if failures.entries:
+        inserted = [identity for piece in ids for identity in bson.decode(piece, CODEC)["v"]]
+        raise failures.error({"insertedCount": count, "insertedIds": inserted})
+    return ids
+
+
+def _judge(given: list[bytes], guard: Guard, context: Context) -> None:
+    """Ask ``guard`` about all documents before the first goes in: what it refuses ends the whole operation."""
+    for number, batch in enumerate(given):
+        kept = []
+        for document in bson.decode_iter(batch, CODEC):
+            context.check()
+            try:
+                document = identified(document)
+                check_depth(document)
+            except DataError:  # it is refused when its turn comes
+                kept.append(encode(document))
+                continue
+            kept.append(encode(document))
+            Rows.look_at(guard, None, decode(kept[-1]))
+        given[number] = b"".join(kept)
+
+
+def _insert_some(
+    transaction: Transaction,
+    operation: InsertMany,
+    documents: Iterator[tuple[int, bytes]],
+    failures: Failures,
+    context: Context,
+    sliced: bool,
+) -> tuple[list[Any], bool]:
+    """The ids of the next documents, and whether it is over."""
+    rows = transaction.rows(collection_for_write(transaction, operation.namespace), context)
+    until = time.monotonic() + SLICE_SECONDS
+    ids: list[Any] = []
+    for number, encoded in documents:
+        context.check()
+        try:
+            with transaction.attempt(explains=failures.explains):
+                ids.append(rows.insert(decode(encoded), encoded))
+        except DataError as error:
+            rows.collection = collection_for_write(transaction, operation.namespace)
+            failures.add(number, error.number, error)
+            if operation.ordered:
+                return ids, True
+        if sliced and time.monotonic() >= until:
+            return ids, False
+    return ids, True

@@ -1,0 +1,1 @@
+"""Lanes: commands sent directly on connections that PyMongo opened."""

@@ -1,0 +1,279 @@
+"""Lanes: connections of PyMongo's pool, kept at hand and spoken to directly.
+
+PyMongo's asynchronous client spends most of a small operation on sessions, locks and tasks around it. A lane is one of
+its pooled connections (made, secured and authenticated by the driver), checked out once and used for many operations;
+:mod:`doorleaf.stores.mongo.lanes.commands` speaks on it. Every change in the driver's picture of the deployment hands
+all lanes back, and a connection that was silent for ``maxIdleTimeMS`` or that the server closed is not used again.
+
+Lanes use parts of PyMongo that it does not promise to keep. They are therefore only there in the versions that the
+tests ran with, and the first sign of a difference turns them off; nothing but speed depends on them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import pymongo
+from pymongo import AsyncMongoClient, ReadPreference
+from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
+from pymongo.server_selectors import writable_server_selector
+
+from doorleaf.documents import Document
+from doorleaf.stores.mongo.lanes.wire import Wire
+
+LOG = logging.getLogger("doorleaf.stores")
+TESTED = ((4, 20),)
+"""Minor versions of PyMongo whose insides are known."""
+
+_NEEDED = ("_select_server", "_checkout", "_close_cursor_soon")
+_OPENING = 2
+_CLOSING = 2.0
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One connection: PyMongo's checkout, to give it back by; what speaks on it; the picture of the deployment it was
+    made under; whether its server knows a write that comes again; when it was last used; and the session of what is
+    sent on it, which is one of the driver's, with its field of a command as BSON."""
+
+    checkout: Any
+    connection: Any
+    wire: Wire
+    picture: Any
+    knows: bool
+    used: float
+    session: Any = None
+    lsid: bytes = b""
+
+
+def unfit(client: AsyncMongoClient[Document]) -> str:
+    """Why a client's operations may not go over lanes, or "": what is out of the ordinary goes the driver's own way."""
+    if pymongo.version_tuple[:2] not in TESTED:
+        return f"PyMongo {pymongo.version} is not known"
+    options = client.options
+    pool: Any = options.pool_options
+    listeners = pool._event_listeners
+    reasons = {
+        "the URI has a read preference": client.read_preference != ReadPreference.PRIMARY,
+        "the URI has a read concern": bool(client.read_concern.document),
+        "the URI has a timeoutMS": options.timeout is not None,
+        "the URI names a version of the API": pool.server_api is not None,
+        "there is a load balancer": bool(pool.load_balanced),
+        "the credentials are tokens": getattr(pool._credentials, "mechanism", "") == "MONGODB-OIDC",
+        "somebody listens to commands": listeners is not None and listeners.enabled_for_commands,
+        "PyMongo is not what it was": not all(hasattr(client, name) for name in _NEEDED),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+class Lanes:
+    """The lanes of one client; ``most`` bounds how many of its connections they may hold. With 0 there are none."""
+
+    def __init__(self, client: AsyncMongoClient[Document], most: float) -> None:
+        self._client: Any = client
+        self._most = most
+        self._free: list[Lane] = []
+        self._held = 0
+        self._opening = 0
+        self._waiting: deque[asyncio.Future[Lane | None]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._picture: Any = None
+        self._sweep: asyncio.TimerHandle | None = None
+        self._idle: float | None = client.options.pool_options.max_idle_time_seconds
+        self.reason = unfit(client) if most > 0 else "they are turned off"
+        """Why there are no lanes, or ""."""
+        self._usable = not self.reason
+        if self.reason and most > 0:
+            LOG.info("all operations on MongoDB go PyMongo's own way: %s", self.reason)
+
+    @property
+    def usable(self) -> bool:
+        return self._usable
+
+    def pool(self) -> dict[str, int]:
+        """How many lanes are in use, how many are idle, and how many operations wait for one."""
+        idle = len(self._free)
+        return {"used": self._held - idle, "idle": idle, "waiting": len(self._waiting)}
+
+    def free(self) -> Lane | None:
+        """A lane that is free and as good as it was; None says nothing: ask :meth:`take`."""
+        if self._free and self._client.topology_description is self._picture:
+            lane = self._free.pop()
+            if self._fresh(lane):
+                return lane
+            self.drop(lane)
+        return None
+
+    async def take(self, *, patient: bool = False) -> Lane | None:
+        """A lane that is free, or the next to become so; None when all that may be are busy, unless ``patient``.
+
+        None as well when no lane can be had: the driver's own way meets the same error, and says it.
+        """
+        picture = self._client.topology_description
+        if picture is not self._picture:
+            self._picture = picture
+            await self.hand_back()
+        while self._free:
+            lane = self._free.pop()
+            if self._fresh(lane):
+                return lane
+            self.drop(lane)
+        if self._held >= self._most and not self._opening and not patient:
+            return None
+        turn: asyncio.Future[Lane | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._grow()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None and (lane_ := turn.result()):
+                self.give(lane_)
+            raise
+
+    def _fresh(self, lane: Lane) -> bool:
+        """Whether something sent on a lane is likely to arrive: who closes a silent connection may do so unseen."""
+        if self._idle is not None and time.monotonic() - lane.used > self._idle:
+            return False
+        return not lane.wire.is_closing
+
+    def give(self, lane: Lane) -> None:
+        """Hand a lane to whoever waits longest, or keep it; one from before a change goes back to the pool."""
+        if lane.picture is not self._picture:
+            self._later(self.end(lane, close=False))
+            return
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(lane)
+                return
+        self._free.append(lane)
+        if self._sweep is None and self._idle is not None:
+            self._sweep = asyncio.get_running_loop().call_later(self._idle, self._swept)
+
+    def _swept(self) -> None:
+        """Close the lanes that nobody used for so long that nobody may."""
+        self._sweep = None
+        stale = [lane for lane in self._free if not self._fresh(lane)]
+        self._free = [lane for lane in self._free if lane not in stale]
+        for lane in stale:
+            self.drop(lane)
+        if self._free and self._idle is not None:
+            self._sweep = asyncio.get_running_loop().call_later(self._idle, self._swept)
+
+    def _grow(self) -> None:
+        """Open lanes for those who wait, a few at a time, as the pool does: whoever finishes first serves them."""
+        while self._opening < min(_OPENING, len(self._waiting)) and self._held < self._most:
+            self._opening += 1
+            self._held += 1
+            self._later(self._open())
+
+    async def _open(self) -> None:
+        lane: Lane | None = None
+        failure: ServerSelectionTimeoutError | None = None
+        try:
+            server = await self._client._select_server(writable_server_selector, None, "find")
+            # What a mongodb+srv address says about itself is known from here on.
+            self.reason = self.reason or unfit(self._client)
+            self._usable = self._usable and not self.reason
+            if server.description.is_writable and self._usable:
+                checkout = self._client._checkout(server, None)
+                connection = await checkout.__aenter__()
+                knows = server.description.retryable_writes_supported and connection.supports_sessions
+                knows = knows and self._client.options.retry_writes
+                try:
+                    wire = Wire(connection)
+                except BaseException:
+                    await checkout.__aexit__(None, None, None)
+                    raise
+                lane = Lane(checkout, connection, wire, self._picture, knows, time.monotonic())
+        except ServerSelectionTimeoutError as error:
+            failure = error
+        except (OSError, PyMongoError):
+            pass
+        except (AttributeError, TypeError) as error:
+            self.give_up(error)
+        finally:
+            self._opening -= 1
+        if lane is not None:
+            self.give(lane)
+            self._grow()
+            return
+        self._held -= 1
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                if failure is not None:
+                    turn.set_exception(failure)
+                else:
+                    turn.set_result(None)
+
+    async def end(self, lane: Lane, *, close: bool = True, because: PyMongoError | None = None) -> None:
+        """Give the connection back to the pool, closed if nothing more can be read from it.
+
+        The driver, told ``because`` of what, thinks of the server accordingly.
+        """
+        self._held -= 1
+        lane.wire.release()
+        try:
+            if close:
+                await lane.connection.close_conn(None)
+            if because is not None:
+                await lane.checkout.handle(type(because), because)
+        finally:
+            session, lane.session = lane.session, None
+            if session is not None:
+                if close:
+                    session.mark_dirty()  # what is under way in it may go on at the server
+                self._client._topology.return_server_session(session)
+            # Whoever is cancelled meanwhile leaves no connection behind that the pool would wait for.
+            await lane.checkout.__aexit__(None, None, None)
+            self._grow()
+
+    def drop(self, lane: Lane) -> None:
+        """Close a lane without waiting for it, as when it is cancelled in the middle of an answer: nobody may read
+        the rest."""
+        self._later(self.end(lane))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def hand_back(self) -> None:
+        """Give every lane that is free back to the pool, which takes those for fresh that it gets: stale ones end."""
+        while self._free:
+            lane = self._free.pop()
+            await self.end(lane, close=not self._fresh(lane))
+
+    async def renew(self) -> None:
+        """All lanes go back, those in use when they are given."""
+        self._picture = None
+        await self.hand_back()
+
+    async def close(self) -> None:
+        """Give everything back; those who wait go the driver's way, which is closing too."""
+        self._usable = False
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        await self.renew()
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CLOSING)
+
+    def give_up(self, error: Exception) -> None:
+        """Use no lanes any more: PyMongo is not what it was."""
+        self._usable = False
+        self.reason = f"PyMongo {pymongo.version} differs from the versions that are known"
+        LOG.warning(
+            "PyMongo %s differs from the versions known here (%s): all goes its own way", pymongo.version, error
+        )

@@ -1,0 +1,128 @@
+"""MongoDB's wire protocol on a connection that PyMongo opened: one message, and the one that answers it.
+
+The driver reads a message in two steps, and stops and starts reading around each. Here it comes as the network has it.
+What is not exactly the answer to what was asked ends the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from struct import Struct
+from typing import Any
+
+from pymongo.compression_support import decompress
+from pymongo.errors import ProtocolError
+
+OP_MSG = 2013
+PLAIN = b"\0\0\0\0\0"
+"""An OP_MSG without flags whose first section is the command."""
+
+_OP_COMPRESSED = 2012
+_HEADER = Struct("<iiii").unpack_from
+_COMPRESSED = Struct("<iiB").unpack_from
+_SIZE = Struct("<i").unpack_from
+_HEAD_BYTES = 16
+_COMPRESSED_HEAD_BYTES = 25
+
+
+class Wire(asyncio.Protocol):
+    """A connection that was the driver's, until it is given back. One question at a time."""
+
+    __slots__ = ("_driver", "_longest", "_loop", "_missing", "_number", "_parts", "_transport", "_waiter")
+
+    def __init__(self, connection: Any) -> None:
+        """``connection`` is the driver's; AttributeError when it is not what it was."""
+        self._loop = asyncio.get_running_loop()
+        self._driver: Any = connection.conn.get_conn
+        self._longest: int = connection.max_message_size
+        self._transport: Any = self._driver.transport
+        self._number = 0
+        self._waiter: asyncio.Future[bytes] | None = None
+        self._parts: list[bytes] = []
+        self._missing = 0
+        self._transport.set_protocol(self)
+        self._transport.resume_reading()
+
+    @property
+    def is_closing(self) -> bool:
+        closing: bool = self._transport.is_closing()
+        return closing
+
+    def ask(self, number: int, message: bytes) -> asyncio.Future[bytes]:
+        """Send ``message``, whose request id is ``number``; the command's reply comes as BSON.
+
+        Raises OSError, and the future has OSError or ProtocolError, when there is none.
+        """
+        transport = self._transport
+        if self._waiter is not None or transport.is_closing():
+            raise OSError("the connection is closed")
+        self._number = number
+        self._waiter = waiter = self._loop.create_future()
+        transport.write(message)
+        return waiter
+
+    def release(self) -> None:
+        """Give the connection back to the driver, which reads when it wants to."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._transport.set_protocol(self._driver)
+
+    # --- what the event loop calls -------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._parts:
+            self._parts.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            data = b"".join(self._parts)
+            self._parts.clear()
+        if len(data) < _HEAD_BYTES:
+            self._parts.append(data)
+            self._missing = _HEAD_BYTES - len(data)
+            return
+        size, _, asked, operation = _HEADER(data)
+        if size > len(data) and size <= self._longest:
+            self._parts.append(data)
+            self._missing = size - len(data)
+            return
+        waiter = self._waiter
+        if waiter is None or waiter.done():  # nobody asked, or nobody waits any more
+            self._transport.abort()
+            return
+        try:
+            if size != len(data) or asked != self._number:
+                raise ProtocolError("a reply to another question")
+            reply = _reply(data) if operation == OP_MSG else _uncompressed(data, operation, self._longest)
+        except Exception as error:  # of the libraries that decompress, too
+            self._transport.abort()
+            self._waiter = None
+            known = isinstance(error, ProtocolError)
+            waiter.set_exception(error if known else ProtocolError(f"a reply that cannot be read: {error}"))
+            return
+        self._waiter = None
+        waiter.set_result(reply)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(OSError("the connection is closed"))
+        self._driver.connection_lost(exc)
+
+
+def _reply(message: bytes, start: int = _HEAD_BYTES) -> bytes:
+    """The document of an OP_MSG that has nothing else."""
+    if message[start : start + 5] == PLAIN:
+        reply = message[start + 5 :]
+        if len(reply) >= 5 and _SIZE(reply)[0] == len(reply):
+            return reply
+    raise ProtocolError("a reply of an unknown form")
+
+
+def _uncompressed(message: bytes, operation: int, longest: int) -> bytes:
+    if operation != _OP_COMPRESSED or len(message) <= _COMPRESSED_HEAD_BYTES:
+        raise ProtocolError("a reply of an unknown form")
+    inner, size, compressor = _COMPRESSED(message, _HEAD_BYTES)
+    if inner != OP_MSG or not 0 < size <= longest - _HEAD_BYTES:
+        raise ProtocolError("a reply of an unknown form")
+    return _reply(decompress(memoryview(message)[_COMPRESSED_HEAD_BYTES:], compressor, longest - _HEAD_BYTES), 0)

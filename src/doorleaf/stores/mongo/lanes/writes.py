@@ -1,0 +1,249 @@
+"""Writes that are one command by the short way: on a lane, and the driver's own way when there is none.
+
+Commands are what PyMongo would send, and their answers are read as PyMongo would read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import Any
+
+import bson
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import BulkWriteError, OperationFailure, WriteConcernError
+
+from doorleaf.documents import CODEC, Document
+from doorleaf.operations import (
+    DeleteMany,
+    DeleteOne,
+    FindOneAndDelete,
+    FindOneAndReplace,
+    FindOneAndUpdate,
+    InsertMany,
+    InsertOne,
+    Operation,
+    ReplaceOne,
+    UpdateMany,
+    UpdateOne,
+)
+from doorleaf.operations.capabilities import Parametrized
+from doorleaf.operations.results import (
+    DeleteResult,
+    DocumentResult,
+    InsertManyResult,
+    InsertOneResult,
+    Result,
+    UpdateResult,
+)
+from doorleaf.stores.mongo.arguments import check_replacement, check_update, hinted, ordering, present, time_limit
+from doorleaf.stores.mongo.lanes.commands import LARGEST_WRITE, ShortWay, encoded
+from doorleaf.stores.mongo.writes import identified, insert_failed
+
+Database = AsyncDatabase[Document]
+Hinted = (
+    UpdateOne
+    | UpdateMany
+    | ReplaceOne
+    | DeleteOne
+    | DeleteMany
+    | FindOneAndUpdate
+    | FindOneAndReplace
+    | FindOneAndDelete
+)
+
+
+async def insert_one(
+    way: ShortWay, database: Database, operation: InsertOne, deadline: float
+) -> InsertOneResult | None:
+    document = identified(operation.document)
+    reply = await _reply(way, database, operation, deadline, "insert", "documents", document)
+    return None if reply is None else InsertOneResult(document["_id"])
+
+
+async def insert_many(
+    way: ShortWay, database: Database, operation: InsertMany, deadline: float
+) -> InsertManyResult | None:
+    documents = [identified(document) for document in operation.documents]
+    ids = [document["_id"] for document in documents]
+    parts, size = [], 0
+    for document in documents:
+        parts.append(bson.encode(document, codec_options=CODEC))
+        size += len(parts[-1])
+        if size > LARGEST_WRITE:
+            return None
+    try:
+        fields = {"ordered": operation.ordered}
+        reply = await _sent(way, database, operation, deadline, "insert", fields, "documents", b"".join(parts))
+    except OperationFailure as error:
+        details = error.details or {}
+        failures, concern = details.get("writeErrors", []), isinstance(error, WriteConcernError)
+        if not failures and not concern:
+            raise
+        told = {"writeErrors": failures, "writeConcernErrors": [details] if concern else []}
+        raise insert_failed(BulkWriteError(told), ids, ordered=operation.ordered) from error
+    return None if reply is None else InsertManyResult(ids)
+
+
+async def update(
+    way: ShortWay, database: Database, operation: UpdateOne | UpdateMany, deadline: float
+) -> UpdateResult | None:
+    check_update(operation.update)
+    if not operation.update:
+        return None  # the driver refuses it
+    return await _update(
+        way, database, operation, deadline, operation.update, arrayFilters=operation.array_filters or None
+    )
+
+
+async def replace_one(way: ShortWay, database: Database, operation: ReplaceOne, deadline: float) -> UpdateResult | None:
+    check_replacement(operation.replacement, upsert=operation.upsert)
+    return await _update(way, database, operation, deadline, operation.replacement)
+
+
+async def _update(
+    way: ShortWay,
+    database: Database,
+    operation: UpdateOne | UpdateMany | ReplaceOne,
+    deadline: float,
+    change: Any,
+    **options: Any,
+) -> UpdateResult | None:
+    many = isinstance(operation, UpdateMany)
+    statement = {"q": operation.filter, "u": change, "multi": many, "upsert": operation.upsert}
+    statement |= present(sort=None if isinstance(operation, UpdateMany) else operation.sort or None, **options)
+    reply = await _reply(way, database, operation, deadline, "update", "updates", statement | _choice(operation))
+    if reply is None:
+        return None
+    if "upserted" in reply:
+        return UpdateResult(0, 0, reply["upserted"][0]["_id"])
+    return UpdateResult(reply.get("n", 0), reply.get("nModified", 0))
+
+
+async def delete_one(way: ShortWay, database: Database, operation: DeleteOne, deadline: float) -> DeleteResult | None:
+    return await _delete(way, database, operation, deadline, 1)
+
+
+async def delete_many(way: ShortWay, database: Database, operation: DeleteMany, deadline: float) -> DeleteResult | None:
+    return await _delete(way, database, operation, deadline, 0)
+
+
+async def _delete(
+    way: ShortWay, database: Database, operation: DeleteOne | DeleteMany, deadline: float, limit: int
+) -> DeleteResult | None:
+    statement = {"q": operation.filter, "limit": limit}
+    reply = await _reply(way, database, operation, deadline, "delete", "deletes", statement | _choice(operation))
+    return None if reply is None else DeleteResult(reply.get("n", 0))
+
+
+async def find_one_and_update(
+    way: ShortWay, database: Database, operation: FindOneAndUpdate, deadline: float
+) -> DocumentResult | None:
+    check_update(operation.update)
+    if not operation.update:
+        return None  # the driver refuses it
+    filters = operation.array_filters or None
+    changes = present(update=operation.update, upsert=operation.upsert, arrayFilters=filters)
+    return await _modified(way, database, operation, deadline, {"new": operation.return_new_document, **changes})
+
+
+async def find_one_and_replace(
+    way: ShortWay, database: Database, operation: FindOneAndReplace, deadline: float
+) -> DocumentResult | None:
+    check_replacement(operation.replacement, upsert=operation.upsert)
+    changes = {"update": operation.replacement, "upsert": operation.upsert}
+    return await _modified(way, database, operation, deadline, {"new": operation.return_new_document, **changes})
+
+
+async def find_one_and_delete(
+    way: ShortWay, database: Database, operation: FindOneAndDelete, deadline: float
+) -> DocumentResult | None:
+    return await _modified(way, database, operation, deadline, {"remove": True})
+
+
+async def _modified(
+    way: ShortWay,
+    database: Database,
+    operation: FindOneAndUpdate | FindOneAndReplace | FindOneAndDelete,
+    deadline: float,
+    changes: Document,
+) -> DocumentResult | None:
+    """``findAndModify``; the document stays the BSON that came."""
+    sort = ordering(operation.sort)
+    fields = present(
+        query=operation.filter,
+        sort=dict(sort) if sort else None,
+        fields=operation.projection or None,
+        **changes,
+        **_choice(operation),
+    )
+    reply = await _sent(way, database, operation, deadline, "findAndModify", fields)
+    if reply is None:
+        return None
+    found = reply.get("value")
+    return DocumentResult(None if found is None else bytes(found.raw))
+
+
+def _choice(operation: Hinted) -> Document:
+    hint = hinted(operation.hint)
+    return present(collation=operation.collation, hint=dict(hint) if isinstance(hint, list) else hint)
+
+
+async def _reply(
+    way: ShortWay,
+    database: Database,
+    operation: Operation[Any],
+    deadline: float,
+    name: str,
+    array: str,
+    statement: Document,
+) -> Document | None:
+    """The reply to the command ``name`` with one ``statement``, which was carried out."""
+    member = bson.encode(statement, codec_options=CODEC)
+    return await _sent(way, database, operation, deadline, name, {"ordered": True}, array, member)
+
+
+async def _sent(
+    way: ShortWay,
+    database: Database,
+    operation: Operation[Any],
+    deadline: float,
+    name: str,
+    fields: Document,
+    array: str = "",
+    statement: bytes = b"",
+) -> Document | None:
+    concern = database.write_concern
+    if not concern.acknowledged:
+        return None
+    variables = operation.let if isinstance(operation, Parametrized) else None
+    limit, collection = time_limit(operation), operation.namespace.collection
+    if array and variables is None and operation.comment is None and not concern.document:
+        command = _ordinary(database.name, name, collection, fields["ordered"], limit)
+    else:
+        further = present(let=variables, comment=operation.comment, writeConcern=concern.document or None)
+        command = encoded(database.name, {name: collection, **fields, "maxTimeMS": limit, **further})
+    # A server knows a write of many documents by their filter no more when it comes again.
+    once = type(operation) not in (UpdateMany, DeleteMany)
+    return await way.write(command, array, statement, deadline, numbered=once)
+
+
+@lru_cache(maxsize=256)
+def _ordinary(database: str, name: str, collection: str, ordered: bool, limit: int) -> bytes:
+    """A command that has nothing of its own beside its documents."""
+    return encoded(database, {name: collection, "ordered": ordered, "maxTimeMS": limit})
+
+
+WRITES: dict[type[Operation[Any]], Callable[[ShortWay, Database, Any, float], Awaitable[Result | None]]] = {
+    InsertOne: insert_one,
+    InsertMany: insert_many,
+    UpdateOne: update,
+    UpdateMany: update,
+    ReplaceOne: replace_one,
+    DeleteOne: delete_one,
+    DeleteMany: delete_many,
+    FindOneAndUpdate: find_one_and_update,
+    FindOneAndReplace: find_one_and_replace,
+    FindOneAndDelete: find_one_and_delete,
+}
+"""For each such operation its function: the result, or None when nothing was written and the driver has to do it."""

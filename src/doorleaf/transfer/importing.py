@@ -1,0 +1,352 @@
+"""Rows into a collection, in batches, so that an import that was cut off can be run again and doubles nothing.
+
+A row without an ``_id`` gets one that follows from the import and the row's place in the file: the same file, read
+again, has the same. So a row whose ``_id`` is there already was put in before when the document is the one that this
+import makes: then it is counted as ``present``. Any other is rejected as a duplicate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from typing import Any, Protocol
+
+import bson
+from bson import ObjectId, Timestamp
+
+from doorleaf.documents import CODEC, Document, Exact
+from doorleaf.errors import (
+    DoorleafError,
+    InvalidParameter,
+    PayloadTooLarge,
+    StoreError,
+    TooManyRequests,
+    WriteFailed,
+)
+from doorleaf.operations import BulkWrite, Find, InsertMany, Namespace, Operation, R, ReplaceOne, UpdateOne, Write
+from doorleaf.transfer.bson_file import identified
+from doorleaf.transfer.rows import Row, Rows, Unreadable
+
+BATCH_BYTES = 8 * 1024 * 1024
+"""A batch that has so much is full."""
+
+ATTEMPTS = 6
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 30.0
+"""How often a batch is sent where the database cannot answer, and the seconds between."""
+
+PROBLEMS = 20
+"""Rejected rows that the report itself names."""
+
+
+class Execute(Protocol):
+    """Carries out operations: the service, for some caller, or a server that is spoken to by HTTP."""
+
+    def __call__(self, operation: Operation[R]) -> Awaitable[R]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do with rows. With ``keys`` each is put in the place of the document with the same values there, its
+    fields alone or, with ``replace``, as a whole; without, each is a new document. ``seed`` tells this import from
+    others, and ``seconds`` is what ids that it makes have as their time.
+    """
+
+    namespace: Namespace
+    seed: bytes
+    seconds: int = 0
+    keys: tuple[str, ...] = ()
+    replace: bool = False
+    ordered: bool = False
+    batch: int = 1_000
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the rows. ``present`` were there already as they are in the file; ``problems`` are the first
+    rows that were rejected, with number and reason; ``stopped`` says why the rest was not read."""
+
+    rows: int = 0
+    inserted: int = 0
+    present: int = 0
+    matched: int = 0
+    modified: int = 0
+    upserted: int = 0
+    rejected: int = 0
+    stopped: str = ""
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+
+Tell = Callable[[Report], None]
+Reject = Callable[[Row], None]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows that were read together; ``error`` ended the reading behind them, ``last`` says that none are left."""
+
+    rows: list[Row]
+    error: Unreadable | None = None
+    last: bool = False
+
+
+def take(rows: Rows, most: int) -> Batch:
+    """The next rows: ``most`` of them, or fewer where they are large."""
+    batch, size = Batch([]), 0
+    try:
+        for row in islice(rows, most):
+            batch.rows.append(row)
+            size += len(row.source)
+            if size >= BATCH_BYTES:
+                return batch
+    except Unreadable as error:
+        batch.error = error
+    batch.last = batch.error is not None or len(batch.rows) < most
+    return batch
+
+
+def _placed(rows: Rows) -> Rows:
+    """``rows``, counted from 1 on."""
+    for place, row in enumerate(rows, 1):
+        row.place = place
+        yield row
+
+
+class Importer:
+    """Carries out one import. ``tell`` is called after each batch, ``reject`` with each row that was not taken."""
+
+    def __init__(self, execute: Execute, plan: Plan, tell: Tell, reject: Reject) -> None:
+        self._execute = execute
+        self._plan = plan
+        self._tell = tell
+        self._reject = reject
+        self._tag = blake2b(plan.seed + str(plan.namespace).encode(), digest_size=5).digest()
+        self.report = Report()
+
+    async def run(self, rows: Rows) -> Report:
+        """Put in all rows; a thread reads the next ones meanwhile. What ends the import early is in the report."""
+        rows = _placed(rows)
+        batch = await asyncio.to_thread(take, rows, self._plan.batch)
+        while True:
+            following = None if batch.last else asyncio.create_task(asyncio.to_thread(take, rows, self._plan.batch))
+            try:
+                await self._take_in(batch.rows)
+            except DoorleafError as error:
+                self.report.stopped = error.message
+            finally:
+                read = batch if following is None else await following
+            self._tell(self.report)
+            if following is None and batch.error is not None and not self.report.stopped:
+                self.report.stopped = batch.error.message
+            if following is None or self.report.stopped:
+                return self.report
+            batch = read
+
+    async def _take_in(self, rows: list[Row]) -> None:
+        good, first_bad = [], None
+        for row in rows:
+            if row.document is None:
+                if self._plan.ordered:
+                    first_bad = row
+                    break
+                self._refuse(row, row.reason)
+            else:
+                good.append(row)
+        if good:
+            await self._write(good)
+        if first_bad is not None and not self.report.stopped:
+            self._refuse(first_bad, first_bad.reason)
+
+    def _refuse(self, row: Row, reason: str) -> None:
+        report = self.report
+        report.rows += 1
+        report.rejected += 1
+        row.reason = reason
+        if len(report.problems) < PROBLEMS:
+            report.problems.append((row.number, reason))
+        self._reject(row)
+        if self._plan.ordered:
+            report.stopped = f"row {row.number} was rejected"
+
+    async def _write(self, rows: list[Row]) -> None:
+        """Put in rows that are documents, and try again where the database could not answer."""
+        wait, again = FIRST_WAIT, False
+        for attempt in range(ATTEMPTS):
+            try:
+                if self._plan.keys:
+                    await self._merge(rows)
+                else:
+                    await self._insert(rows, again)
+                return
+            except (StoreError, TooManyRequests) as error:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                asked = error.headers.get("Retry-After", "")
+                await asyncio.sleep(min(float(asked) if asked.isdigit() else wait, LONGEST_WAIT))
+                wait, again = min(wait * 2, LONGEST_WAIT), True
+            except (InvalidParameter, PayloadTooLarge) as error:
+                if len(rows) == 1:
+                    self._refuse(rows.pop(), error.message)
+                    return
+                break
+        await self._write(rows[: len(rows) // 2])  # one of them is what is refused
+        if not self.report.stopped:
+            await self._write(rows[len(rows) // 2 :])
+
+    # --- new documents -----------------------------------------------------------------------------------------------
+
+    async def _insert(self, rows: list[Row], again: bool) -> None:
+        """Put in ``rows``, and take those out of the list whose outcome is in the report."""
+        while rows and not self.report.stopped:
+            documents = [self._with_id(row) for row in rows]
+            operation = InsertMany(namespace=self._plan.namespace, documents=documents, ordered=self._plan.ordered)
+            errors: dict[int, Document] = {}
+            try:
+                await self._execute(operation)
+            except WriteFailed as error:
+                errors = {entry["index"]: entry for entry in error.fields["writeErrors"]}
+            doubled = [place for place, entry in errors.items() if entry["code"] == 11000]
+            if doubled and self._plan.ordered:  # what comes behind was not tried, and may be there as well
+                doubled = [*range(doubled[0], len(rows))]
+            there = await self._there([documents[place]["_id"] for place in doubled]) if doubled else {}
+            ours = {place for place in doubled if self._is_ours(rows[place], documents[place], there)}
+            self._account(rows, errors, ours, again)
+
+    def _account(self, rows: list[Row], errors: dict[int, Document], ours: set[int], again: bool) -> None:
+        """Report each of ``rows`` that was tried or is there; the others stay in the list."""
+        tried = min(errors) if errors and self._plan.ordered else len(rows)
+        left = []
+        for place, row in enumerate(rows):
+            if place in ours:
+                if again:
+                    self.report.inserted += 1
+                else:
+                    self.report.present += 1
+            elif place in errors:
+                self._refuse(row, errors[place]["message"])
+                continue
+            elif place < tried:
+                self.report.inserted += 1
+            else:
+                left.append(row)
+                continue
+            self.report.rows += 1
+        rows[:] = left
+
+    # --- into documents that are there -------------------------------------------------------------------------------
+
+    async def _merge(self, rows: list[Row]) -> None:
+        """Put ``rows`` in their places, and take those out of the list whose outcome is in the report."""
+        writes, wrong = self._writes(rows)
+        errors: dict[int, Document] = {}
+        counts: Document = {}
+        if writes:
+            operation = BulkWrite(namespace=self._plan.namespace, operations=writes, ordered=self._plan.ordered)
+            try:
+                counts = (await self._execute(operation)).wire()
+            except WriteFailed as error:
+                counts, errors = dict(error.fields), {entry["index"]: entry for entry in error.fields["writeErrors"]}
+        self.report.matched += counts.get("matchedCount", 0)
+        self.report.modified += counts.get("modifiedCount", 0)
+        self.report.upserted += counts.get("upsertedCount", 0)
+        for place in range(len(writes)):
+            if place in errors:
+                self._refuse(rows[place], errors[place]["message"])
+                if self.report.stopped:
+                    break
+            else:
+                self.report.rows += 1
+        if wrong and not self.report.stopped:
+            self._refuse(rows[len(writes)], wrong)
+        rows.clear()
+
+    def _writes(self, rows: list[Row]) -> tuple[list[Write], str]:
+        """The writes of ``rows`` without those that have none; with ``ordered`` up to the first of them, and why."""
+        writes: list[Write] = []
+        for row in [*rows]:
+            try:
+                writes.append(merged(self._plan, row))
+            except InvalidParameter as error:
+                if self._plan.ordered:
+                    return writes, error.message
+                rows.remove(row)
+                self._refuse(row, error.message)
+        return writes, ""
+
+    def _with_id(self, row: Row) -> Document:
+        document = row.document
+        assert document is not None  # noqa: S101  # rows without one went before
+        if "_id" in document:
+            return document
+        return identified(document, self._made(row.place))
+
+    def _made(self, place: int) -> ObjectId:
+        """The ``_id`` of a row: as drivers make them, of a time, of what tells who made it, and of a counter."""
+        seconds = (self._plan.seconds + (place >> 24)) % 2**32
+        return ObjectId(seconds.to_bytes(4, "big") + self._tag + (place % 2**24).to_bytes(3, "big"))
+
+    async def _there(self, ids: list[Any]) -> dict[bytes, bytes]:
+        """The documents that have these ids, by their ids in BSON."""
+        operation = Find(namespace=self._plan.namespace, filter={"_id": {"$in": ids}}, limit=len(ids))
+        found = await self._execute(operation)
+        return {_key(bson.decode(document, CODEC)["_id"]): document for document in found.documents}
+
+    def _is_ours(self, row: Row, document: Document, there: dict[bytes, bytes]) -> bool:
+        stored = there.get(_key(document["_id"]))
+        if stored is None:
+            return False
+        return (row.document is not None and "_id" not in row.document) or _same(document, stored)
+
+
+def _key(identity: Any) -> bytes:
+    return bson.encode({"": identity}, codec_options=CODEC)
+
+
+def _same(document: Document, stored: bytes) -> bool:
+    """Whether ``document`` is what is stored; a server puts the time in the place of an empty timestamp."""
+    if bson.encode(document, codec_options=CODEC) == stored:
+        return True
+    now = bson.decode(stored, CODEC)
+    ordered = {"_id": document["_id"], **document}
+    for name, value in ordered.items():
+        if value.__class__ is Timestamp and not (value.time or value.inc):
+            ordered[name] = now.get(name)
+    return bson.encode(ordered, codec_options=CODEC) == stored
+
+
+# --- into documents that are there -----------------------------------------------------------------------------------
+
+
+def merged(plan: Plan, row: Row) -> Write:
+    """The write that puts ``row`` in its place. Raises InvalidParameter for a row that has none, or cannot be put."""
+    document = row.document
+    assert document is not None  # noqa: S101  # rows without one went before
+    if isinstance(document, Exact):
+        if bson.encode(dict(document), codec_options=CODEC) != document.raw:
+            raise InvalidParameter("the document has values that only a new document keeps exactly")
+        document = dict(document)
+    where = {name: {"$eq": _value(document, name)} for name in plan.keys}
+    if plan.replace:
+        return ReplaceOne(namespace=plan.namespace, filter=where, replacement=document, upsert=True)
+    for name in document:
+        if "." in name or name.startswith("$") or not name:
+            raise InvalidParameter(f"the field {name!r} cannot be set by its name; with --replace it can")
+    fields = {name: value for name, value in document.items() if name != "_id"}
+    update: Document = {"$set": fields} if fields else {}
+    if "_id" in document and "_id" not in plan.keys:
+        update["$setOnInsert"] = {"_id": document["_id"]}
+    if not update:
+        update = {"$setOnInsert": {"_id": document["_id"]}}
+    return UpdateOne(namespace=plan.namespace, filter=where, update=update, upsert=True)
+
+
+def _value(document: Document, path: str) -> Any:
+    value: Any = document
+    for name in path.split("."):
+        if value.__class__ is not dict or name not in value:
+            raise InvalidParameter(f"the row has no {path}, by which its document is found")
+        value = value[name]
+    return value

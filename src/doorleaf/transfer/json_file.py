@@ -1,0 +1,130 @@
+"""JSON as a stream: an array of documents, or documents one after another, as ``mongoexport`` writes them.
+
+The standard library's scanner tells where a document ends; what it means is for :mod:`doorleaf.ejson` to say, as it
+does for a request.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+
+from doorleaf.transfer import ndjson
+from doorleaf.transfer.rows import CHUNK_BYTES, MOST_ROW_BYTES, Read, Row, Rows, Unreadable
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+_CUT = 16
+"""An error so few characters before the end of what is there may only say that the rest is still to come."""
+
+_SCANNER = json.JSONDecoder()
+_PATIENT = json.JSONDecoder(parse_int=str)  # Python reads no integer of more than 4300 digits
+
+
+def rows(read: Read) -> Rows:
+    """The rows of one array of objects, or of objects with white space, or nothing, between them."""
+    text = _Text(read)
+    if text.next() == "[":
+        yield from _array(text)
+    else:
+        while text.next():
+            yield text.element()
+
+
+def _array(text: _Text) -> Rows:
+    text.at += 1
+    mark = text.next()
+    while mark != "]":
+        yield text.element()
+        mark = text.next()
+        if mark not in ("]", ","):
+            raise text.wrong("expected a comma or the end of the array" if mark else "the array does not end")
+        if mark == ",":
+            text.at += 1
+            if text.next() == "]":
+                raise text.wrong("expected an object behind the comma")
+    text.at += 1
+    if text.next():
+        raise text.wrong("there is something behind the end of the array")
+
+
+class _Text:
+    """The text of a file, of which only what is not read yet is there; ``at`` is how far ``text`` is read."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+        self._over = False
+        self._line, self._counted = 1, 0
+        self.text = ""
+        self.at = 0
+
+    @property
+    def line(self) -> int:
+        """The line of the next character."""
+        self._line += self.text.count("\n", self._counted, self.at)
+        self._counted = self.at
+        return self._line
+
+    def wrong(self, why: str) -> Unreadable:
+        """The error of text that is no JSON from here on."""
+        return Unreadable(f"line {self.line}: malformed JSON: {why}")
+
+    def next(self) -> str:
+        """The next character that is no white space, "" at the end."""
+        while True:
+            found = _SPACE.match(self.text, self.at)
+            self.at = found.end() if found else self.at
+            if self.at < len(self.text):
+                return self.text[self.at]
+            if not self._more():
+                return ""
+
+    def _more(self) -> bool:
+        """Read on, at least as much as is there; whether there was more."""
+        if self._over:
+            return False
+        line = self.line
+        self.text = self.text[self.at :]
+        self.at = self._counted = 0
+        pieces, wanted = [self.text], max(CHUNK_BYTES, len(self.text))
+        while wanted > 0 and not self._over:
+            chunk = self._read(CHUNK_BYTES)
+            self._over = not chunk
+            try:
+                pieces.append(self._decode(chunk, final=not chunk))
+            except UnicodeDecodeError:
+                raise Unreadable(f"behind line {line}: the file is not UTF-8") from None
+            wanted -= len(chunk)
+        self.text = "".join(pieces)
+        return len(self.text) > len(pieces[0])
+
+    def element(self) -> Row:
+        """The row of the value that begins here."""
+        while True:
+            end = self._end()
+            # What is no object may go on behind the end of what is there.
+            if end and (end < len(self.text) or self._over or self.text[end - 1] in '}]"'):
+                break
+            if len(self.text) - self.at > MOST_ROW_BYTES:
+                raise Unreadable(f"line {self.line}: the row is longer than {MOST_ROW_BYTES} characters")
+            if not self._more():
+                raise self.wrong("it ends within a value")
+        made = ndjson.row(self.line, self.text[self.at : end].encode(errors="replace"))
+        self.at = end
+        return made
+
+    def _end(self, scanner: json.JSONDecoder = _SCANNER) -> int:
+        """Where the value that begins here ends, 0 when that is not there yet."""
+        try:
+            return scanner.raw_decode(self.text, self.at)[1]
+        except json.JSONDecodeError as error:
+            near = error.pos >= len(self.text) - _CUT or error.msg.startswith("Unterminated string")
+            if near and not self._over:
+                return 0
+            self.at = error.pos
+            raise self.wrong(f"{error.msg[:1].lower()}{error.msg[1:]}") from None
+        except ValueError:
+            return self._end(_PATIENT)
+        except RecursionError:
+            raise self.wrong("it is nested too deeply") from None

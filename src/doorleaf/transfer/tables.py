@@ -1,0 +1,169 @@
+"""CSV and TSV: a document for each record, its fields named by the header, dots for fields inside objects."""
+
+from __future__ import annotations
+
+import csv
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+
+from doorleaf.documents import Document
+from doorleaf.errors import InvalidParameter
+from doorleaf.transfer import cells
+from doorleaf.transfer.rows import MOST_ROW_BYTES, Read, Row, Rows, Unreadable, lines
+
+SAMPLE = 1_000
+"""Records whose cells say of what type a column is."""
+
+MOST_CELL_CHARACTERS = 16 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Record:
+    """A record, or the reason why there is none where one should be."""
+
+    number: int
+    cells: list[str]
+    source: bytes
+    reason: str = ""
+
+
+class Table:
+    """A table as it is read: ``columns`` with the name of the type of each, then :meth:`rows`.
+
+    ``fields`` name the columns where the file has no header; ``types`` are given for some columns by name, the others
+    are guessed. With ``skip_blank`` a cell with nothing in it is no field, in columns of strings too.
+    """
+
+    def __init__(
+        self,
+        read: Read,
+        *,
+        delimiter: str = ",",
+        fields: Sequence[str] | None = None,
+        types: Mapping[str, str] | None = None,
+        skip_blank: bool = False,
+    ) -> None:
+        records = _records(read, delimiter)
+        names = list(fields) if fields is not None else _header(next(records, None))
+        paths = _paths(names)
+        sample = list(islice(records, SAMPLE))
+        given = dict(types or {})
+        unknown = [name for name in given if name not in names]
+        if unknown:
+            raise InvalidParameter(f"there is no column {unknown[0]!r}; the columns are {', '.join(names)}")
+        self.columns = {
+            name: given.get(name) or cells.guess(_column(sample, place, len(names))) for place, name in enumerate(names)
+        }
+        converters = [cells.converter(kind) for kind in self.columns.values()]
+        self._read = list(zip(names, paths, converters, self.columns.values(), strict=True))
+        self._given = given
+        self._skip_blank = skip_blank
+        self._records = chain(sample, records)
+
+    def rows(self) -> Rows:
+        """The rows, each with its document or why it has none."""
+        for record in self._records:
+            yield self._row(record)
+
+    def _row(self, record: Record) -> Row:
+        if record.reason:
+            return Row(record.number, None, record.source, record.reason)
+        if len(record.cells) != len(self._read):
+            reason = f"the row has {len(record.cells)} cells, and there are {len(self._read)} columns"
+            return Row(record.number, None, record.source, reason)
+        document: Document = {}
+        for text, (name, path, convert, kind) in zip(record.cells, self._read, strict=True):
+            if not text and (self._skip_blank or kind != "string"):
+                continue
+            try:
+                value = convert(text)
+            except ValueError as error:
+                reason = f"{name}: expected {cells.MEANINGS[kind]}, got {_short(text)}"
+                if str(error):
+                    reason += f": {error}"
+                if name not in self._given:
+                    reason += f"; the column was guessed to be {kind}, and its type can be given"
+                return Row(record.number, None, record.source, reason)
+            place = document
+            for step in path[:-1]:
+                place = place.setdefault(step, {})
+            place[path[-1]] = value
+        return Row(record.number, document, record.source)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")
+
+
+def _column(sample: list[Record], place: int, width: int) -> list[str]:
+    return [record.cells[place] for record in sample if not record.reason and len(record.cells) == width]
+
+
+def _header(record: Record | None) -> list[str]:
+    if record is None:
+        raise Unreadable("the file is empty: there is no header")
+    if record.reason:
+        raise Unreadable(f"line {record.number}: the header cannot be read: {record.reason}")
+    return record.cells
+
+
+def _paths(names: Sequence[str]) -> list[list[str]]:
+    """The names of columns in steps. Raises Unreadable where two of them cannot be in one document."""
+    paths = [name.split(".") for name in names]
+    seen: set[tuple[str, ...]] = set()
+    for name, path in zip(names, paths, strict=True):
+        if not all(path) or "\0" in name:
+            raise Unreadable(f"a column is named {name!r}: a field has a name, also behind and before a dot")
+        if tuple(path) in seen:
+            raise Unreadable(f"two columns are named {name!r}")
+        seen.add(tuple(path))
+    for steps in seen:
+        for end in range(1, len(steps)):
+            if steps[:end] in seen:
+                outer, inner = ".".join(steps[:end]), ".".join(steps)
+                raise Unreadable(f"{outer!r} cannot be a column and have the column {inner!r}")
+    return paths
+
+
+class _Lines(Iterator[str]):
+    """Lines for the standard library's reader, and what the record at hand was made of."""
+
+    def __init__(self, read: Read) -> None:
+        self._lines = lines(read)
+        self.number = 0
+        self.begin = 1
+        self.source: list[bytes] = []
+
+    def __next__(self) -> str:
+        self.number, line = next(self._lines)
+        if line is None:
+            raise csv.Error(f"the row is longer than {MOST_ROW_BYTES} bytes")
+        if self.number == 1:
+            line = line.removeprefix(BOM_UTF8)
+        self.source.append(line)
+        return line.decode() + "\n"
+
+    def next_record(self) -> None:
+        self.begin, self.source = self.number + 1, []
+
+
+def _records(read: Read, delimiter: str) -> Iterator[Record]:
+    csv.field_size_limit(MOST_CELL_CHARACTERS)
+    given = _Lines(read)
+    reader = csv.reader(given, delimiter=delimiter, strict=True)
+    while True:
+        given.next_record()
+        try:
+            found = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            text = str(error)
+            yield Record(given.begin, [], b"\n".join(given.source), text[:1].lower() + text[1:])
+        except UnicodeDecodeError:
+            yield Record(given.begin, [], b"\n".join(given.source), "the row is not UTF-8")
+        else:
+            if found:  # an empty line is none
+                yield Record(given.begin, found, b"\n".join(given.source).rstrip(b"\r"))

@@ -1,0 +1,210 @@
+"""Nobody reaches what is another user's: by ids, by keys, by names, however many register and make at once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from asgi import Answer, Application, application
+from cube_app import SETTINGS, Crud, ask, database, key_of, ok, refused, registered
+
+ROUNDS = int(os.environ.get("DOORLEAF_TEST_CUBE_ROUNDS", "8"))
+"""How often two users make a database of the same name at the same moment."""
+NAMES = itertools.count()
+
+
+@pytest.fixture(scope="module", params=["embedded", "mongo"])
+def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    chosen: dict[str, Any] = dict(SETTINGS)
+    if request.param == "mongo":
+        chosen |= {"uri": request.getfixturevalue("mongodb_uri"), "system_database": "cube_others"}
+    with application(tmp_path_factory.mktemp("others"), **chosen) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def people(app: Application) -> tuple[str, str]:
+    """Whose it is, and who would like to have it."""
+    number = next(NAMES)
+    return registered(app, f"owner{number}@example.com"), registered(app, f"mallory{number}@example.com")
+
+
+@pytest.fixture(scope="module")
+def mine(app: Application, people: tuple[str, str]) -> Crud:
+    crud = Crud(app, people[0], database(app, people[0], "shop"))
+    crud.insert({"_id": "secret", "n": 1}, {"_id": "hidden", "n": 2})
+    crud.delete({"_id": "hidden"})
+    return crud
+
+
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("GET", "get_metadata"): {},
+    ("GET", "list_collections"): {},
+    ("GET", "crud"): {"collection_name": "users"},
+    ("POST", "crud"): {"collection_name": "users", "data": [{"n": 9}]},
+    ("PUT", "crud"): {"collection_name": "users", "filters": {"n": 1}, "update_data": {"n": 9}},
+    ("DELETE", "crud"): {"collection_name": "users", "filters": {"n": 1}},
+    ("POST", "restore"): {"collection_name": "users", "filters": {}},
+    ("POST", "add_collection"): {"collections": ["mine"]},
+    ("DELETE", "drop_collections"): {"collection_names": ["users"]},
+    ("POST", "drop_collections"): {"collection_names": ["users"]},
+    ("DELETE", "drop_database"): {"confirmation": "shop"},
+    ("POST", "drop_database"): {"confirmation": "shop"},
+}
+"""What each route of a database is asked with."""
+
+
+def attempt(app: Application, who: str, method: str, path: str, identifier: str) -> Answer:
+    body = {"database_id": identifier, **BODIES[method, path.rstrip("/").rpartition("/")[2]]}
+    if method == "GET":
+        return app.call("GET", path, b"", {"authorization": who}, urlencode(body).encode())
+    return ask(app, method, path, body, as_=who)
+
+
+PATHS = [
+    (method, f"{prefix}/{name}{slash}")
+    for (method, name), prefix, slash in itertools.product(BODIES, ("/api", "/api/v2"), ("", "/"))
+]
+
+
+@pytest.mark.parametrize("shown", ["token", "key", "reading key"])
+def test_the_id_of_another_is_none(app: Application, mine: Crud, people: tuple[str, str], shown: str) -> None:
+    who = people[1]
+    if shown == "key":
+        who = key_of(app, who, f"key{next(NAMES)}")
+    elif shown == "reading key":
+        who = key_of(app, who, f"key{next(NAMES)}", permissions=["read"])
+    told = set()
+    for method, path in PATHS:
+        answer = attempt(app, who, method, path, mine.place["database_id"])
+        nobody = attempt(app, who, method, path, "0" * 24)
+        assert (answer.status, answer.body) == (nobody.status, nobody.body), path
+        refused(answer, answer.status)
+        told.add(answer.status)
+        assert "secret" not in answer.body.decode()
+    assert told == ({404, 403} if shown == "reading key" else {404})
+    assert mine.all() == [{"_id": "secret", "n": 1}]
+    assert len(mine.all(include_deleted="true")) == 2
+    own, theirs = (
+        {one["id"] for one in ok(app, "GET", "/api/list_databases", as_=one, page_size=1000)["data"]} for one in people
+    )
+    assert mine.place["database_id"] in own
+    assert not own & theirs
+
+
+def test_physical_names_are_no_way_in(app: Application, mine: Crud, people: tuple[str, str]) -> None:
+    query = {"database_id": mine.place["database_id"]}
+    physical = ok(app, "GET", "/api/get_metadata", as_=people[0], **query)["data"]["dbName"]
+    for who in people:
+        body = {"database": physical, "collection": "users"}
+        answer = app.call("POST", "/data/v1/action/find", json.dumps(body).encode(), {"authorization": who})
+        assert answer.status == 403
+        assert b"secret" not in answer.body
+    for wrong in (physical, physical.encode().hex()[:24], {"$ne": ""}, ["x"], "0" * 23):
+        answer = ask(
+            app, "DELETE", "/api/crud", {**mine.place, "database_id": wrong, "filters": {"n": 1}}, as_=people[1]
+        )
+        assert answer.status in (400, 404)
+    made = database(app, people[1], physical.lower())
+    theirs = Crud(app, people[1], made)
+    assert theirs.all() == []
+    theirs.insert({"n": 5})
+    assert mine.all() == [{"_id": "secret", "n": 1}]
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"$where": "1"},
+        {"n": {"$where": "1"}},
+        {"$expr": {"$function": {"body": "f", "args": [], "lang": "js"}}},
+        {"$lookup": {"from": "x"}},
+        {"$jsonSchema": {"$where": 1}},
+    ],
+)
+def test_filters_reach_nothing_else(mine: Crud, filters: Any) -> None:
+    mine.refused("GET", filters=json.dumps(filters))
+    mine.refused("PUT", {"filters": filters, "update_data": {"n": 9}})
+    mine.refused("DELETE", {"filters": filters})
+    assert mine.all() == [{"_id": "secret", "n": 1}]
+
+
+# --- keys that are limited -------------------------------------------------------------------------------------------
+
+
+def test_a_key_does_what_it_may(app: Application, people: tuple[str, str], mine: Crud) -> None:
+    owner = people[0]
+    other = Crud(app, owner, database(app, owner, f"other{next(NAMES)}"))
+    reads = key_of(app, owner, "reads", permissions=["read"])
+    writes = key_of(app, owner, "writes", permissions=["read", "write"])
+    there = key_of(app, owner, "there", database_ids=[other.place["database_id"]])
+    reading = Crud(app, reads, mine.place["database_id"])
+    assert len(reading.all()) == 1
+    for method, body in (("POST", {"data": [{}]}), ("PUT", {"filters": {"n": 1}, "update_data": {"n": 2}})):
+        reading.refused(method, body, status=403)
+    reading.refused("DELETE", {"filters": {"n": 1}}, status=403)
+    for key in (reads, writes, there):
+        refused(ask(app, "POST", "/api/create_database", {"db_name": "more"}, as_=key), 403)
+    for key in (reads, writes):
+        place = {"database_id": mine.place["database_id"]}
+        refused(ask(app, "POST", "/api/add_collection", {**place, "collections": ["x"]}, as_=key), 403)
+        refused(ask(app, "DELETE", "/api/drop_database", {**place, "confirmation": "shop"}, as_=key), 403)
+    writing = Crud(app, writes, other.place["database_id"])
+    writing.insert({"n": 1})
+    writing.delete({"n": 1}, hard=True)
+    for method, path in PATHS:
+        refused(attempt(app, there, method, path, mine.place["database_id"]), 404)
+    assert [one["id"] for one in ok(app, "GET", "/api/list_databases", as_=there)["data"]] == [
+        other.place["database_id"]
+    ]
+    Crud(app, there, other.place["database_id"]).insert({"n": 1})
+    assert mine.all() == [{"_id": "secret", "n": 1}]
+
+
+# --- at once ---------------------------------------------------------------------------------------------------------
+
+
+def test_users_who_make_the_same_names_at_once_share_nothing(app: Application) -> None:
+    """With DOORLEAF_TEST_CUBE_ROUNDS=200 for long."""
+    number = next(NAMES)
+    who = [registered(app, f"{name}{number}@example.com") for name in ("left", "right")]
+
+    async def made(one: str, name: str) -> Any:
+        body = json.dumps({"db_name": name, "collections": ["users"]}).encode()
+        answer = await app.request("POST", "/api/create_database", body, {"authorization": one})
+        assert answer.status == 201, answer.body
+        return answer.json["database"]["id"]
+
+    async def both(name: str) -> list[Any]:
+        return list(await asyncio.gather(*(made(one, name) for one in who)))
+
+    seen = set()
+    for turn in range(ROUNDS):
+        ids = app.run(both(f"same{turn}"))
+        seen.update(ids)
+        cruds = [Crud(app, one, identifier) for one, identifier in zip(who, ids, strict=True)]
+        for crud, mark in zip(cruds, who, strict=True):
+            crud.insert({"_id": "x", "of": mark[-20:]})
+        assert [crud.all() for crud in cruds] == [[{"_id": "x", "of": mark[-20:]}] for mark in who]
+        body = {"database_id": ids[0], "confirmation": f"same{turn}"}
+        ok(app, "DELETE", "/api/drop_database", body, as_=who[0])
+        assert len(cruds[1].all()) == 1
+    assert len(seen) == 2 * ROUNDS
+
+
+def test_one_user_makes_a_name_once(app: Application, people: tuple[str, str]) -> None:
+    name = f"once{next(NAMES)}"
+    body = json.dumps({"db_name": name}).encode()
+
+    async def several() -> list[Answer]:
+        asked = (app.request("POST", "/api/create_database", body, {"authorization": people[0]}) for _ in range(6))
+        return list(await asyncio.gather(*asked))
+
+    assert sorted(answer.status for answer in app.run(several())) == [201, 400, 400, 400, 400, 400]
+    assert len(ok(app, "GET", "/api/list_databases", as_=people[0], search=name)["data"]) == 1

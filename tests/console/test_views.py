@@ -1,0 +1,108 @@
+"""The other views of a collection in the console: pipelines, what documents have in common, and indexes."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+from seen import Console, editor, insert, write
+
+EVEN = {"even": {"yes": True}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parts(signed_in: tuple[Console, list[str]]) -> None:
+    documents = [
+        {
+            "_id": number,
+            "kind": "a" if number % 4 else "b",
+            "size": number / 2,
+            **({} if number % 2 else {"even": {"yes": True}}),
+        }
+        for number in range(60)
+    ]
+    insert(signed_in[0].server, "shop", "parts", documents)
+
+
+def test_a_pipeline_shows_what_comes_out_of_each_stage(console: Console) -> None:
+    page = console.page
+    console.go("data", "default", "shop", "parts", "aggregation")
+    expect(page.get_by_role("heading", name="A pipeline without stages")).to_be_visible()
+    page.get_by_label("Add a stage").select_option("$match")
+    write(console, "Body of stage 1", "{ kind: 'b' }")
+    first, second = page.get_by_label("Documents after stage 1"), page.get_by_label("Documents after stage 2")
+    expect(first).to_contain_text('"kind": "b"')
+    expect(first).not_to_contain_text('"kind": "a"')
+    page.get_by_label("Add a stage").select_option("$count")
+    expect(second).to_contain_text('"count": 15')
+    console.check_access()
+    page.get_by_role("checkbox", name="Use stage 1").uncheck()
+    expect(second).to_contain_text('"count": 60')
+    page.get_by_role("checkbox", name="Use stage 1").check()
+    write(console, "Body of stage 1", "{ kind: }")
+    wrong = page.get_by_role("article", name="Stage 1").get_by_role("alert")
+    expect(wrong).to_contain_text("Unexpected token")
+    write(console, "Body of stage 1", "{ $nothing: 1 }")
+    expect(page.get_by_role("article", name="Stage 1").get_by_role("alert")).to_contain_text(
+        "unknown top level operator"
+    )
+    write(console, "Body of stage 1", "{ kind: 'a' }")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("heading", name="Result")).to_be_visible()
+    expect(page.locator(".results")).to_contain_text('"count": 45')
+    page.get_by_role("button", name="Copy as").click()
+    expect(page.get_by_label("Program", exact=True)).to_contain_text('"$count": "count"')
+    page.keyboard.press("Escape")
+    page.reload()
+    expect(second).to_contain_text('"count": 45')
+
+
+def test_a_sample_tells_what_documents_have_in_common(console: Console) -> None:
+    page = console.page
+    console.go("data", "default", "shop", "parts", "schema")
+    fields = page.get_by_role("region", name="Fields")
+    expect(fields.get_by_role("row", name="kind")).to_contain_text("String")
+    expect(fields.get_by_role("row", name="kind")).to_contain_text("75 %")
+    expect(fields.get_by_role("row", name="even")).to_contain_text("50.0 %")
+    expect(fields.get_by_role("row", name="yes")).to_contain_text("Boolean")
+    expect(page.get_by_text("A random sample of 60 documents, which is all that match")).to_be_visible()
+    console.check_access()
+    page.get_by_role("button", name="JSON Schema").click()
+    expect(page.get_by_label("JSON Schema", exact=True)).to_contain_text('"bsonType": "object"')
+    page.keyboard.press("Escape")
+    write(console, "Filter", "{ kind: 'b' }")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("A random sample of 15 documents")).to_be_visible()
+
+
+def test_indexes_are_made_asked_and_dropped(console: Console) -> None:
+    page = console.page
+    console.go("data", "default", "shop", "parts", "indexes")
+    listed = page.get_by_role("region", name="Indexes")
+    expect(listed.get_by_role("row")).to_have_count(2)
+    expect(listed.get_by_role("button")).to_have_count(0)
+    page.get_by_role("button", name="Create index").click()
+    write(console, "Keys", "{ kind: 1, size: -1 }")
+    page.get_by_role("dialog").get_by_label("Name").fill("by_kind")
+    page.get_by_role("checkbox", name="Sparse").check()
+    console.check_access()
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(listed.get_by_role("row", name="by_kind")).to_contain_text("sparse")
+    write(console, "Filter", "{ kind: 'b', size: { $gt: 3 } }")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.get_by_text("Uses the index by_kind")).to_be_visible()
+    page.get_by_role("button", name="Drop by_kind").click()
+    page.get_by_label("to confirm").fill("by_kind")
+    page.get_by_role("button", name="Drop it").click()
+    expect(listed.get_by_role("row")).to_have_count(2)
+
+
+def test_an_index_that_cannot_be_is_told(console: Console) -> None:
+    page = console.page
+    console.go("data", "default", "shop", "parts", "indexes")
+    page.get_by_role("button", name="Create index").click()
+    editor(console, "Keys").wait_for()
+    write(console, "Keys", "{ kind: 1 }")
+    page.get_by_role("checkbox", name="Unique").check()
+    page.get_by_role("button", name="Create", exact=True).click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("dup")
+    page.keyboard.press("Escape")

@@ -1,0 +1,70 @@
+"""What no operation does: work for a worker that ends in ways of its own, or not at all."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+from typing import Any
+
+
+def hold_the_interpreter(session: Any, context: Any) -> None:
+    """Never look at the clock, and let no other thread run."""
+    re.match(r"(a|aa)+$", "a" * 60 + "!")
+
+
+def listen_to_nobody(session: Any, context: Any) -> None:
+    """The same, deaf to every signal that one can be deaf to."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    hold_the_interpreter(session, context)
+
+
+def hold_the_lock(writing: Any, context: Any) -> None:
+    """Keep others from writing, and never look at the clock."""
+    from doorleaf.stores.embedded.writing.planned import for_a_moment
+
+    with writing.transaction(context), for_a_moment(writing, context, 0.1):
+        hold_the_interpreter(writing, context)
+
+
+def answer(session: Any, context: Any) -> str:
+    """End in order."""
+    return "answer"
+
+
+def leave(session: Any, context: Any) -> None:
+    """End in the middle."""
+    os._exit(7)
+
+
+def raise_outside(session: Any, context: Any) -> None:
+    """Fail where nobody tells the server: in what sends answers."""
+    _break(RuntimeError("broken"))
+
+
+def have_no_memory_outside(session: Any, context: Any) -> None:
+    """The same for lack of memory."""
+    _break(MemoryError())
+
+
+def _break(error: BaseException) -> None:
+    from doorleaf.stores.embedded.processes import worker
+
+    def end(self: Any, kind: int, payload: bytes) -> None:
+        raise error
+
+    worker._Sender.end = end  # type: ignore[method-assign]  # in this process alone, which ends
+
+
+def crash(session: Any, context: Any) -> None:
+    """End as a library without memory does not expect to."""
+    ctypes.string_at(0)
+
+
+def crash_full(session: Any, context: Any) -> None:
+    """The same with much memory."""
+    held = bytearray(90 * 1024 * 1024)
+    held[::4096] = b"x" * len(held[::4096])
+    ctypes.string_at(0)

@@ -1,0 +1,141 @@
+"""``$out`` and ``$merge`` of much: in short transactions, beside the writes of others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from opened import C, Run, command, fill
+from test_slices import beside, count
+
+from doorleaf.documents import Document
+from doorleaf.errors import DataError, DuplicateKey
+from doorleaf.mql.context import Context
+from doorleaf.operations import (
+    Aggregate,
+    CreateCollection,
+    CreateIndex,
+    Find,
+    ListCollections,
+    ListIndexes,
+    Namespace,
+    WatchDatabase,
+)
+from doorleaf.stores.embedded import administration
+from doorleaf.stores.embedded.catalog import TEMPORARY
+from doorleaf.stores.embedded.store import EmbeddedStore
+
+MANY = 25_000
+TARGET = Namespace("db", "target")
+
+
+def out(*stages: Document) -> Aggregate:
+    return Aggregate(namespace=C, pipeline=[*stages, {"$out": "target"}])
+
+
+async def names(store: EmbeddedStore) -> list[str]:
+    listed = await store.execute(ListCollections(namespace=Namespace("db")))
+    return [item["name"] for item in listed.collections]
+
+
+async def filled(store: EmbeddedStore) -> None:
+    await fill(store, *({"_id": number, "n": number % 7, "t": "x" * 50} for number in range(MANY)))
+    await store.execute(CreateCollection(namespace=TARGET, options={"validator": {"n": {"$lt": 7}}}))
+    await store.execute(CreateIndex(namespace=TARGET, keys={"n": 1}))
+    await store.execute(CreateIndex(namespace=TARGET, keys={"u": 1}, options={"unique": True, "sparse": True}))
+    await fill(store, {"_id": "before", "n": 1}, namespace=TARGET)
+
+
+def test_a_collection_takes_the_place_of_another(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await filled(store)
+        changes = (await store.execute(WatchDatabase(namespace=Namespace("db")))).changes
+        _, written = await beside(store, out({"$set": {"a": [1, 2]}}))
+        assert written > 5
+        assert await count(store, TARGET) == MANY
+        assert await count(store, TARGET, _id="before") == 0
+        listed = await store.execute(ListIndexes(namespace=TARGET))
+        assert [item["name"] for item in listed.indexes] == ["_id_", "n_1", "u_1"]
+        described = (await command(store, listCollections=1, filter={"name": "target"}))["cursor"]["firstBatch"]
+        assert [item["options"] for item in described] == [{"validator": {"n": {"$lt": 7}}}]
+        assert (await command(store, validate="target"))["valid"]
+        by_index = Find(namespace=TARGET, filter={"n": 3}, hint="n_1", limit=1)
+        assert (await store.execute(by_index)).documents.decode() == [{"_id": 3, "n": 3, "t": "x" * 50, "a": [1, 2]}]
+        assert sorted(await names(store)) == ["c", "other", "target"]
+        told = []
+        while come := await changes.next():
+            told += [event for event in come if event["operationType"] not in ("insert", "update")]
+            assert not any(event["ns"]["coll"] == "target" for event in come if event["operationType"] == "insert")
+        assert [event["operationType"] for event in told] == ["drop", "rename"]
+        assert told[0]["ns"] == told[1]["to"] == {"db": "db", "coll": "target"}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("stage", "error"),
+    [
+        ({"$set": {"u": {"$cond": [{"$gt": ["$_id", MANY - 3]}, 1, "$_id"]}}}, DuplicateKey),
+        ({"$set": {"n": 7}}, DataError),
+    ],
+)
+def test_a_document_that_cannot_be_changes_nothing(run: Run, stage: Document, error: Any) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await filled(store)
+        with pytest.raises(error):
+            await store.execute(out(stage))
+        assert await count(store, TARGET) == 1
+        assert await names(store) == ["c", "target"]
+
+    run(scenario)
+
+
+def test_what_is_merged_goes_in_beside_the_writes_of_others(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await filled(store)
+        stages: list[Document] = [{"$set": {"m": 1}}, {"$merge": {"into": "target"}}]
+        _, written = await beside(store, Aggregate(namespace=C, pipeline=stages))
+        assert written > 5
+        assert await count(store, TARGET, m=1) == MANY
+        assert await count(store, TARGET) == MANY + 1
+        stages[0] = {"$set": {"m": 2}}
+        await store.execute(Aggregate(namespace=C, pipeline=stages))
+        assert await count(store, TARGET, m=2) == MANY
+        assert (await command(store, validate="target"))["valid"]
+
+    run(scenario)
+
+
+def test_a_target_that_changes_meanwhile_is_an_error(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await filled(store)
+        task = asyncio.create_task(store.execute(out({"$set": {"a": 1}})))
+        while not any(name.startswith("tmp.agg_out") for name in await names(store)):
+            assert not task.done()
+            await asyncio.sleep(0.002)
+        await store.execute(CreateIndex(namespace=TARGET, keys={"t": 1}))
+        with pytest.raises(DataError, match=r"has changed while \$out was carried out"):
+            await task
+        assert await count(store, TARGET) == 1
+        assert await names(store) == ["c", "target"]
+
+    run(scenario)
+
+
+def test_what_is_left_of_one_that_was_killed_is_swept(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        now = int(time.time())
+        for name, since in (("old", now - 2 * administration.ABANDONED_SECONDS), ("new", now)):
+            await store.write(
+                lambda transaction, name=name, since=since: administration.make_collection(  # type: ignore[misc]
+                    transaction, Namespace("db", name), {TEMPORARY: since}
+                ),
+                Context(time.monotonic() + 30),
+            )
+        assert sorted(await names(store)) == ["new", "old"]
+        await store.sweep()
+        assert await names(store) == ["new"]
+
+    run(scenario)

@@ -1,0 +1,201 @@
+"""Processes and readers that share a file: everybody gets a turn to write, and the write-ahead log stays short."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from opened import C, Run, command
+
+from doorleaf.errors import StoreUnavailable
+from doorleaf.mql.context import Context
+from doorleaf.operations import CountDocuments, InsertOne
+from doorleaf.stores.embedded.file import folding, sharing
+from doorleaf.stores.embedded.file.sharing import Sharing
+from doorleaf.stores.embedded.file.storage import FILE, Storage
+from doorleaf.stores.embedded.store import EmbeddedStore
+
+WRITERS = """
+import asyncio, sys
+from pathlib import Path
+from doorleaf.operations import InsertOne, Namespace
+from doorleaf.stores.embedded.store import EmbeddedStore
+
+async def main():
+    store = EmbeddedStore(Path(sys.argv[1]))
+    await store.open()
+    async def write():
+        while True:
+            await store.execute(InsertOne(namespace=Namespace("db", "other"), document={}))
+            if not said:
+                said.append(print("writing", flush=True))
+    said = []
+    await asyncio.gather(*(write() for _ in range(8)))
+
+asyncio.run(main())
+"""
+
+HOLDER = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX, 1, 1025)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def started(code: str, argument: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", code, argument], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def length(log: Path) -> int:
+    return os.path.getsize(log)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_process_that_writes_without_a_pause_lets_others_write(tmp_path: Path, run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        with started(WRITERS, str(tmp_path)) as other:
+            try:
+                assert other.stdout is not None
+                assert await asyncio.to_thread(other.stdout.readline) == b"writing\n"
+                for number in range(100):
+                    await store.execute(InsertOne(namespace=C, document={"_id": number}))
+                assert other.poll() is None, "it wrote all the time"
+            finally:
+                other.kill()
+        assert (await store.execute(CountDocuments(namespace=C))).count == 100
+        assert (await command(store, validate="other"))["valid"]
+
+    run(scenario)
+
+
+def test_a_turn_that_does_not_come_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = Sharing(tmp_path / FILE)
+    mine.open()
+    other = started(HOLDER, str(tmp_path / "doorleaf.lock"))
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        monkeypatch.setattr(sharing, "LOCK_SECONDS", 0.05)
+        with pytest.raises(StoreUnavailable, match="another process holds it"):
+            mine.take()
+    finally:
+        other.kill()
+        other.communicate()
+    mine.take()
+    mine.give()
+    mine.close()
+
+
+def test_a_hold_is_seen_by_all_and_ends(tmp_path: Path) -> None:
+    one, other = Sharing(tmp_path / FILE), Sharing(tmp_path / FILE)
+    one.open()
+    other.open()
+    try:
+        assert one.held() == other.held() == 0
+        one.hold(100)
+        assert 99 < other.held() <= 100
+        assert 99 < one.held() <= 100
+        other.release()
+        assert one.held() == 0
+        one.hold(0.01)
+        time.sleep(0.02)
+        assert other.held() == 0
+        one.hold(sharing.LONGEST_HOLD + 5)
+        assert other.held() == 0, "of before the machine started"
+    finally:
+        one.close()
+        other.close()
+
+
+def test_without_a_file_nothing_is_shared(tmp_path: Path) -> None:
+    alone = Sharing(tmp_path / "not there" / FILE)
+    alone.open()
+    alone.take()
+    alone.give()
+    alone.hold(100)
+    assert 99 < alone.held() <= 100
+    alone.release()
+    assert alone.held() == 0
+    alone.close()
+
+
+def read_on(storage: Storage, stop: threading.Event, active: list[int], delay: float) -> None:
+    """Read again and again, a fifth of a second each."""
+    session = storage.session()
+    stop.wait(delay)
+    while not stop.is_set():
+        with session.reading(Context(time.monotonic() + 30)):
+            assert session.execute("SELECT COUNT(*) FROM collections").get == 1
+            active.append(1)
+            time.sleep(0.2)
+            active.pop()
+    session.close()
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_the_log_is_started_anew_though_reads_overlap(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    monkeypatch.setattr(folding, "OFTEN", 32)
+    monkeypatch.setattr(folding, "LONG", 128)
+    if not held:
+        monkeypatch.setattr(Sharing, "held", lambda self: 0.0)
+    log = tmp_path / (FILE + "-wal")
+
+    async def scenario(store: EmbeddedStore) -> None:
+        stop = threading.Event()
+        active: list[int] = []
+        await store.execute(InsertOne(namespace=C, document={}))
+        readers = [
+            threading.Thread(target=read_on, args=(store._storage, stop, active, 0.05 * number)) for number in range(4)
+        ]
+        for reader in readers:
+            reader.start()
+        try:
+            await asyncio.sleep(0.2)
+            longest = size = 0
+            until = time.monotonic() + (30 if held else 1.5)
+            while size >= longest and time.monotonic() < until:
+                await store.execute(InsertOne(namespace=C, document={"text": "x" * 10_000}))
+                size = length(log)
+                longest = max(longest, size)
+            assert (size < longest) is held
+            assert longest > 128 * 4096
+        finally:
+            stop.set()
+            for reader in readers:
+                reader.join()
+
+    run(scenario)
+
+
+def test_a_long_log_is_folded_in_when_nobody_writes_any_more(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "LONG", 128)
+    log = tmp_path / (FILE + "-wal")
+
+    async def scenario(store: EmbeddedStore) -> None:
+        await store.execute(InsertOne(namespace=C, document={}))
+        with store._storage.session().reading(Context(time.monotonic() + 30)):
+            for _ in range(100):
+                await store.execute(InsertOne(namespace=C, document={"text": "x" * 10_000}))
+            assert length(log) > 128 * 4096
+        await asyncio.to_thread(wait_for, lambda: length(log) == 0)
+
+    run(scenario)

@@ -1,0 +1,253 @@
+"""Writes of much: in short transactions, each document by itself, beside the writes of others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+import pytest
+from asgi import KEY, application
+from opened import C, Run, command, fill, find
+from test_workers import EVIL, processes
+
+from doorleaf.documents import Document
+from doorleaf.errors import StoreTimeout, StoreUnavailable, WriteFailed, WriteOutcomeUnknown
+from doorleaf.mql.context import Context
+from doorleaf.operations import (
+    BulkWrite,
+    CountDocuments,
+    CreateIndex,
+    DeleteMany,
+    DeleteOne,
+    InsertMany,
+    InsertOne,
+    Namespace,
+    UpdateMany,
+    UpdateOne,
+)
+from doorleaf.stores.embedded.store import EmbeddedStore
+from doorleaf.stores.embedded.writing.rows import Transaction
+
+OTHER = Namespace("db", "other")
+COSTLY: list[Document] = [{"$set": {"m": {"$size": {"$range": [0, "$n"]}}}}]
+"""An update that takes long enough for a few thousand documents."""
+
+
+GROWN: list[Document] = [
+    {"$set": {"n": {"$add": ["$n", {"$size": {"$range": [0, 1]}}]}, "m": {"$size": {"$range": [0, 300]}}}}
+]
+"""The same, and each document tells how often."""
+
+
+async def beside(store: EmbeddedStore, operation: Any) -> tuple[Any, int]:
+    """What ``operation`` answers or raises, and how many others wrote meanwhile, each within a moment."""
+    task = asyncio.create_task(store.execute(operation))
+    slow, written = 0, 0
+    while not task.done():
+        began = time.monotonic()
+        await store.execute(InsertOne(namespace=OTHER, document={}))
+        slow += time.monotonic() - began > 0.5
+        written += 1
+    assert slow <= 1, "a machine may be held up once, and nobody is by others again and again"
+    return task.exception() or task.result(), written
+
+
+async def count(store: EmbeddedStore, namespace: Namespace = C, **filter: Any) -> int:
+    return (await store.execute(CountDocuments(namespace=namespace, filter=filter))).count
+
+
+def test_many_documents_go_in_beside_the_writes_of_others(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        answer, written = await beside(store, InsertMany(namespace=C, documents=[{"n": n} for n in range(60_000)]))
+        assert len({*answer.inserted_ids}) == 60_000
+        assert written > 5
+        assert (await count(store), await count(store, OTHER)) == (60_000, written)
+        assert [item["n"] for item in await find(store, sort={"$natural": 1}, limit=3)] == [0, 1, 2]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_failures_among_many_documents_have_their_places(run: Run, ordered: bool) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, {"_id": 9_000})
+        many = [{"_id": number} for number in range(10_000)]
+        with pytest.raises(WriteFailed) as raised:
+            await store.execute(InsertMany(namespace=C, documents=many, ordered=ordered))
+        fields = raised.value.fields
+        assert [(item["index"], item["code"]) for item in fields["writeErrors"]] == [(9_000, 11000)]
+        assert fields["insertedCount"] == len(fields["insertedIds"]) == (9_000 if ordered else 9_999)
+        assert fields["insertedIds"][:2] == [0, 1]
+        assert await count(store) == (9_001 if ordered else 10_000)
+
+    run(scenario)
+
+
+def test_rules_see_all_of_it_before_or_in_one_transaction(tmp_path: Path) -> None:
+    write = {"n": {"%lte": 20_000}}
+    rules = {"main": {"d.c": {"roles": [{"name": "some", "apply_when": {}, "read": True, "write": write}]}}}
+    with application(tmp_path, rules=rules) as app:
+        made = app.call("POST", "/api/admin/v1/keys", orjson.dumps({"name": "limited"}), {"apiKey": KEY})
+        headers = {"apiKey": made.json["key"]}
+
+        def act(action: str, **fields: Any) -> Any:
+            body = {"database": "d", "collection": "c", **fields}
+            return app.call("POST", f"/data/v1/action/{action}", orjson.dumps(body), headers)
+
+        many = [{"n": number} for number in range(15_000)]
+        assert act("insertMany", documents=[*many, {"n": 30_000}]).status == 403
+        assert act("countDocuments", filter={}).json["count"] == 0
+        answer = act("insertMany", documents=many)
+        assert len({*answer.json["insertedIds"]}) == 15_000
+        assert act("countDocuments", filter={}).json["count"] == 15_000
+        changed = act("updateMany", filter={}, update={"$inc": {"n": 1}})
+        assert (changed.json["matchedCount"], changed.json["modifiedCount"]) == (15_000, 15_000)
+        assert act("updateMany", filter={}, update={"$inc": {"n": 5_001}}).status == 403
+        assert act("countDocuments", filter={"n": {"$gt": 15_000}}).json["count"] == 0, "one is refused, and so all are"
+        parts: list[Any] = [{"insertOne": {"document": {"_id": 1, "n": 1}}}, {"deleteMany": {"filter": EVIL}}]
+        began = time.monotonic()
+        refused = act("bulkWrite", operations=parts, maxTimeMS=60_000)
+        assert refused.status in (503, 504)
+        assert "nothing" in refused.json["error"]
+        assert time.monotonic() - began < 20
+        assert act("countDocuments", filter={}).json["count"] == 15_000
+
+
+def test_several_writes_keep_nobody_from_writing(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *({"_id": number, "n": 500} for number in range(3_000)))
+        parts: list[Any] = [
+            InsertOne(namespace=C, document={"_id": "first", "n": 1}),
+            *(UpdateOne(namespace=C, filter={"q": number}, update={"$inc": {"n": 1}}) for number in range(50)),
+            UpdateMany(namespace=C, filter={}, update=COSTLY),
+            InsertOne(namespace=C, document={"_id": "first"}),
+            UpdateOne(namespace=C, filter={"n": {"$mod": [7, 9]}}, update={"$set": {"x": 1}}, upsert=True),
+            DeleteOne(namespace=C, filter={"_id": 7}),
+        ]
+        error, written = await beside(store, BulkWrite(namespace=C, operations=parts, ordered=False))
+        assert isinstance(error, WriteFailed)
+        assert [(item["index"], item["code"]) for item in error.fields["writeErrors"]] == [(52, 11000)]
+        assert (error.fields["insertedCount"], error.fields["modifiedCount"]) == (1, 3_001)
+        assert (error.fields["deletedCount"], [*error.fields["upsertedIds"]]) == (1, ["53"])
+        assert await count(store, m=500) == 2_999
+        assert written > 1
+
+    run(scenario)
+
+
+def test_what_went_before_stays_where_a_bulk_runs_out_of_time(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        parts: list[Any] = [
+            InsertOne(namespace=C, document={"_id": 1, "n": 1}),
+            DeleteMany(namespace=C, filter=EVIL),
+            InsertOne(namespace=C, document={"_id": 2}),
+        ]
+        error, written = await beside(store, BulkWrite(namespace=C, operations=parts, max_time_ms=4_000))
+        assert isinstance(error, StoreTimeout)
+        assert [item["_id"] for item in await find(store)] == [1]
+        assert written > 5
+
+    run(scenario)
+
+
+def test_many_documents_are_changed_once_each(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *({"_id": number, "n": 300, "t": "x" * 500} for number in range(12_000)))
+        update = [{"$set": {"n": {"$add": [{"$size": {"$range": [0, "$n"]}}, 1]}}}]
+        answer, written = await beside(store, UpdateMany(namespace=C, filter={"n": {"$gte": 300}}, update=update))
+        assert (answer.matched_count, answer.modified_count) == (12_000, 12_000)
+        assert await count(store, n=301) == 12_000
+        assert written > 1
+        taken, _ = await beside(store, DeleteMany(namespace=C, filter={"t": {"$regex": "^x(x|y)*$"}}))
+        assert taken.deleted_count == 12_000
+        assert await count(store) == 0
+
+    run(scenario)
+
+
+def test_one_document_with_very_many_keys_keeps_nobody_from_writing_for_long(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        for number in range(60):
+            await store.execute(CreateIndex(namespace=C, keys={"a": 1, f"f{number}": 1}))
+        document = {"_id": 1, "a": [*range(19_000)]}
+        error, written = await beside(store, InsertOne(namespace=C, document=document, max_time_ms=600))
+        assert isinstance(error, StoreTimeout)
+        assert await count(store) == 0
+        assert await count(store, OTHER) == written > 1
+        assert (await store.execute(InsertOne(namespace=C, document={"_id": 1, "a": [1, 2]}))).inserted_id == 1
+
+    run(scenario)
+
+
+def test_what_undoes_a_batch_undoes_nothing_of_the_others(run: Run) -> None:
+    def endless(transaction: Transaction) -> None:
+        transaction.session.execute("CREATE TABLE numbers (n)")
+        transaction.session.execute(
+            "INSERT INTO numbers WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c"
+        )
+
+    async def scenario(store: EmbeddedStore) -> None:
+        answers = await asyncio.gather(
+            *(store.execute(InsertOne(namespace=C, document={"_id": number})) for number in range(20)),
+            store.write(endless, Context(time.monotonic() + 0.5)),
+            *(store.execute(InsertOne(namespace=C, document={"_id": number})) for number in range(20, 40)),
+            return_exceptions=True,
+        )
+        assert [type(answer) for answer in answers if isinstance(answer, Exception)] == [StoreTimeout]
+        assert await count(store) == 40
+
+    run(scenario)
+
+
+def test_killing_the_process_that_writes_in_slices_loses_and_doubles_nothing(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *({"_id": number, "n": 0, "t": "x" * 300} for number in range(4_000)))
+        acknowledged, doubtful, over = 0, 0, False
+        put: dict[str, bool] = {}
+
+        async def change() -> None:
+            nonlocal acknowledged, doubtful
+            while not over:
+                try:
+                    answer = await store.execute(UpdateMany(namespace=C, filter={}, update=GROWN))
+                    assert answer.modified_count == 4_000
+                    acknowledged += 1
+                except WriteOutcomeUnknown:
+                    doubtful += 1
+                except StoreUnavailable:
+                    continue  # it says that nothing was changed
+
+        async def insert() -> None:
+            while not over:
+                name = f"{len(put)}"
+                put[name] = False
+                many: list[Document] = [{"_id": f"{name} {number}", "by": name} for number in range(3_000)]
+                with contextlib.suppress(WriteOutcomeUnknown, StoreUnavailable):
+                    await store.execute(InsertMany(namespace=OTHER, documents=many))
+                    put[name] = True
+
+        tasks = [asyncio.create_task(change()), asyncio.create_task(insert())]
+        for _ in range(int(os.environ.get("DOORLEAF_KILLS", "12"))):
+            await asyncio.sleep(random.uniform(0.1, 0.6))
+            for process in processes():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+        over = True
+        await asyncio.gather(*tasks)
+        for item in await find(store):
+            assert acknowledged <= item["n"] <= acknowledged + doubtful
+        for name, answered in put.items():
+            found = await count(store, OTHER, by=name)
+            assert found == 3_000 if answered else found <= 3_000
+        assert doubtful > 0
+        for name in ("c", OTHER.collection):
+            assert (await command(store, validate=name))["valid"]
+
+    run(scenario)

@@ -1,0 +1,73 @@
+"""Threads for what requests make long: each caller has some of them, and the next is whose turn it is."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from doorleaf.apart import TURN, Threads
+from doorleaf.errors import StoreTimeout
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(scenario())  # type: ignore[arg-type]  # a coroutine
+
+
+def of(caller: str, threads: Threads, work: Callable[[], object], seconds: float = 30.0) -> asyncio.Task[object]:
+    """``work`` for ``caller``, begun."""
+
+    async def doing() -> object:
+        TURN.set(caller)
+        return await threads.run(seconds, work)
+
+    return asyncio.create_task(doing())
+
+
+def test_one_caller_leaves_a_thread_to_others() -> None:
+    async def scenario() -> None:
+        threads, gate = Threads("test", 3, 2), threading.Event()
+        greedy = [of("greedy", threads, gate.wait) for _ in range(10)]
+        await asyncio.sleep(0)
+        assert await of("other", threads, lambda: "done") == "done"
+        assert not any(task.done() for task in greedy)
+        gate.set()
+        await asyncio.gather(*greedy)
+
+    run(scenario)
+
+
+def test_the_caller_is_known_in_the_thread() -> None:
+    async def scenario() -> None:
+        assert await of("somebody", Threads("test", 1, 1), TURN.get) == "somebody"
+
+    run(scenario)
+
+
+def test_a_thread_is_taken_until_its_work_ends() -> None:
+    """Whoever waits no longer does not make it free."""
+
+    async def scenario() -> None:
+        threads, gate = Threads("test", 1, 1), threading.Event()
+        given_up, left = of("a", threads, gate.wait, -0.2), of("b", threads, gate.wait)
+        with pytest.raises(StoreTimeout):
+            await given_up
+        left.cancel()
+        with pytest.raises(StoreTimeout):
+            await of("c", threads, lambda: None, -0.2)
+        gate.set()
+        assert await of("c", threads, lambda: "done") == "done"
+
+    run(scenario)
+
+
+def test_work_that_fails_makes_its_thread_free() -> None:
+    async def scenario() -> None:
+        threads = Threads("test", 1, 1)
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await of("a", threads, lambda: 1 // 0)
+
+    run(scenario)

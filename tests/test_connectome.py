@@ -1,0 +1,545 @@
+"""The Connectome dialect over HTTP on both engines: documented samples, credentials, attempts to get further."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from connectome_attempts import ATTEMPTS, Attempt, Held
+from servers import PATIENCE, Doorleaf, doorleaf
+from typer.testing import CliRunner
+
+from doorleaf.cli.main import app
+
+MOVIES = [
+    {"amount": 10, "title": "Movie ABC"},
+    {"amount": 100, "title": "Movie BDD"},
+    {"amount": 39, "title": "Movie XYZ"},
+]
+ADMIN = "/api/admin/v1/connectome"
+UNKNOWN = "there is no such credential for a collection with this id"
+
+
+class Served(Doorleaf):
+    """The server, with its data folder and its audit file."""
+
+    def __init__(self, server: Doorleaf, folder: Path, audit: Path) -> None:
+        super().__init__(server.process, server.url, server.key, server._log)
+        self.folder, self.audit = folder, audit
+
+
+@pytest.fixture(scope="module", params=["embedded", "mongo"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    flags = () if request.param == "embedded" else ("--uri", request.getfixturevalue("mongodb_uri"))
+    folder, audit = tmp_path_factory.mktemp("connectome") / "data", tmp_path_factory.mktemp("audit") / "audit.jsonl"
+    environment = {
+        "DOORLEAF_LOGIN_RATE": "",
+        "DOORLEAF_ACCESS_LOG": "true",
+        "DOORLEAF_LOG_LEVEL": "debug",
+        "DOORLEAF_AUDIT_FILE": str(audit),
+        "DOORLEAF_AUDIT_WRITES": "true",
+    }
+    with doorleaf(folder, *flags, env=environment) as running:
+        yield Served(running, folder, audit)
+
+
+class Collection:
+    """A collection of its own, with credentials; ``call`` calls an operation of it as clients do."""
+
+    number = 0
+
+    def __init__(self, server: Served, **more: Any) -> None:
+        Collection.number += 1
+        self.server, self.name = server, f"movies{Collection.number}"
+        made = administer(server, "POST", "", {"database": "shop", "collection": self.name, **more}, status=201)
+        self.id, self.read, self.write = made["collection_id"], made["read_credential"], made["write_credential"]
+        self.ids = made["ids"]
+
+    def url(self, operation: str, credential: str | None = None) -> str:
+        own = self.read if operation.startswith("read") else self.write
+        return f"{self.server.url}/collection/{operation}/{credential or own}/{self.id}"
+
+    def call(self, operation: str, body: Any = None, *, method: str = "POST", **more: Any) -> requests.Response:
+        return requests.request(method, self.url(operation), json=body, timeout=PATIENCE, **more)
+
+    def ok(self, operation: str, body: Any = None, **more: Any) -> Any:
+        answer = self.call(operation, body, **more)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        return answer.json()
+
+    def refused(self, status: int, operation: str, body: Any = None, **more: Any) -> dict[str, Any]:
+        return error_of(self.call(operation, body, **more), status)
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.server.ok("find", database="shop", collection=self.name)["documents"]
+        return found
+
+    def filled(self) -> Collection:
+        self.ok("batchwrite", MOVIES)
+        return self
+
+
+def error_of(answer: requests.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    error: dict[str, Any] = answer.json()
+    assert error["success"] is False
+    assert isinstance(error["error"], str)
+    assert isinstance(error["message"], str)
+    assert "dlcr_" not in answer.text
+    assert "dlcw_" not in answer.text
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    return error
+
+
+def administer(server: Served, method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
+    answer = requests.request(
+        method, f"{server.url}{ADMIN}{path}", json=body, headers={"apiKey": server.key}, timeout=PATIENCE
+    )
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def without_ids(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in document.items() if name != "_id"} for document in documents]
+
+
+# --- the documented samples ---
+
+
+def test_the_sample_of_a_read_with_query_answers_two_movies_in_order(server: Served) -> None:
+    movies = Collection(server).filled()
+    data = requests.post(
+        url=f"{server.url}/collection/readwithquery/{movies.read}/{movies.id}",
+        json={
+            "query": {"amount": {"$gte": 30}},
+            "project": {"amount": 1, "title": 1},
+            "sort": {"amount": 1},
+            "limit": 10,
+        },
+        timeout=PATIENCE,
+    )
+    assert data.status_code == 200
+    assert without_ids(data.json()) == [MOVIES[2], MOVIES[1]]
+    assert all(set(document) == {"_id", "amount", "title"} for document in data.json())
+    exact = movies.ok("readwithquery", {"query": {"amount": {"$gte": 30}}, "project": {"_id": 0, "amount": 1}})
+    assert sorted(document["amount"] for document in exact) == [39, 100]
+    assert all(set(document) == {"amount"} for document in exact)
+
+
+def test_the_sample_of_an_update_with_upsert_sets_fields_of_all_that_match(server: Served) -> None:
+    people = Collection(server)
+    people.ok("batchwrite", [{"name": "foo", "city": "bar", "age": n, "old": n} for n in (1, 2)] + [{"name": "x"}])
+    resp = requests.post(
+        url=f"{server.url}/collection/updatewithupsert/{people.write}/{people.id}",
+        json={"search query": {"name": "foo", "city": "bar"}, "data": {"age": "baz"}, "upsert": True},
+        timeout=PATIENCE,
+    )
+    assert resp.status_code == 200
+    assert resp.json() == {"success": True, "matched": 2, "modified": 2, "upserted": 0, "upserted_id": None}
+    assert [(one.get("age"), one.get("old")) for one in people.documents] == [("baz", 1), ("baz", 2), (None, None)]
+    again = people.ok("updatewithupsert", {"search query": {"name": "foo"}, "data": {"age": "baz"}})
+    assert (again["matched"], again["modified"]) == (2, 0)
+    one = people.ok("updatewithupsert", {"search query": {"name": "foo"}, "data": {"n": 1}, "multi": False})
+    assert (one["matched"], sum("n" in document for document in people.documents)) == (1, 1)
+
+
+def test_an_update_without_a_match_is_an_error_unless_it_may_insert(server: Served) -> None:
+    people = Collection(server)
+    body: dict[str, Any] = {"search query": {"name": "foo", "city": "bar"}, "data": {"age": "baz"}}
+    for upsert in ({}, {"upsert": False}, {"upsert": None}):
+        assert people.refused(404, "updatewithupsert", body | upsert)["error"] == "DocumentNotFound"
+    assert people.documents == []
+    made = people.ok("updatewithupsert", body | {"upsert": True})
+    assert (made["matched"], made["upserted"]) == (0, 1)
+    assert people.documents == [{"_id": made["upserted_id"], "name": "foo", "city": "bar", "age": "baz"}]
+    assert people.ok("updatewithupsert", body | {"upsert": True})["matched"] == 1
+    assert len(people.documents) == 1
+
+
+def test_the_sample_of_a_batch_is_the_array_itself(server: Served) -> None:
+    things = Collection(server)
+    resp = requests.post(
+        url=f"{server.url}/collection/batchwrite/{things.write}/{things.id}",
+        json=[{"field 1": "foo"}, {"field 1": "bar"}],
+        timeout=PATIENCE,
+    )
+    assert resp.status_code == 200
+    told = resp.json()
+    assert (told["success"], told["inserted"]) == (True, 2)
+    assert [document["_id"] for document in things.documents] == told["inserted_ids"]
+    for name in ("data", "documents"):
+        assert things.ok("batchwrite", {name: [{"field 1": name}]})["inserted"] == 1
+
+
+def test_the_sample_of_a_batch_delete_takes_the_query_itself(server: Served) -> None:
+    things = Collection(server)
+    pairs = [("foo", "bar"), ("foo", "baz"), ("x", "bar")]
+    things.ok("batchwrite", [{"field 1": one, "field 2": other} for one, other in pairs])
+    resp = requests.delete(
+        url=f"{server.url}/collection/batchdelete/{things.write}/{things.id}",
+        json={"field 1": "foo", "field 2": "bar"},
+        timeout=PATIENCE,
+    )
+    assert (resp.status_code, resp.json()) == (200, {"success": True, "deleted": 1})
+    assert len(things.documents) == 2
+    assert things.ok("batchdelete", {"field 1": "none"}, method="DELETE")["deleted"] == 0
+    assert things.ok("batchdelete", {"query": {"field 1": "foo"}}, method="DELETE")["deleted"] == 0
+    things.refused(400, "batchdelete", {}, method="DELETE")
+    things.refused(400, "batchdelete", None, method="DELETE")
+    things.refused(400, "batchdelete", {}, method="DELETE", params={"confirm": "yes"})
+    assert len(things.documents) == 2
+    assert things.ok("batchdelete", None, method="DELETE", params={"confirm": "all"})["deleted"] == 2
+
+
+def test_reads_of_everything_are_one_array_however_long(server: Served) -> None:
+    things = Collection(server)
+    for method in ("GET", "POST"):
+        assert things.ok("read", method=method) == []
+    things.ok("batchwrite", [{"n": n, "text": "x" * 50} for n in range(3000)])
+    for operation, method, body in (("read", "GET", None), ("read", "POST", {}), ("readwithquery", "POST", {})):
+        assert sorted(document["n"] for document in things.ok(operation, body, method=method)) == [*range(3000)]
+    assert len(things.ok("readwithquery", None)) == 3000
+    assert [one["n"] for one in things.ok("readwithquery", {"sort": {"n": -1}, "skip": 1, "limit": 2})] == [2998, 2997]
+    assert len(things.ok("readwithquery", {"limit": 0})) == 3000
+    assert len(things.ok("readwithquery", {"limit": 60_000})) == 3000
+    things.refused(400, "read", {"query": {}})
+    things.refused(400, "read", method="GET", params={"limit": "1"})
+
+
+def test_one_document_is_written(server: Served) -> None:
+    things = Collection(server)
+    made = things.ok("write", {"title": "Movie ABC"})
+    assert made == {"success": True, "inserted": 1, "inserted_id": things.documents[0]["_id"]}
+    assert "batchwrite" in things.refused(400, "write", [{"title": "Movie BDD"}])["message"]
+    assert things.refused(409, "write", {"_id": {"$oid": made["inserted_id"]}})["error"] == "DuplicateKey"
+    assert len(things.documents) == 1
+
+
+# --- what is refused, whole ---
+
+BAD_READS: dict[str, Any] = {
+    "unknown key": {"filter": {"amount": 1}},
+    "negative limit": {"limit": -1},
+    "fraction": {"limit": 1.5},
+    "text for a limit": {"limit": "10"},
+    "mixed projection": {"project": {"amount": 0, "title": 1}, "limit": 1},
+    "code": {"query": {"$where": "sleep(1)"}},
+    "code inside": {"query": {"$or": [{"$expr": {"$function": {"body": "x", "args": [], "lang": "js"}}}]}},
+    "unknown operator": {"query": {"amount": {"$foo": 1}}},
+    "query of the wrong type": {"query": "amount"},
+    "an array": [],
+}
+BAD_UPDATES: dict[str, Any] = {
+    "no query": {"data": {"a": 1}},
+    "no data": {"search query": {}},
+    "two queries": {"search query": {}, "filter": {}, "data": {"a": 1}},
+    "nothing to set": {"search query": {}, "data": {}},
+    "fields and operators": {"search query": {}, "data": {"a": 1, "$set": {"b": 1}}},
+    "another id": {"search query": {"title": "Movie ABC"}, "data": {"_id": 1, "a": 1}},
+    "unknown operator": {"search query": {}, "data": {"$foo": {"a": 1}}},
+    "an operator without fields": {"search query": {"_id": "a" * 24}, "data": {"$setOnInsert": 1}, "upsert": True},
+    "unknown key": {"search query": {}, "data": {"a": 1}, "many": True},
+    "text for upsert": {"search query": {}, "data": {"a": 1}, "upsert": "True"},
+    "code": {"search query": {"$where": "1"}, "data": {"a": 1}},
+}
+BAD_BATCHES: dict[str, Any] = {
+    "no array": {"title": "Movie ABC"},
+    "an array beside something": {"data": [{"a": 1}], "ordered": True},
+    "an empty array": [],
+    "a member that is none": [{"a": 1}, 2],
+    "a wrapper": [{"a": 1}, {"$date": "2030-01-01T00:00:00Z"}],
+    "nothing": None,
+}
+
+
+def test_what_is_wrong_is_named_and_changes_nothing(server: Served) -> None:
+    movies = Collection(server).filled()
+    before = movies.documents
+    for name, body in BAD_READS.items():
+        assert movies.refused(400, "readwithquery", body)["message"], name
+    for name, body in BAD_UPDATES.items():
+        assert movies.refused(400, "updatewithupsert", body)["message"], name
+    for name, body in BAD_BATCHES.items():
+        assert movies.refused(400, "batchwrite", body)["message"], name
+    assert "[1]" in movies.refused(400, "batchwrite", [{"a": 1}, 2])["message"]
+    for text in (b"[{}", b'[], "more": 1', b'[{"a": 1}]}', b'{"a": 1} {"b": 2}', b"{'a': 1}"):
+        answer = requests.post(movies.url("batchwrite"), data=text, timeout=PATIENCE)
+        assert "malformed" in error_of(answer, 400)["message"] or b"more" in text
+    codes: list[dict[str, Any]] = [{"$where": "1"}, {"a": {"$accumulator": {}}}]
+    for code in codes:
+        movies.refused(400, "batchdelete", code, method="DELETE")
+    assert movies.documents == before
+
+
+def test_a_batch_is_whole_or_says_what_went_in(server: Served) -> None:
+    things = Collection(server)
+    things.ok("write", {"_id": "b"})
+    error = things.refused(409, "batchwrite", [{"_id": "a"}, {"_id": "b"}, {"_id": "c"}])
+    stored = {document["_id"] for document in things.documents}
+    assert stored == ({"a", "b"} if error.get("inserted") else {"b"})
+    assert error.get("inserted", 0) == len(stored) - 1
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "POST", "OPTIONS"])
+def test_methods_that_an_operation_does_not_have_are_told(server: Served, method: str) -> None:
+    movies = Collection(server)
+    allowed = {"read": "GET, POST", "readwithquery": "POST", "write": "POST", "batchwrite": "POST"}
+    for operation, methods in {**allowed, "updatewithupsert": "POST", "batchdelete": "DELETE"}.items():
+        if method in methods:
+            continue
+        answer = movies.call(operation, {}, method=method)
+        error_of(answer, 405)
+        assert answer.headers["Allow"] == methods
+    error_of(
+        requests.request(method, f"{server.url}/collection/drop/{movies.write}/{movies.id}", timeout=PATIENCE), 404
+    )
+
+
+# --- values ---
+
+
+def test_ids_are_found_as_they_were_answered(server: Served) -> None:
+    things = Collection(server)
+    text = "5" * 24
+    ids = things.ok("batchwrite", [{"n": 0}, {"n": 1}, {"n": 2}, {"_id": text, "n": 3}, {"_id": 7, "n": 4}])[
+        "inserted_ids"
+    ]
+    queries: list[tuple[dict[str, Any], list[int]]] = [
+        ({"_id": ids[0]}, [0]),
+        ({"_id": {"$eq": ids[1]}}, [1]),
+        ({"_id": {"$oid": ids[1]}}, [1]),
+        ({"_id": {"$ne": ids[1]}}, [0, 2, 3, 4]),
+        ({"_id": {"$in": [ids[0], text, 7, None]}}, [0, 3, 4]),
+        ({"_id": {"$nin": [ids[0], text, 7]}}, [1, 2]),
+        ({"_id": {"$gt": ids[0], "$lt": ids[2]}}, [1]),
+        ({"_id": {"$gte": ids[1]}, "n": {"$lt": 3}}, [1, 2]),
+        ({"_id": {"$not": {"$in": [ids[0], text]}}}, [1, 2, 4]),
+        ({"$or": [{"_id": ids[2]}, {"$and": [{"_id": text}]}]}, [2, 3]),
+        ({"$nor": [{"_id": ids[2]}, {"n": 4}]}, [0, 1, 3]),
+        ({"_id": text}, [3]),
+        ({"_id": {"$regex": "^555", "$options": "i"}}, [3]),
+        ({"other": ids[0]}, []),
+    ]
+    for query, expected in queries:
+        found = things.ok("readwithquery", {"query": query, "sort": {"n": 1}})
+        assert [document["n"] for document in found] == expected, query
+    things.refused(400, "batchdelete", {"_id": {"$not": {}}}, method="DELETE")
+    changed = things.ok("updatewithupsert", {"search query": {"_id": ids[0]}, "data": {"_id": ids[0], "m": 1}})
+    assert changed["modified"] == 1
+    fresh = "a" * 24
+    made = things.ok("updatewithupsert", {"search query": {"_id": fresh}, "data": {"n": 9}, "upsert": True})
+    assert made["upserted_id"] == fresh
+    assert things.ok("readwithquery", {"query": {"_id": {"$oid": fresh}}}) == [{"_id": fresh, "n": 9}]
+    assert things.ok("batchdelete", {"_id": {"$in": [ids[0], fresh]}}, method="DELETE")["deleted"] == 2
+
+
+def test_names_with_spaces_and_other_letters_survive_everything(server: Served) -> None:
+    things = Collection(server)
+    named = {"field 1": "größe", "Größe 大": {"ключ a": [1, "é"]}}
+    things.ok("batchwrite", [named])
+    things.ok("write", {"field 1": "other"})
+    assert without_ids(things.ok("readwithquery", {"query": {"field 1": "größe"}})) == [named]
+    update = {"search query": {"Größe 大.ключ a": 1}, "data": {"neu é": True}}
+    assert things.ok("updatewithupsert", update)["modified"] == 1
+    assert without_ids(things.ok("readwithquery", {"query": {"neu é": True}})) == [{**named, "neu é": True}]
+    assert things.ok("batchdelete", {"field 1": "größe"}, method="DELETE")["deleted"] == 1
+    assert [one["field 1"] for one in things.ok("read")] == ["other"]
+
+
+def test_types_are_kept_for_those_who_ask(server: Served) -> None:
+    things = Collection(server)
+    date = {"$date": "2030-01-31T00:00:00Z"}
+    things.ok("write", {"when": date, "ids": [{"$oid": "5" * 24}], "price": {"$numberDecimal": "1.50"}})
+    [plain] = things.ok("readwithquery", {"query": {"when": date}, "project": {"_id": 0}, "limit": 5})
+    assert plain == {"when": "2030-01-31T00:00:00.000Z", "ids": ["5" * 24], "price": "1.50"}
+    for operation in ("read", "readwithquery"):
+        [typed] = things.ok(operation, headers={"Accept": "application/ejson"})
+        assert typed["price"] == {"$numberDecimal": "1.50"}
+        assert typed["ids"] == [{"$oid": "5" * 24}]
+
+
+# --- credentials ---
+
+
+def test_a_credential_in_a_header_is_in_no_path(server: Served) -> None:
+    movies = Collection(server).filled()
+    url = f"{server.url}/collection/readwithquery/{movies.id}"
+    for headers in ({"Authorization": f"Bearer {movies.read}"}, {"apiKey": movies.read}):
+        assert len(requests.post(url, json={}, headers=headers, timeout=PATIENCE).json()) == 3
+    assert len(requests.post(f"{url}/", json={}, headers=headers, timeout=PATIENCE).json()) == 3
+    both = {"Authorization": f"Bearer {movies.read}", "apiKey": movies.write}
+    error_of(requests.post(url, json={}, headers=both, timeout=PATIENCE), 400)
+
+
+def test_pages_of_any_origin_may_call(server: Served) -> None:
+    movies = Collection(server)
+    asks = {"Origin": "https://example.org", "Access-Control-Request-Method": "DELETE"}
+    preflight = requests.options(movies.url("batchdelete"), headers=asks, timeout=PATIENCE)
+    assert preflight.status_code == 204
+    assert "DELETE" in preflight.headers["Access-Control-Allow-Methods"]
+    for answer in (preflight, movies.call("read"), movies.call("write", [])):
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=[attempt.name for attempt in ATTEMPTS])
+def test_nobody_gets_further_than_a_credential_goes(server: Served, held: Held, attempt: Attempt) -> None:
+    request = requests.Request(attempt.method, server.url, json=attempt.body, headers=attempt.headers(held)).prepare()
+    request.url = server.url + attempt.path(held)  # as it is written, which requests would tidy
+    answer = requests.Session().send(request, timeout=PATIENCE)
+    assert answer.status_code in attempt.statuses, answer.text
+    assert "Movie" not in answer.text
+    if answer.status_code == 401 and "/collection/" in attempt.path(held) and attempt.name != "read no credential":
+        assert answer.json() == {"success": False, "error": "InvalidSession", "message": UNKNOWN}
+    for name in ("own", "other"):
+        found = server.ok("find", database="shop", collection=getattr(held, f"{name}_name"))["documents"]
+        assert without_ids(found) == MOVIES
+
+
+@pytest.fixture(scope="module")
+def held(server: Served) -> Held:
+    """Two collections with the same movies, and credentials of all kinds."""
+    own, other = Collection(server).filled(), Collection(server).filled()
+    more = [administer(server, "POST", "", {"database": "shop", "collection": own.name}, status=201) for _ in range(2)]
+    for kind in ("read", "write"):
+        administer(server, "POST", f"/{more[0]['ids'][kind]}/revoke", {})
+    administer(server, "POST", f"/{more[1]['ids']['read']}/rotate", {})
+    ended = time.time() + 1
+    short = {"database": "shop", "collection": own.name, "expires": {"$date": {"$numberLong": str(int(ended * 1000))}}}
+    expired = administer(server, "POST", "", short, status=201)
+    time.sleep(max(0.0, ended - time.time()))
+    return Held(
+        own_name=own.name,
+        other_name=other.name,
+        own=own.id,
+        other=other.id,
+        read=own.read,
+        write=own.write,
+        other_read=other.read,
+        other_write=other.write,
+        revoked_read=more[0]["read_credential"],
+        revoked_write=more[0]["write_credential"],
+        rotated_read=more[1]["read_credential"],
+        expired_write=expired["write_credential"],
+        key=server.key,
+    )
+
+
+def test_credentials_are_several_and_end_one_by_one(server: Served) -> None:
+    movies = Collection(server).filled()
+    place = {"database": "shop", "collection": movies.name}
+    second = administer(server, "POST", "", {**place, "kind": "read"}, status=201)
+    assert (second["collection_id"], second["write_credential"]) == (movies.id, None)
+    assert len(movies.ok("read")) == 3
+    rotated = administer(server, "POST", f"/{movies.ids['read']}/rotate", {"overlap_seconds": 3600})
+    assert (rotated["kind"], rotated["collection"]) == ("read", movies.name)
+    for text in (movies.read, rotated["credential"], second["read_credential"]):
+        assert requests.get(movies.url("read", text), timeout=PATIENCE).status_code == 200
+    revoked = administer(server, "POST", f"/{movies.ids['read']}/revoke", {})
+    assert revoked["state"] == "revoked"
+    for text, status in ((movies.read, 401), (rotated["credential"], 401), (second["read_credential"], 200)):
+        assert requests.get(movies.url("read", text), timeout=PATIENCE).status_code == status
+    listed = {one["id"]: one for one in administer(server, "GET", "")["credentials"]}
+    assert listed[movies.ids["read"]]["state"] == "revoked"
+    assert listed[second["ids"]["read"]]["last_used"] is not None
+    assert listed[movies.ids["write"]]["state"] == "active"
+    assert "hash" not in json.dumps(listed)
+    assert administer(server, "GET", f"/{second['ids']['read']}") == listed[second["ids"]["read"]]
+    for path, body, status in (
+        ("/" + "0" * 24, None, 404),
+        ("", {"database": "doorleaf", "collection": "keys"}, 403),
+        ("", {"database": "shop"}, 400),
+        ("", {**place, "kind": "all"}, 400),
+        ("", {**place, "rate": "often"}, 400),
+        ("", {**place, "quotas": {}}, 400),
+        (f"/{movies.ids['read']}/rotate", {}, 400),
+    ):
+        administer(server, "GET" if body is None else "POST", path, body, status=status)
+
+
+def test_a_credential_has_limits_as_keys_do(server: Served) -> None:
+    limited = Collection(server, rate="2/hour", addresses=["127.0.0.0/8"])
+    assert [limited.call("read").status_code for _ in range(3)] == [200, 200, 429]
+    answer = limited.call("read")
+    assert error_of(answer, 429)["error"] == "TooManyRequests"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert limited.call("write", {"n": 1}).status_code == 200
+    elsewhere = Collection(server, addresses=["192.0.2.0/24"])
+    assert elsewhere.refused(403, "read")["error"] == "AddressNotAllowed"
+    few = Collection(server, quotas={"documents_per_day": 2})
+    few.ok("batchwrite", [{"n": 1}, {"n": 2}])
+    assert few.refused(429, "write", {"n": 3})["error"] == "QuotaExceeded"
+    assert len(few.documents) == 2
+
+
+def test_no_log_metric_or_audit_has_a_credential(server: Served) -> None:
+    movies = Collection(server).filled()
+    movies.refused(400, "readwithquery", {"limit": -1})
+    movies.refused(404, "updatewithupsert", {"search query": {"a": 1}, "data": {"b": 1}})
+    requests.get(movies.url("read", movies.write), timeout=PATIENCE)
+    requests.get(movies.url("read", "dlcr_" + "A" * 64), timeout=PATIENCE)
+    requests.get(f"{server.url}/collection/nothing/{movies.read}/{movies.id}/x", timeout=PATIENCE)
+    metrics = requests.get(f"{server.url}/metrics", headers={"apiKey": server.key}, timeout=PATIENCE).text
+    assert 'action="connectomeReadwithquery"' in metrics
+    audit = server.audit.read_text()
+    assert "createCollectionCredential" in audit
+    assert movies.ids["write"] in audit
+    for text in (server.output(), metrics, audit):
+        assert "connectome" in text.lower()
+        for secret in ("dlcr_", "dlcw_", movies.read[5:], movies.write[5:]):
+            assert secret not in text
+
+
+# --- the command ---
+
+
+def test_the_command_makes_what_a_running_server_takes(server: Served, request: pytest.FixtureRequest) -> None:
+    if "mongo" in request.node.name:
+        pytest.skip("the command is the same on every engine")
+    folder = str(server.folder)
+
+    def run(*args: str) -> str:
+        done = CliRunner().invoke(app, ["connectome", *args, "--data-dir", folder])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    made = json.loads(run("create", "shop.made", "--json", "--expires", "90d"))
+    assert made.keys() >= {"collection_id", "read_credential", "write_credential", "expires", "url"}
+    read = f"{server.url}/collection/read/{made['read_credential']}/{made['collection_id']}"
+    write = f"{server.url}/collection/write/{made['write_credential']}/{made['collection_id']}"
+    assert requests.post(write, json={"n": 1}, timeout=PATIENCE).status_code == 200
+    assert len(requests.get(read, timeout=PATIENCE).json()) == 1
+    told = run("create", "shop.made", "--kind", "read", "--url", "https://data.example.org/")
+    assert made["collection_id"] in told
+    assert "https://data.example.org/collection/readwithquery/dlcr_" in told
+    for word in ("curl", "import requests", "await fetch"):
+        assert word in told
+    assert "dlcw_" not in told
+    listed = [one for one in json.loads(run("list", "--json")) if one["collection"] == "made"]
+    assert [(one["kind"], one["state"]) for one in listed] == [
+        ("read", "active"),
+        ("write", "active"),
+        ("read", "active"),
+    ]
+    rotated = json.loads(run("rotate", made["ids"]["read"], "--json"))
+    assert (rotated["write_credential"], rotated["collection_id"]) == (None, made["collection_id"])
+    until_refused(read)
+    assert requests.get(read.replace(made["read_credential"], rotated["read_credential"]), timeout=PATIENCE).ok
+    assert "is revoked" in run("revoke", made["ids"]["write"])
+    until_refused(write.replace("/write/", "/batchwrite/"), "POST")
+
+
+def until_refused(url: str, method: str = "GET") -> None:
+    """Return once ``url`` is refused, which takes no longer than a few seconds on a machine that is idle."""
+    until = time.monotonic() + PATIENCE
+    while requests.request(method, url, timeout=PATIENCE).status_code != 401:
+        assert time.monotonic() < until
+        time.sleep(0.1)

@@ -1,0 +1,339 @@
+"""Change streams that many listen to: one of the database, whoever falls behind, comes back, or goes."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live import watching
+from servers import MongoServer, doorleaf, mongodb_uri_from_environment
+
+from doorleaf.documents import Document
+from doorleaf.errors import DataError, DoorleafError, StoreUnavailable
+from doorleaf.operations import DropCollection, InsertMany, InsertOne, Namespace, Watch
+from doorleaf.operations.results import ChangesResult, ChangeStream
+from doorleaf.stores import hub
+from doorleaf.stores.embedded.store import EmbeddedStore
+from doorleaf.stores.router import Router
+
+C = Namespace("db", "c")
+
+
+class Counting:
+    """A store that counts the streams that it opens, and can be away."""
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self.store = store
+        self.opened = 0
+        self.open_now = 0
+        self.away = False
+
+    async def open(self) -> None:
+        await self.store.open()
+
+    async def close(self) -> None:
+        await self.store.close()
+
+    async def execute(self, operation: Any) -> Any:
+        if not isinstance(operation, Watch):
+            return await self.store.execute(operation)
+        if self.away:
+            raise StoreUnavailable("the database cannot be reached")
+        self.opened += 1
+        self.open_now += 1
+        return ChangesResult(Counted((await self.store.execute(operation)).changes, self))
+
+
+class Counted:
+    def __init__(self, stream: ChangeStream, store: Counting) -> None:
+        self._stream = stream
+        self._store = store
+        self._closed = False
+        self.moment = stream.moment  # type: ignore[attr-defined]
+
+    @property
+    def token(self) -> Document | None:
+        return self._stream.token
+
+    async def next(self) -> list[Document] | None:
+        if self._store.away:
+            raise StoreUnavailable("the database cannot be reached")
+        return await self._stream.next()
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._store.open_now -= 1
+        await self._stream.close()
+
+
+Body = Callable[[Router, Counting], Awaitable[None]]
+
+
+def run(body: Body) -> None:
+    async def whole() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            store = Counting(EmbeddedStore(Path(folder), synchronous="OFF"))
+            router = Router({"a": store}, "a")
+            await router.open()
+            try:
+                await body(router, store)
+            finally:
+                await router.close()
+
+    asyncio.run(whole())
+
+
+async def watch(router: Router, **options: Any) -> ChangeStream:
+    return (await router.execute(Watch(namespace=C, **options))).changes
+
+
+async def fill(router: Router, *identities: Any, **fields: Any) -> None:
+    await router.execute(InsertMany(namespace=C, documents=[{"_id": one, **fields} for one in identities]))
+
+
+async def keys(stream: ChangeStream, count: int) -> list[Any]:
+    found: list[Any] = []
+    async with asyncio.timeout(60):
+        while len(found) < count:
+            events = await stream.next()
+            assert events is not None
+            found += [event["documentKey"]["_id"] for event in events]
+    return found
+
+
+def test_many_subscribers_share_one_stream() -> None:
+    async def body(router: Router, store: Counting) -> None:
+        streams = [await watch(router) for _ in range(20)]
+        streams += [await watch(router, filter={"fullDocument.n": {"$gte": 8}}) for _ in range(5)]
+        assert store.opened == 1
+        await fill(router, *range(10))
+        for number in range(10):
+            await router.execute(InsertOne(namespace=C, document={"_id": f"n{number}", "n": number}))
+        for stream in streams[:20]:
+            assert await keys(stream, 20) == [*range(10), *(f"n{number}" for number in range(10))]
+        for stream in streams[20:]:
+            assert await keys(stream, 2) == ["n8", "n9"]
+        assert await asyncio.gather(*(stream.next() for stream in streams)) == [[]] * 25
+        other = await watch(router, full_document="default")
+        assert store.opened == 2, "what another way of watching needs is another stream"
+        for stream in (*streams, other):
+            await stream.close()
+            assert await stream.next() is None
+
+    run(body)
+
+
+def test_what_was_there_before_does_not_come() -> None:
+    async def body(router: Router, store: Counting) -> None:
+        first = await watch(router)
+        for number in range(5):
+            await fill(router, number)
+            stream = await watch(router)
+            await fill(router, f"after {number}")
+            assert await keys(stream, 1) == [f"after {number}"]
+            await stream.close()
+        assert len(await keys(first, 10)) == 10
+        assert store.opened == 1
+
+    run(body)
+
+
+def test_a_token_is_gone_on_behind_in_the_same_stream() -> None:
+    async def body(router: Router, store: Counting) -> None:
+        first = await watch(router)
+        await fill(router, *range(300))
+        events: list[Document] = []
+        while len(events) < 300:
+            events += await first.next() or []
+        known = await watch(router, resume_after=events[250]["_id"])
+        assert store.opened == 1, "the feed has it"
+        assert await keys(known, 49) == [*range(251, 300)]
+        at_end = await watch(router, start_after=events[-1]["_id"])
+        assert store.opened == 1
+        with pytest.raises(DataError):
+            await watch(router, resume_after={"_data": "F" * 30})
+        timed = await watch(router, start_at_operation_time=events[298]["clusterTime"])
+        assert await keys(timed, 2) == [298, 299]
+        await fill(router, "last")
+        for stream in (first, known, at_end, timed):
+            assert await keys(stream, 1) == ["last"]
+
+    run(body)
+
+
+def test_who_falls_behind_reads_on_alone_and_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "KEPT_EVENTS", 50)
+
+    async def body(router: Router, store: Counting) -> None:
+        slow, quick = await watch(router), await watch(router)
+        await fill(router, "begin")
+        assert await keys(slow, 1) == ["begin"]
+        for start in range(0, 1000, 100):
+            await fill(router, *range(start, start + 100))
+            found = await keys(quick, 100 + (start == 0))
+            assert found[-1] == start + 99
+        (feed,) = router._hub._feeds.values()
+        assert len(feed.events) <= 50
+        assert await keys(slow, 1000) == [*range(1000)]
+        assert store.opened >= 2
+        while store.open_now > 1:
+            assert await slow.next() == []
+        await fill(router, "both")
+        assert await keys(slow, 1) == ["both"]
+        assert await keys(quick, 1) == ["both"]
+
+    run(body)
+
+
+def test_who_stays_behind_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "KEPT_EVENTS", 100)
+    monkeypatch.setattr(hub, "SLOW_SECONDS", 0.0)
+
+    async def body(router: Router, store: Counting) -> None:
+        slow, quick = await watch(router), await watch(router)
+        await fill(router, "begin")
+        assert await keys(slow, 1) == ["begin"]
+        for start in range(0, 1000, 50):
+            await fill(router, *range(start, start + 50))
+            await keys(quick, 50 + (start == 0))
+        with pytest.raises(DataError) as raised:
+            await keys(slow, 1000)
+        assert raised.value.code == "ChangeStreamHistoryLost"
+        await fill(router, "more")
+        assert await keys(quick, 1) == ["more"], "others are not held up"
+
+    run(body)
+
+
+def test_events_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "KEPT_BYTES", 100_000)
+
+    async def body(router: Router, store: Counting) -> None:
+        idle, quick = await watch(router), await watch(router)
+        for number in range(20):
+            await fill(router, number, text="x" * 30_000)
+        assert len(await keys(quick, 20)) == 20
+        (feed,) = router._hub._feeds.values()
+        assert sum(event.size for event in feed.events) <= 100_000
+        assert await keys(idle, 20) == [*range(20)]
+
+    run(body)
+
+
+def test_a_database_that_was_away_is_gone_on_with() -> None:
+    async def body(router: Router, store: Counting) -> None:
+        streams = [await watch(router) for _ in range(3)]
+        await fill(router, 1)
+        assert await keys(streams[0], 1) == [1]
+        store.away = True
+        with pytest.raises(StoreUnavailable):
+            await watch(router, start_at_operation_time=None, start_after={"_data": "F" * 30})
+        await fill(router, 2)  # what others write meanwhile
+        assert await streams[1].next() is not None
+        store.away = False
+        assert await keys(streams[0], 1) == [2]
+        assert (await keys(streams[2], 2)) == [1, 2]
+        assert store.open_now == 1
+
+    run(body)
+
+
+def test_a_database_that_stays_away_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "AWAY_SECONDS", 0.0)
+
+    async def body(router: Router, store: Counting) -> None:
+        streams = [await watch(router) for _ in range(3)]
+        store.away = True
+        for stream in streams:
+            with pytest.raises(StoreUnavailable):
+                await keys(stream, 1)
+        store.away = False
+        again = await watch(router)
+        await fill(router, 1)
+        assert await keys(again, 1) == [1]
+
+    run(body)
+
+
+def test_the_end_is_told_to_all_and_a_new_stream_begins() -> None:
+    async def body(router: Router, store: Counting) -> None:
+        streams = [await watch(router) for _ in range(3)]
+        await fill(router, 1)
+        await router.execute(DropCollection(namespace=C))
+        again = await watch(router)
+        for stream in streams:
+            kinds = []
+            while (events := await stream.next()) is not None:
+                kinds += [event["operationType"] for event in events]
+            assert kinds == ["insert", "drop", "invalidate"]
+        await fill(router, 2)
+        while (events := await again.next()) is not None and not events:
+            pass
+        assert store.opened <= 2
+
+    run(body)
+
+
+def test_a_stream_that_nobody_listens_to_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "LINGERING_SECONDS", 0.2)
+
+    async def body(router: Router, store: Counting) -> None:
+        first = await watch(router)
+        await first.close()
+        second = await watch(router)
+        assert (store.opened, store.open_now) == (1, 1), "who comes back finds it open"
+        await second.close()
+        await second.close()
+        async with asyncio.timeout(30):
+            while store.open_now or router._hub.open:  # noqa: ASYNC110  # nobody tells of it
+                await asyncio.sleep(0.05)
+
+    run(body)
+
+
+def test_a_filter_that_cannot_be_is_refused_and_leaves_nothing() -> None:
+    async def body(router: Router, store: Counting) -> None:
+        with pytest.raises(DoorleafError):
+            await watch(router, filter={"$who": 1})
+        with pytest.raises(DoorleafError):
+            await router.execute(Watch(namespace=Namespace("db", "a$b")))
+        assert router._hub.open == 0
+
+    run(body)
+
+
+def test_streams_survive_a_restart_of_the_database(tmp_path: Path) -> None:
+    if mongodb_uri_from_environment():
+        pytest.skip("needs a server of its own to kill")
+    database = MongoServer(tmp_path / "mongodb", flags=("--sync-on-commit",))
+    database.start()
+    try:
+        uri = database.uri + "&serverSelectionTimeoutMS=500"
+        with doorleaf(tmp_path / "data", "--uri", uri) as server, ExitStack() as stack:
+            opening = [watching(server, database="d", collection="c") for _ in range(3)]
+            listeners = [stack.enter_context(one) for one in opening]
+            server.ok("insertOne", document={"_id": "before"})
+            assert [events.change()["documentKey"]["_id"] for events in listeners] == ["before"] * 3
+            database.kill()
+            database.start()
+            writing = threading.Thread(target=_write, args=(server,))
+            writing.start()
+            for events in listeners:
+                assert [events.change()["documentKey"]["_id"] for _ in range(20)] == [*range(20)]
+            writing.join()
+            assert "Traceback" not in server.output()
+    finally:
+        database.stop()
+
+
+def _write(server: Any) -> None:
+    for number in range(20):
+        while server.act("insertOne", document={"_id": number}).status not in (201, 409):
+            pass
