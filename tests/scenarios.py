@@ -14,7 +14,7 @@ import bson
 import pytest
 
 from doorleaf.documents import CODEC, Document, Documents
-from doorleaf.errors import DataError, DoorleafError, StoreUnavailable
+from doorleaf.errors import DataError, DoorleafError, StoreTimeout, StoreUnavailable, WriteOutcomeUnknown
 from doorleaf.operations import (
     BulkWrite,
     CreateCollection,
@@ -83,17 +83,19 @@ class Engine:
             try:
                 return await body(store)
             finally:
-                await self._clear(store)
-                await store.close()
+                try:
+                    await self._clear(store)
+                finally:
+                    await store.close()
 
         return asyncio.run(whole())
 
     async def _clear(self, store: Store) -> None:
-        """Drop what the test made, for the server outlives it."""
+        """Drop what the test made, for the server outlives it. One that is killed or busy keeps it."""
         while _made:
             database = _made.pop()
             if self.name != "embedded":
-                with contextlib.suppress(StoreUnavailable):
+                with contextlib.suppress(StoreUnavailable, StoreTimeout, WriteOutcomeUnknown):
                     await store.execute(RunCommand(namespace=Namespace(database), command={"dropDatabase": 1}))
 
 
