@@ -31,6 +31,7 @@ from doorleaf.mql.stages import compile as stages
 from doorleaf.mql.updates import operators as update_operators
 from doorleaf.operations import OPERATIONS, Operation
 from doorleaf.operations.parameters import Parameter, parameters
+from doorleaf.settings.load import SECRETS
 from doorleaf.settings.model import Settings
 from doorleaf.settings.sources import DataSource
 from doorleaf.stores.embedded.commands import COMMANDS
@@ -199,6 +200,11 @@ def test_every_block_is_known() -> None:
 def test_every_data_source_setting_is_described() -> None:
     for name in DataSource.model_fields:
         assert f"`{name}`" in (Settings.model_fields["data_sources"].description or "")
+
+
+def test_every_secret_is_named_where_files_of_secrets_are() -> None:
+    [text] = re.findall(r"For the secrets (.*?) a\s+variable with", page("docs/settings.md"), re.S)
+    assert set(re.findall(r"`(\w+)`", text)) == set(SECRETS)
 
 
 # --- links, commands, files --------------------------------------------------------------------------------------

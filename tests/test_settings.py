@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings
 
 from doorleaf.settings.load import SettingsError, load
 from doorleaf.settings.model import Settings
@@ -276,3 +279,14 @@ def test_settings_made_in_code_read_nothing_else(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("DOORLEAF_PORT", "1")
     write("port = 2")
     assert Settings().port == 3000
+
+
+def test_no_group_of_settings_hides_what_another_has() -> None:
+    class Empty(BaseModel):
+        pass
+
+    groups = [group for group in Settings.__bases__ if issubclass(group, BaseModel) and group is not BaseSettings]
+    ordinary = {*vars(Empty), "__annotations__", "__annotate_func__", "__annotations_cache__"}
+    names = [name for group in groups for name in {*vars(group), *group.model_fields} - ordinary]
+    assert {"host", "_is_redis"} <= set(names)
+    assert [name for name, count in Counter(names).items() if count > 1] == []

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from ipaddress import IPv6Network, ip_network
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, SecretStr
+from pydantic_settings import NoDecode
 
 MINIMUM_SECRET_BYTES = 32
 
@@ -15,6 +18,17 @@ RATED = ("key", "user", "address", "data_source")
 """What a rate may hold for."""
 QUOTAS = tuple(f"{what}_per_{period}" for what in ("requests", "documents", "bytes") for period in ("day", "month"))
 _RATE = re.compile(r"[1-9]\d{0,9} ?/ ?([1-9]\d{0,4} ?)?(second|minute|hour|day)s?")
+
+
+def _separated(value: Any) -> Any:
+    """A variable's text as a list: a JSON array is left to the parser, anything else is split at commas."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)]
+"""The type of a setting that is a list of texts."""
 
 
 def check_network(text: str) -> str:
@@ -43,3 +57,17 @@ def check_quotas(quotas: Mapping[str, Any]) -> None:
             raise ValueError(f"there is no quota {name!r}; there are {', '.join(QUOTAS)}")
         if not isinstance(most, int) or isinstance(most, bool) or not 0 <= most < 2**63:
             raise ValueError(f"{name}: expected a number from 0 on")
+
+
+def check_secret(secret: SecretStr | None) -> SecretStr | None:
+    """``secret`` if it has bytes enough that nobody guesses it, or is None; else ValueError."""
+    if secret is not None and len(secret.get_secret_value().encode()) < MINIMUM_SECRET_BYTES:
+        raise ValueError(f"is shorter than {MINIMUM_SECRET_BYTES} bytes")
+    return secret
+
+
+def check_database(name: str) -> str:
+    """``name`` if MongoDB takes it as the name of a database; else ValueError."""
+    if not name or len(name.encode()) > 63 or any(character in name for character in '/\\. "$\0'):
+        raise ValueError('is no database name: up to 63 bytes without / \\ . " $ and spaces')
+    return name

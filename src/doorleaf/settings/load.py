@@ -26,7 +26,7 @@ from doorleaf.settings.sources import DataSource
 PREFIX = "DOORLEAF_"
 FAMILIAR = {"MONGODB_URI": "uri", "DATA_API_KEY": "data_api_key", "PORT": "port"}
 """Variables that other programs use for the same thing; ``DOORLEAF_*`` wins over them."""
-SECRETS = ("uri", "data_api_key", "token_secret", "redis_url", "smtp_url", "secrets_key")
+SECRETS = tuple(name for name, field in Settings.model_fields.items() if SecretStr in get_args(field.annotation))
 """The settings that are masked wherever they are shown, and that a ``_FILE`` variable may read from a file."""
 FOREIGN = ("DOORLEAF_TEST_", "DOORLEAF_BENCH_", "DOORLEAF_SPECIFICATIONS", "DOORLEAF_KEY")
 """Variables of the tests and the benchmark, which are no settings."""

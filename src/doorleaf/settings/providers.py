@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -106,33 +106,3 @@ class CustomUserData(BaseModel):
     collection: str = Field(min_length=1)
     user_id_field: str = Field(min_length=1)
     data_source: str | None = None
-
-
-def check_providers(settings: Any) -> None:
-    """ValueError unless the settings about providers fit together."""
-    on, token = settings.providers, settings.custom_token
-    if ("custom-token" in on) != (token is not None):
-        raise ValueError("custom_token: the table and the provider custom-token need each other")
-    if token is not None and not token.audience and not settings.app_ids:
-        raise ValueError("custom_token: needs an audience, since there are no app_ids that could be it")
-    issuer = settings.workspace_issuer
-    if issuer is not None and not issuer.audience:
-        raise ValueError("workspace_issuer: needs an audience")
-    if issuer is not None and issuer.metadata_fields:
-        raise ValueError("workspace_issuer: takes no metadata_fields; which claims are read is not to be chosen")
-    if settings.data_api_key is not None and "api-key" not in on:
-        raise ValueError("data_api_key: the provider api-key is off")
-    if settings.datacube:
-        for needed in ("api-key", "local-userpass"):
-            if needed not in on:
-                raise ValueError(f"datacube: needs {needed} among the providers: {', '.join((*on, needed))}")
-    if settings.smtp_url is not None:
-        if settings.mail_from is None:
-            raise ValueError("mail_from: needed with smtp_url")
-        if settings.email_confirmation_url is None and not settings.auto_confirm:
-            raise ValueError("email_confirmation_url: needed with smtp_url, unless auto_confirm is on")
-    elif settings.email_confirmation_url or settings.reset_password_url:
-        raise ValueError("email_confirmation_url and reset_password_url need smtp_url")
-    data = settings.custom_user_data
-    if data is not None and data.data_source is not None and data.data_source not in settings.sources:
-        raise ValueError(f"custom_user_data: there is no data source {data.data_source!r}")
