@@ -32,12 +32,14 @@ class Context:
     answer may have, None for any number. ``turn`` says for whom it is.
     """
 
-    __slots__ = ("_calls", "_charged", "_now", "deadline", "max_bytes", "max_scan", "memory_limit", "turn")
+    __slots__ = ("_calls", "_charged", "_now", "deadline", "later", "max_bytes", "max_scan", "memory_limit", "turn")
 
     def __init__(
         self, deadline: float | None = None, now: datetime | None = None, *, memory_limit: int = MEMORY_LIMIT
     ) -> None:
         self.deadline = deadline
+        self.later: Callable[[], float | None] | None = None
+        """Asked when the deadline has come: answers a later one, or None where it holds."""
         self._now = None if now is None else _whole_milliseconds(now)
         self.memory_limit = memory_limit
         self.max_scan: int | None = None
@@ -65,7 +67,10 @@ class Context:
     def check_now(self) -> None:
         """Raise :class:`StoreTimeout` past the deadline; always looks at the clock."""
         if self.deadline is not None and time.monotonic() >= self.deadline:
-            raise timed_out()
+            later = None if self.later is None else self.later()
+            if later is None:
+                raise timed_out()
+            self.deadline = later
 
     def remaining(self) -> float | None:
         """Seconds until the deadline, always above zero, or None without one; raises past it."""

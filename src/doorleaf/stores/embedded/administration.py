@@ -280,7 +280,8 @@ def list_databases(session: Session, context: Context) -> list[Document]:
 # --- documents that expire -------------------------------------------------------------------------------------------
 
 SWEEP = 1_000
-"""Documents that one write takes out, so that others need not wait."""
+SWEEP_SECONDS = 0.05
+"""Documents that one write takes out, and how long it may take, so that others need not wait."""
 
 
 def expiring(session: Session) -> list[tuple[Namespace, str]]:
@@ -293,12 +294,12 @@ def expiring(session: Session) -> list[tuple[Namespace, str]]:
     ]
 
 
-def expire(transaction: Transaction, namespace: Namespace, name: str, context: Context) -> int:
-    """Take out documents whose time has come, up to :data:`SWEEP`; answers how many."""
+def expire(transaction: Transaction, namespace: Namespace, name: str, context: Context) -> tuple[int, bool]:
+    """Take out documents whose time has come, a few at a time; answers how many, and whether these were all."""
     collection = transaction.session.catalog.get(namespace)
     index = collection.index(name) if collection is not None else None
     if collection is None or index is None or index.expire_after is None:
-        return 0
+        return 0, True
     latest = DatetimeMS(date_millis(context.now) - int(index.expire_after * 1000))
     low, high = DATE, successor(encode(latest))
     if index.fields[0][1]:
@@ -311,9 +312,12 @@ def expire(transaction: Transaction, namespace: Namespace, name: str, context: C
         )
     )
     rows = Rows(transaction, collection, context)
-    for (row,) in found:
+    until = time.monotonic() + SWEEP_SECONDS
+    for taken, (row,) in enumerate(found):
+        if taken and time.monotonic() >= until:
+            return taken, False
         encoded = execute(f"SELECT document FROM {collection.table} WHERE id = ?", (row,)).get  # noqa: S608
         if encoded is None:
             raise DamagedDatabase("the database file is damaged")
         rows.delete(row, encoded, decode(encoded))
-    return len(found)
+    return len(found), len(found) < SWEEP

@@ -413,9 +413,9 @@ class FileStore:
         for namespace, name in self.now(administration.expiring):
             while True:
                 context = Context(time.monotonic() + DEFAULT_TIME_LIMIT / 1000)
-                taken = await self.write(_expiry(namespace, name, context), context)
+                taken, over = await self.write(_expiry(namespace, name, context), context)
                 total += taken
-                if taken < administration.SWEEP:
+                if over:
                     break
         return total
 
@@ -489,5 +489,5 @@ def _alone(transaction: Transaction, work: Callable[..., Any], arguments: tuple[
     return work(planned.Held(transaction), *arguments, context)
 
 
-def _expiry(namespace: Any, name: str, context: Context) -> Callable[[Transaction], int]:
+def _expiry(namespace: Any, name: str, context: Context) -> Callable[[Transaction], tuple[int, bool]]:
     return lambda transaction: administration.expire(transaction, namespace, name, context)

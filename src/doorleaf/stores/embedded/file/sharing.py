@@ -73,6 +73,17 @@ class Sharing:
             return
         fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _TURN)
 
+    def wanted(self) -> bool:
+        """Whether another process waits for the turn that this one has."""
+        if self._file < 0 or fcntl is None:
+            return True  # nobody can tell
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _QUEUE)
+        except (BlockingIOError, PermissionError):
+            return True
+        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _QUEUE)
+        return False
+
     def _wait(self, place: int, until: float) -> None:
         while True:
             try:

@@ -22,6 +22,9 @@ LOOKS = 20
 _CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS)
 """What the end of memory looks like where a library does not expect it."""
 
+_LATE = (-signal.SIGALRM, -signal.SIGPROF)
+"""The alarms that a worker sets itself: by the clock, and by what it has of the processor."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -63,7 +66,7 @@ async def told(number: int, lost: WorkerLost, *, sliced: bool) -> None:
         if found is not None:
             ending = Ending(*found)
             lost.reason = ending.reason
-            if ending.code == -signal.SIGALRM:  # the server ends what is late: this is for the lock that it holds
+            if ending.code in _LATE:  # the server ends what is late: this is for the lock that it holds
                 changed = "" if sliced else ", and nothing changed"
                 lost.reason = StoreTimeout(
                     f"the write was ended{changed}: it would have kept others from writing for too long; send it in"

@@ -95,12 +95,14 @@ def serve(connection: socket.socket) -> None:
     opened, sender = _Opened(), _Sender(connection)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     received: list[bytearray] = []
     while (payload := wire.receive(connection)) is not None:
         received.append(payload)
         del payload
         kind, answer = _carried_out(received, opened, sender)
         signal.setitimer(signal.ITIMER_REAL, 0)
+        _watch(0)
         full = _most_bytes() > most and (not began or _data_bytes() > began + KEPT_MEMORY)
         sender.end(kind | wire.LAST if full else kind, answer)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
@@ -119,6 +121,7 @@ def _carried_out(received: list[bytearray], opened: _Opened, sender: _Sender) ->
             writing = opened.writing(request.place, lambda: _prepared(sender))
             writing.sliced = request.sliced
             writing.alarm = lambda until: _alarm(until or request.deadline + _LATE_SECONDS)
+            writing.watch = _watch
             return wire.RESULT, _sent(_written(request, writing, context), context, sender)
         session = opened.at(request.place)
         with session.reading(context):
@@ -141,6 +144,11 @@ def _prepared(sender: _Sender) -> None:
 def _alarm(until: float) -> None:
     """End this process at an instant, unless it is set anew."""
     signal.setitimer(signal.ITIMER_REAL, max(0.001, until - time.monotonic()))
+
+
+def _watch(seconds: float) -> None:
+    """End this process when it has worked for so long, unless that is set anew; 0 for never."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _written(request: Request, writing: Writing, context: Context) -> Any:

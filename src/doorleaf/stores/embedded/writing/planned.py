@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from doorleaf.documents import Document, Pipeline
-from doorleaf.errors import StoreTimeout, WriteFailed
+from doorleaf.errors import DataError, StoreTimeout, WriteFailed
 from doorleaf.mql.context import Context
 from doorleaf.operations import (
     Aggregate,
@@ -27,6 +27,7 @@ from doorleaf.operations import (
     InsertMany,
     Namespace,
     Operation,
+    Write,
 )
 from doorleaf.operations import Transaction as Together
 from doorleaf.operations.results import CreateIndexResult
@@ -56,10 +57,19 @@ WRITES: dict[type, Callable[[Transaction, Any, Context], Any]] = {
 }
 """How each operation that changes something is carried out in a transaction."""
 
-HELD_SECONDS = 1.0
-"""How long a write that callers made long may keep others from writing."""
+HELD_SECONDS = 0.1
+"""How much of the processor's time a write that callers made long may have while others wait to write."""
 
-_LATE_SECONDS = 0.25
+ALONE_SECONDS = 0.5
+"""The same where nobody waits: what was put in so has to be taken out as well, when somebody does."""
+
+LONGEST_SECONDS = 1.0
+"""How long it may take by the clock, whatever the machine does beside."""
+
+_LOOK_SECONDS = 0.05
+"""How often it looks whether somebody waits."""
+
+_LATE_SECONDS = 0.1
 
 _AS_A_WHOLE = frozenset((InsertMany, BulkWrite, DropIndex, DropCollection, Together))
 _ADMINISTRATION = frozenset((DropIndex, DropCollection))
@@ -184,6 +194,8 @@ class Writing:
         self.session = reader
         self.alarm: Callable[[float | None], None] = lambda until: None
         """Called with the instant at which the process ends unless it is called again; None for the usual one."""
+        self.watch: Callable[[float], None] = lambda seconds: None
+        """Called with the seconds of the processor's time after which it ends unless it is called again; 0 for none."""
         self.sliced = False
         """Whether what takes long is to be done in several transactions."""
         self.committed = False
@@ -197,6 +209,10 @@ class Writing:
         """A number that changes with every commit of others than the reader."""
         found: int = self.session.execute("PRAGMA data_version").get
         return found
+
+    def wanted(self) -> bool:
+        """Whether others wait to write."""
+        return self._writer.storage.sharing.wanted()
 
     @contextlib.contextmanager
     def reading(self, context: Context) -> Iterator[Session]:
@@ -248,6 +264,9 @@ class Held(Writing):
         super().__init__(transaction.session, transaction.session, lambda: None)
         self._transaction = transaction
 
+    def wanted(self) -> bool:
+        return False  # others of this process wait behind it as behind any
+
     @contextlib.contextmanager
     def reading(self, context: Context) -> Iterator[Session]:
         yield self.session
@@ -283,23 +302,37 @@ def write(writing: Writing, operation: Operation[Any], context: Context) -> Any:
 
 @contextlib.contextmanager
 def for_a_moment(writing: Writing, context: Context, seconds: float = HELD_SECONDS) -> Iterator[None]:
-    """End what keeps others from writing for long: with an error where it looks at the clock, else with its process."""
+    """End what keeps others from writing for long: with an error where it looks at the clock, else with its process.
+
+    It has ``seconds`` of the processor where others wait, and :data:`ALONE_SECONDS` where nobody does.
+    """
     deadline = context.deadline
-    until = time.monotonic() + seconds
-    context.deadline = until if deadline is None else min(until, deadline)
-    writing.alarm(until + _LATE_SECONDS)
+    began, worked = time.monotonic(), time.process_time()
+    latest = began + LONGEST_SECONDS if deadline is None else min(began + LONGEST_SECONDS, deadline)
+
+    def later() -> float | None:
+        now, used = time.monotonic(), time.process_time() - worked
+        if now >= latest or used >= max(ALONE_SECONDS, seconds) or (used >= seconds and writing.wanted()):
+            return None
+        writing.watch(_LOOK_SECONDS + _LATE_SECONDS)
+        return min(now + _LOOK_SECONDS, latest)
+
+    context.deadline, context.later = min(began + seconds, latest), later
+    writing.alarm(latest + _LATE_SECONDS)
+    writing.watch(seconds + _LATE_SECONDS)
     try:
         yield
     except StoreTimeout:
         if deadline is None or time.monotonic() < deadline:
             raise StoreTimeout(
-                f"the write was ended, and nothing changed: it would have kept others from writing for more than"
-                f" {seconds:g} s; send it in smaller parts"
+                "the write was ended, and nothing changed: it would have kept others from writing for too long; send"
+                " it in smaller parts"
             ) from None
         raise
     finally:
-        context.deadline = deadline
+        context.deadline, context.later = deadline, None
         writing.alarm(None)
+        writing.watch(0)
 
 
 def _planned(
@@ -317,11 +350,21 @@ def _planned(
     return answer
 
 
-def judge(writing: Writing, operation: Operation[Any], context: Context) -> None:
-    """Compute all that a write would change on a snapshot, and let its guard see it; raises what that raises."""
+def judge(writing: Writing, operations: Sequence[Write], context: Context, *, ordered: bool = True) -> None:
+    """Compute all that each write would change on one snapshot, and let its guard see it; raises what that raises.
+
+    ``ordered`` ones are not looked at behind the first that fails.
+    """
     with writing.reading(context) as session:
-        if session.catalog.get(operation.namespace) is not None:
-            WRITES[type(operation)](Draft(session, keeps=False), operation, context)
+        for operation in operations:
+            context.check_now()
+            if operation.guard is None or session.catalog.get(operation.namespace) is None:
+                continue
+            try:
+                WRITES[type(operation)](Draft(session, keeps=False), operation, context)
+            except DataError:  # it fails when its turn comes
+                if ordered:
+                    return
 
 
 def slice_of(

@@ -14,7 +14,7 @@ from typing import Any
 import bson
 
 from doorleaf.documents import CODEC, Document, Documents
-from doorleaf.errors import DataError
+from doorleaf.errors import DataError, DoorleafError
 from doorleaf.mql.context import Context
 from doorleaf.operations import BulkWrite, DeleteMany, Guard, InsertMany, Operation, UpdateMany, Write
 from doorleaf.operations.results import BulkWriteResult, DeleteResult, Result, UpdateResult
@@ -26,7 +26,7 @@ from doorleaf.stores.embedded.reading import small
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed
 from doorleaf.stores.embedded.writing import planned
 from doorleaf.stores.embedded.writing.planned import Writing
-from doorleaf.stores.embedded.writing.rows import Rows, Transaction, identified
+from doorleaf.stores.embedded.writing.rows import Refused, Rows, Transaction, identified
 from doorleaf.stores.embedded.writing.writes import WRITES
 
 SLICE_SECONDS = 0.05
@@ -44,9 +44,7 @@ _DOCUMENTS, _BYTES = 100, 256 * 1024
 
 def is_sliceable(operation: Operation[Any]) -> bool:
     """Whether ``operation`` may be carried out in several transactions."""
-    if isinstance(operation, BulkWrite):
-        return not operation.guards
-    return isinstance(operation, (UpdateMany, DeleteMany))
+    return isinstance(operation, (BulkWrite, UpdateMany, DeleteMany))
 
 
 def write(writing: Writing, operation: Operation[Any], context: Context) -> Any:
@@ -78,7 +76,7 @@ def _many(writing: Writing, operation: UpdateMany | DeleteMany, context: Context
     slice; when it is refused then, what went before stays.
     """
     if operation.guard is not None:
-        planned.judge(writing, operation, context)
+        planned.judge(writing, [operation], context)
     most = _Most()
     result, rest = planned.slice_of(writing, operation, None, most.bytes, context)
     if result is None:
@@ -108,10 +106,13 @@ class _Bulk:
         self.number = 0
         self.result = BulkWriteResult()
         self.failures = Failures()
+        self.refused: Refused | None = None
+        """What rules refused in the end that they let pass on what was stored."""
 
     @property
     def over(self) -> bool:
-        return self.number >= len(self.writes) or (self.ordered and bool(self.failures.entries))
+        over = self.number >= len(self.writes) or (self.ordered and bool(self.failures.entries))
+        return over or self.refused is not None
 
     @property
     def next(self) -> Write:
@@ -126,6 +127,12 @@ class _Bulk:
 
 
 def _bulk_write(writing: Writing, operation: BulkWrite, context: Context) -> BulkWriteResult:
+    """Carry out the writes, some at a time.
+
+    Rules see each of them on what is stored before the first is written. One that they refuse because of what those
+    before it have changed ends the operation, and says what stays.
+    """
+    planned.judge(writing, operation.operations, context, ordered=operation.ordered)
     bulk = _Bulk(operation)
     while not bulk.over:
         context.check_now()
@@ -137,8 +144,15 @@ def _bulk_write(writing: Writing, operation: BulkWrite, context: Context) -> Bul
                 continue
         try:
             bulk.add(write(writing, bulk.next, context))
+        except Refused as error:
+            bulk.refused = error
         except DataError as error:
             bulk.add(error)
+    if bulk.refused is not None:
+        refusal = bulk.refused.error
+        if writing.committed and isinstance(refusal, DoorleafError):
+            refusal.fields = {**refusal.fields, **bulk.result.wire()}
+        raise bulk.refused
     if bulk.failures.entries:
         raise bulk.failures.error(bulk.result.wire())
     return bulk.result
@@ -157,6 +171,9 @@ def _some(transaction: Transaction, bulk: _Bulk, context: Context) -> None:
             with transaction.attempt(explains=bulk.failures.explains):
                 answer = WRITES[type(bulk.next)](transaction, bulk.next, context)
         except Postponed:
+            return
+        except Refused as error:
+            bulk.refused = error  # what was written before stays
             return
         except DataError as error:
             bulk.add(error)
