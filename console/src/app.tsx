@@ -8,6 +8,7 @@ import { link, useLocation } from "./router";
 import { begin, end, nameOf, type Session, SessionProvider, useSession, type Ways, ways } from "./session";
 import { SignIn } from "./signin";
 import { Icon, Mark } from "./ui/icons";
+import { ForAdministrators, Page as Content } from "./ui/page";
 import { Empty, Failure, IconButton } from "./ui/parts";
 import { Toasts } from "./ui/toasts";
 
@@ -61,7 +62,7 @@ function Frame(): JSX.Element {
           <Mark size={22} /> <span>Doorleaf</span>
         </a>
         <nav class="sections" aria-label="Sections">
-          {SECTIONS.filter(({ shownTo }) => !shownTo || shownTo(caller)).map(({ name, title, icon }) => (
+          {SECTIONS.filter(({ managing }) => !managing || caller.manages).map(({ name, title, icon }) => (
             <a key={name} href={link([name])} aria-current={name === first ? "page" : undefined}>
               <Icon name={icon} /> <span>{title}</span>
             </a>
@@ -75,16 +76,18 @@ function Frame(): JSX.Element {
           {caller.provider !== "system" && <IconButton icon="out" label="Sign out" onClick={signOut} />}
         </div>
       </header>
-      {Page ? (
+      {section?.managing && !caller.manages ? (
+        <ForAdministrators what={section.managing} />
+      ) : Page ? (
         <Page path={path} query={location.query} />
       ) : (
-        <main id="content" tabIndex={-1} class="page">
+        <Content>
           <Empty title="There is no such page" icon="search">
             <p>
               <a href={link([])}>Go to your data</a>
             </p>
           </Empty>
-        </main>
+        </Content>
       )}
     </div>
   );

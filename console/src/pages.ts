@@ -1,7 +1,6 @@
 /** The sections of the console: what each is called, and what shows it once somebody goes there. */
 
 import type { FunctionComponent } from "preact";
-import type { Caller } from "./session";
 import type { IconName } from "./ui/icons";
 import { DataSection } from "./data/section";
 import { later } from "./ui/later";
@@ -18,21 +17,19 @@ export interface Section {
   readonly title: string;
   readonly icon: IconName;
   readonly page: FunctionComponent<PageProps>;
-  /** Who has it in their menu; everybody without this. */
-  readonly shownTo?: (caller: Caller) => boolean;
+  /** What is there, where it is for those alone who may use the administration. */
+  readonly managing?: string;
 }
-
-const manages = (caller: Caller): boolean => caller.manages;
 
 /** All sections, in the order of the menu; the first is where people begin. */
 export const SECTIONS: readonly Section[] = [
   { name: "data", title: "Data", icon: "database", page: DataSection },
   { name: "transfer", title: "Import and export", icon: "transfer", page: later(async () => (await import("./transfer/section")).TransferSection) },
-  { name: "keys", title: "Keys", icon: "key", page: later(async () => (await import("./keys/section")).KeysSection), shownTo: manages },
-  { name: "users", title: "Users", icon: "person", page: later(async () => (await import("./users/section")).UsersSection), shownTo: manages },
-  { name: "workspaces", title: "Workspaces", icon: "stack", page: later(async () => (await import("./workspaces/section")).WorkspacesSection), shownTo: manages },
-  { name: "rules", title: "Rules", icon: "shield", page: later(async () => (await import("./rules/section")).RulesSection), shownTo: manages },
-  { name: "endpoints", title: "Endpoints", icon: "bolt", page: later(async () => (await import("./endpoints/section")).EndpointsSection), shownTo: manages },
-  { name: "now", title: "Now", icon: "chart", page: later(async () => (await import("./now/section")).NowSection), shownTo: manages },
+  { name: "keys", title: "Keys", icon: "key", page: later(async () => (await import("./keys/section")).KeysSection), managing: "Keys" },
+  { name: "users", title: "Users", icon: "person", page: later(async () => (await import("./users/section")).UsersSection), managing: "Users" },
+  { name: "workspaces", title: "Workspaces", icon: "stack", page: later(async () => (await import("./workspaces/section")).WorkspacesSection), managing: "Workspaces" },
+  { name: "rules", title: "Rules", icon: "shield", page: later(async () => (await import("./rules/section")).RulesSection), managing: "Rules" },
+  { name: "endpoints", title: "Endpoints", icon: "bolt", page: later(async () => (await import("./endpoints/section")).EndpointsSection), managing: "Endpoints" },
+  { name: "now", title: "Now", icon: "chart", page: later(async () => (await import("./now/section")).NowSection), managing: "These pages" },
   { name: "api", title: "API", icon: "code", page: later(async () => (await import("./reference/section")).ReferenceSection) },
 ];

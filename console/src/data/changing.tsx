@@ -1,10 +1,9 @@
 /** Dialogs that make a collection, or drop one. */
 
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
 import type { Namespace } from "../api";
 import { useSession } from "../session";
-import { Dialog, Failure, TypedConfirm } from "../ui/parts";
+import { FormDialog, textIn, TypedConfirm } from "../ui/form";
 import { tell } from "../ui/toasts";
 
 export function CreateCollection(props: {
@@ -14,46 +13,24 @@ export function CreateCollection(props: {
   onDone: (place: Namespace) => void;
 }): JSX.Element {
   const { api } = useSession();
-  const [error, setError] = useState<unknown>(null);
-  const [busy, setBusy] = useState(false);
-  const submit = async (event: SubmitEvent): Promise<void> => {
-    event.preventDefault();
-    const given = new FormData(event.currentTarget as HTMLFormElement);
-    const text = (name: string): string => String(given.get(name) ?? "").trim();
-    const place = { source: props.source, database: props.database ?? text("database"), collection: text("collection") };
-    setBusy(true);
-    try {
-      await api.act("createCollection", place);
-      props.onDone(place);
-    } catch (failure) {
-      setError(failure);
-      setBusy(false);
-    }
+  const create = async (given: FormData): Promise<void> => {
+    const place = { source: props.source, database: props.database ?? textIn(given, "database"), collection: textIn(given, "collection") };
+    await api.act("createCollection", place);
+    props.onDone(place);
   };
   return (
-    <Dialog title={props.database === undefined ? "Create database" : "Create collection"} onClose={props.onClose}>
-      <form class="stack" onSubmit={(event) => void submit(event)}>
-        {props.database === undefined && (
-          <label class="field">
-            <span>Database</span>
-            <input name="database" type="text" required autocomplete="off" spellcheck={false} />
-          </label>
-        )}
+    <FormDialog title={props.database === undefined ? "Create database" : "Create collection"} verb="Create" onClose={props.onClose} onSubmit={create}>
+      {props.database === undefined && (
         <label class="field">
-          <span>{props.database === undefined ? "Its first collection" : "Collection"}</span>
-          <input name="collection" type="text" required autocomplete="off" spellcheck={false} />
+          <span>Database</span>
+          <input name="database" type="text" required autocomplete="off" spellcheck={false} />
         </label>
-        {error !== null && <Failure error={error} />}
-        <footer class="dialog-foot">
-          <button type="button" class="button" onClick={props.onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary" disabled={busy}>
-            Create
-          </button>
-        </footer>
-      </form>
-    </Dialog>
+      )}
+      <label class="field">
+        <span>{props.database === undefined ? "Its first collection" : "Collection"}</span>
+        <input name="collection" type="text" required autocomplete="off" spellcheck={false} />
+      </label>
+    </FormDialog>
   );
 }
 

@@ -7,6 +7,7 @@ import { link, go } from "../router";
 import { useSession } from "../session";
 import { count, size } from "../ui/format";
 import { Icon } from "../ui/icons";
+import { List } from "../ui/list";
 import { Empty, Failure, IconButton, useLoaded, useTitle } from "../ui/parts";
 import { type CollectionInfo, collections, stats } from "./catalogue";
 import { CreateCollection, DropCollection } from "./changing";
@@ -42,28 +43,11 @@ export function DatabasePage({ source, database, turn, changed }: Props): JSX.El
         </Empty>
       )}
       {found.value !== undefined && found.value.length > 0 && (
-        <div class="scroll">
-          <table class="list">
-            <thead>
-              <tr>
-                <th scope="col">Collection</th>
-                {["Documents", "Size", "Average", "Indexes", "Size of indexes"].map((title) => (
-                  <th key={title} scope="col" class="number">
-                    {title}
-                  </th>
-                ))}
-                <th scope="col">
-                  <span class="hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {found.value.map((one) => (
-                <Row key={one.name} one={one} place={{ source, database, collection: one.name }} turn={turn} drop={setDropping} />
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <List label={`Collections of ${database}`} heads={["Collection", "#Documents", "#Size", "#Average", "#Indexes", "#Size of indexes", "-Actions"]}>
+          {found.value.map((one) => (
+            <Row key={one.name} one={one} place={{ source, database, collection: one.name }} turn={turn} drop={setDropping} />
+          ))}
+        </List>
       )}
       {creating && (
         <CreateCollection

@@ -6,6 +6,7 @@ import { link, go } from "../router";
 import { useSession } from "../session";
 import { size } from "../ui/format";
 import { Icon } from "../ui/icons";
+import { List } from "../ui/list";
 import { Empty, Failure, useLoaded, useTitle } from "../ui/parts";
 import { databases } from "./catalogue";
 import { CreateCollection } from "./changing";
@@ -32,30 +33,18 @@ export function SourcePage({ source, turn, changed }: { source: string; turn: nu
         </Empty>
       )}
       {found.value !== undefined && found.value.length > 0 && (
-        <div class="scroll">
-          <table class="list">
-            <thead>
-              <tr>
-                <th scope="col">Database</th>
-                <th scope="col" class="number">
-                  Size
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {found.value.map((one) => (
-                <tr key={one.name}>
-                  <th scope="row">
-                    <a href={link(["data", source, one.name])}>
-                      <Icon name="database" /> <bdi>{one.name}</bdi>
-                    </a>
-                  </th>
-                  <td class="number">{size(one.size)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <List label="Databases" heads={["Database", "#Size"]}>
+          {found.value.map((one) => (
+            <tr key={one.name}>
+              <th scope="row">
+                <a href={link(["data", source, one.name])}>
+                  <Icon name="database" /> <bdi>{one.name}</bdi>
+                </a>
+              </th>
+              <td class="number">{size(one.size)}</td>
+            </tr>
+          ))}
+        </List>
       )}
       {creating && (
         <CreateCollection

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { children, isNested, TYPE_NAMES, type Value } from "../values/model";
-import { isoOf, scalar } from "../values/write";
+import { isoOf, plainText, scalar } from "../values/write";
 import { localTime, plural } from "../ui/format";
 
 const SHOWN = 300;
@@ -21,18 +21,6 @@ export function brief(value: Value): string {
       return value.entries.length === 0 ? "{}" : `{ ${clipped(value.entries.slice(0, 6).map(([name, one]) => `${name}: ${isNested(one) ? (one.kind === "array" ? "[…]" : "{…}") : clipped(brief(one)).slice(0, 40)}`).join(", "))}${value.entries.length > 6 ? ", …" : ""} }`;
     case "array":
       return value.items.length === 0 ? "[]" : `[ ${plural(value.items.length, "item")} ]`;
-    case "string":
-    case "symbol":
-      return clipped(value.text);
-    case "int":
-    case "long":
-    case "double":
-    case "decimal":
-      return value.text;
-    case "bool":
-      return String(value.on);
-    case "objectId":
-      return value.hex;
     case "date":
       return isoOf(value.ms) === null ? `${value.ms} ms` : localTime(Number(value.ms));
     case "regex":
@@ -46,10 +34,11 @@ export function brief(value: Value): string {
     case "minKey":
     case "maxKey":
       return TYPE_NAMES[value.kind];
-    case "dbPointer":
-      return clipped(scalar(value));
-    default:
+    case "null":
+    case "undefined":
       return value.kind;
+    default:
+      return clipped(plainText(value) ?? scalar(value));
   }
 }
 

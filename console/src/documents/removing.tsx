@@ -8,7 +8,8 @@ import { Code } from "../edit/code";
 import { parseAny } from "../query/parse";
 import { useSession } from "../session";
 import { plural } from "../ui/format";
-import { Dialog, Failure, TypedConfirm, useLoaded } from "../ui/parts";
+import { FormDialog, TypedConfirm } from "../ui/form";
+import { Failure, useLoaded } from "../ui/parts";
 import { tell } from "../ui/toasts";
 import { array, bool, field, itemsOf, NULL, numberOf, type ObjectValue, object, int } from "../values/model";
 
@@ -36,26 +37,11 @@ export async function remove(api: Api, place: Namespace, documents: readonly Obj
 
 export function DeleteSome(props: { place: Namespace; documents: readonly ObjectValue[]; onClose: () => void; onDone: () => void; changed: () => void }): JSX.Element {
   const { api } = useSession();
-  const [error, setError] = useState<unknown>(null);
-  const run = (event: Event): void => {
-    event.preventDefault();
-    remove(api, props.place, props.documents, props.changed).then(props.onDone, setError);
-  };
+  const run = (): Promise<void> => remove(api, props.place, props.documents, props.changed).then(props.onDone);
   return (
-    <Dialog title={`Delete ${plural(props.documents.length, "document")}?`} onClose={props.onClose}>
-      <form class="stack" onSubmit={run}>
-        <p>You can undo this for ten seconds.</p>
-        {error !== null && <Failure error={error} />}
-        <footer class="dialog-foot">
-          <button type="button" class="button" onClick={props.onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button danger">
-            Delete
-          </button>
-        </footer>
-      </form>
-    </Dialog>
+    <FormDialog title={`Delete ${plural(props.documents.length, "document")}?`} verb="Delete" danger onClose={props.onClose} onSubmit={run}>
+      <p>You can undo this for ten seconds.</p>
+    </FormDialog>
   );
 }
 

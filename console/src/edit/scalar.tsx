@@ -4,32 +4,13 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { NULL, TYPE_NAMES, type Kind, type Value } from "../values/model";
 import { read } from "../values/read";
-import { isoOf, scalar } from "../values/write";
+import { plainText, scalar } from "../values/write";
 import { IconButton } from "../ui/parts";
 
 const KINDS: readonly Kind[] = ["string", "int", "long", "double", "decimal", "bool", "date", "objectId", "null"];
 
 /** Whether a value can be edited where it stands; others are edited in the whole document. */
 export const isPlainValue = (value: Value): boolean => KINDS.includes(value.kind) && !(value.kind === "string" && value.text.length > 2000);
-
-function textOf(value: Value): string {
-  switch (value.kind) {
-    case "string":
-    case "int":
-    case "long":
-    case "double":
-    case "decimal":
-      return value.text;
-    case "bool":
-      return String(value.on);
-    case "objectId":
-      return value.hex;
-    case "date":
-      return isoOf(value.ms) ?? value.ms;
-    default:
-      return "";
-  }
-}
 
 /** The value of type `kind` that `text` is. Throws what is wrong with it. */
 export function scalarFrom(kind: Kind, text: string): Value {
@@ -70,7 +51,7 @@ interface Props {
 
 export function EditScalar({ value, label, onDone }: Props): JSX.Element {
   const [kind, setKind] = useState(value.kind);
-  const [text, setText] = useState(() => textOf(value));
+  const [text, setText] = useState(() => plainText(value) ?? "");
   const [wrong, setWrong] = useState("");
   const input = useRef<HTMLInputElement>(null);
   useEffect(() => input.current?.select(), []);

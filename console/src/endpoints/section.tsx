@@ -7,10 +7,11 @@ import type { PageProps } from "../pages";
 import { link } from "../router";
 import { useSession } from "../session";
 import { Icon } from "../ui/icons";
+import { List } from "../ui/list";
 import { useLive } from "../ui/live";
 import { Moment } from "../ui/moment";
 import { Empty, Failure, useLoaded, useTitle } from "../ui/parts";
-import { ForAdministrators, PageHead } from "../ui/tabs";
+import { Page, PageHead } from "../ui/page";
 import { TryEndpoint } from "./try";
 
 interface Served {
@@ -42,12 +43,10 @@ interface Told {
 const KEPT = 300;
 
 export function EndpointsSection({ path, query }: PageProps): JSX.Element {
-  const { caller } = useSession();
-  if (!caller.manages) return <ForAdministrators what="Endpoints" />;
   return (
-    <main id="content" tabIndex={-1} class="page">
+    <Page>
       {path[0] === "try" ? <TryEndpoint key={query.toString()} query={query} /> : <Endpoints only={query.get("function") ?? ""} />}
-    </main>
+    </Page>
   );
 }
 
@@ -88,45 +87,32 @@ function Endpoints({ only }: { only: string }): JSX.Element {
 function Functions({ listed }: { listed: readonly Served[] }): JSX.Element {
   if (listed.length === 0) return <p class="muted">There is no such function in service.</p>;
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Functions">
-      <table class="list">
-        <thead>
-          <tr>
-            {["Function", "Endpoints", "Runs as", "File"].map((title) => (
-              <th key={title} scope="col">
-                {title}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {listed.map((one) => (
-            <tr key={one.name}>
-              <th scope="row">
-                <a href={link(["endpoints"], { function: one.name })}>{one.name}</a>
-                {one.private && <span class="badge warn">private</span>}
-              </th>
-              <td>
-                <div class="row">
-                  {one.endpoints.map((endpoint) => {
-                    const [method = "GET", ...route] = endpoint.split(" ");
-                    return (
-                      <a key={endpoint} href={link(["endpoints", "try"], { method: method === "*" ? "GET" : method, route: route.join(" ") })}>
-                        <span class="badge">{method}</span> <code>{route.join(" ")}</code>
-                      </a>
-                    );
-                  })}
-                </div>
-              </td>
-              <td>{one.runs_as}</td>
-              <td>
-                <code>{one.file}</code>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <List label="Functions" heads={["Function", "Endpoints", "Runs as", "File"]}>
+      {listed.map((one) => (
+        <tr key={one.name}>
+          <th scope="row">
+            <a href={link(["endpoints"], { function: one.name })}>{one.name}</a>
+            {one.private && <span class="badge warn">private</span>}
+          </th>
+          <td>
+            <div class="row">
+              {one.endpoints.map((endpoint) => {
+                const [method = "GET", ...route] = endpoint.split(" ");
+                return (
+                  <a key={endpoint} href={link(["endpoints", "try"], { method: method === "*" ? "GET" : method, route: route.join(" ") })}>
+                    <span class="badge">{method}</span> <code>{route.join(" ")}</code>
+                  </a>
+                );
+              })}
+            </div>
+          </td>
+          <td>{one.runs_as}</td>
+          <td>
+            <code>{one.file}</code>
+          </td>
+        </tr>
+      ))}
+    </List>
   );
 }
 
@@ -158,41 +144,28 @@ function Calls({ only }: { only: string }): JSX.Element {
       {shown.length === 0 ? (
         <p class="muted">Nothing yet. Calls appear as they happen; of several workers, those of the one that answers.</p>
       ) : (
-        <div class="scroll" tabIndex={0} role="region" aria-label="Last calls and lines of the log">
-          <table class="list">
-            <thead>
-              <tr>
-                {["When", "Function", "What", "Request"].map((title) => (
-                  <th key={title} scope="col">
-                    {title}
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {shown.map((line) => (
-                <tr key={`${line.number} ${line.time}`}>
-                  <td>
-                    <Moment at={line.time} />
-                  </td>
-                  <td>{line.function}</td>
-                  <td class={bad(line) ? "wrong wrap" : "wrap"}>
-                    {line.kind === "call" ? (
-                      <>
-                        {line.outcome === "ok" ? "answered" : line.outcome} in {Math.round((line.seconds ?? 0) * 1000)} ms
-                      </>
-                    ) : (
-                      <code>{line.text}</code>
-                    )}
-                  </td>
-                  <td class="small muted">
-                    <code>{line.request}</code>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <List label="Last calls and lines of the log" heads={["When", "Function", "What", "Request"]}>
+          {shown.map((line) => (
+            <tr key={`${line.number} ${line.time}`}>
+              <td>
+                <Moment at={line.time} />
+              </td>
+              <td>{line.function}</td>
+              <td class={bad(line) ? "wrong wrap" : "wrap"}>
+                {line.kind === "call" ? (
+                  <>
+                    {line.outcome === "ok" ? "answered" : line.outcome} in {Math.round((line.seconds ?? 0) * 1000)} ms
+                  </>
+                ) : (
+                  <code>{line.text}</code>
+                )}
+              </td>
+              <td class="small muted">
+                <code>{line.request}</code>
+              </td>
+            </tr>
+          ))}
+        </List>
       )}
     </section>
   );

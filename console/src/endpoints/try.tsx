@@ -5,7 +5,7 @@ import { useState } from "preact/hooks";
 import { link } from "../router";
 import { useSession } from "../session";
 import { Failure, useTitle } from "../ui/parts";
-import { PageHead } from "../ui/tabs";
+import { PageHead } from "../ui/page";
 import { TextField } from "../ui/text";
 import { Reply, type Tried, tryIt } from "../ui/trial";
 

@@ -8,8 +8,10 @@ import { parse } from "../query/parse";
 import { type Explained, explain, Picture } from "../query/explain";
 import { useSession } from "../session";
 import { count, localTime, size } from "../ui/format";
+import { FormDialog, textIn, TypedConfirm } from "../ui/form";
 import { Icon } from "../ui/icons";
-import { Dialog, Failure, IconButton, TypedConfirm, useLoaded } from "../ui/parts";
+import { List } from "../ui/list";
+import { Failure, IconButton, useLoaded } from "../ui/parts";
 import { tell } from "../ui/toasts";
 import { bool, type Entry, field, int, isNested, itemsOf, numberOf, type ObjectValue, object, string, textOf, type Value } from "../values/model";
 import { scalar, write } from "../values/write";
@@ -84,34 +86,20 @@ export function IndexesView({ place }: { place: Namespace }): JSX.Element {
       </div>
       {found.error !== undefined && <Failure error={found.error} retry={found.again} />}
       {found.value && (
-        <div class="scroll fixed" tabIndex={0} role="region" aria-label="Indexes">
-          <table class="list">
-            <thead>
-              <tr>
-                {["Name", "Keys", "Properties"].map((title) => (
-                  <th key={title} scope="col">{title}</th>
-                ))}
-                <th scope="col" class="number">Size</th>
-                {known && <th scope="col" class="number">Used</th>}
-                <th scope="col"><span class="hidden">Actions</span></th>
-              </tr>
-            </thead>
-            <tbody>
-              {found.value.map((one) => (
-                <tr key={one.name}>
-                  <th scope="row"><bdi class="mono wrap">{one.name}</bdi></th>
-                  <td><Keys keys={one.keys} /></td>
-                  <td class="wrap small">{one.properties.join(", ")}</td>
-                  <td class="number">{size(one.size)}</td>
-                  {known && <td class="number" title={Number.isNaN(one.since) ? "" : `since ${localTime(one.since)}`}>{count(one.uses)}</td>}
-                  <td class="number">
-                    {one.name !== "_id_" && <IconButton icon="trash" label={`Drop ${one.name}`} onClick={() => setDropping(one.name)} />}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <List label="Indexes" heads={["Name", "Keys", "Properties", "#Size", ...(known ? ["#Used"] : []), "-Actions"]} place="fixed">
+          {found.value.map((one) => (
+            <tr key={one.name}>
+              <th scope="row"><bdi class="mono wrap">{one.name}</bdi></th>
+              <td><Keys keys={one.keys} /></td>
+              <td class="wrap small">{one.properties.join(", ")}</td>
+              <td class="number">{size(one.size)}</td>
+              {known && <td class="number" title={Number.isNaN(one.since) ? "" : `since ${localTime(one.since)}`}>{count(one.uses)}</td>}
+              <td class="number">
+                {one.name !== "_id_" && <IconButton icon="trash" label={`Drop ${one.name}`} onClick={() => setDropping(one.name)} />}
+              </td>
+            </tr>
+          ))}
+        </List>
       )}
       <Which place={place} />
       {creating && (
@@ -161,66 +149,49 @@ function CreateIndex(props: { place: Namespace; onClose: () => void; onDone: () 
   const [keys, setKeys] = useState("{ : 1 }");
   const [partial, setPartial] = useState("");
   const [more, setMore] = useState("");
-  const [error, setError] = useState<unknown>(null);
-  const [busy, setBusy] = useState(false);
-  const submit = async (event: SubmitEvent): Promise<void> => {
-    event.preventDefault();
-    const given = new FormData(event.currentTarget as HTMLFormElement);
-    const text = (name: string): string => String(given.get(name) ?? "").trim();
-    setBusy(true);
-    try {
-      const options: Entry[] = [];
-      if (text("name")) options.push(["name", string(text("name"))]);
-      for (const name of ["unique", "sparse", "hidden"]) if (given.has(name)) options.push([name, bool(true)]);
-      if (text("seconds")) options.push(["expireAfterSeconds", int(Number(text("seconds")))]);
-      const filter = await parse(partial, "filter");
-      if (filter.entries.length > 0) options.push(["partialFilterExpression", filter]);
-      options.push(...(await parse(more, "any")).entries);
-      await api.act("createIndex", props.place, [["keys", await parse(keys, "sort")], ["options", object(options)]]);
-      tell({ text: "The index is there." });
-      props.onDone();
-    } catch (failure) {
-      setError(failure);
-      setBusy(false);
-    }
+  const create = async (given: FormData): Promise<void> => {
+    const [name, seconds] = [textIn(given, "name"), textIn(given, "seconds")];
+    const options: Entry[] = [];
+    if (name) options.push(["name", string(name)]);
+    for (const property of ["unique", "sparse", "hidden"]) if (given.has(property)) options.push([property, bool(true)]);
+    if (seconds) options.push(["expireAfterSeconds", int(Number(seconds))]);
+    const filter = await parse(partial, "filter");
+    if (filter.entries.length > 0) options.push(["partialFilterExpression", filter]);
+    options.push(...(await parse(more, "any")).entries);
+    await api.act("createIndex", props.place, [["keys", await parse(keys, "sort")], ["options", object(options)]]);
+    tell({ text: "The index is there." });
+    props.onDone();
   };
   return (
-    <Dialog title="Create index" onClose={props.onClose}>
-      <form class="stack" onSubmit={(event) => void submit(event)}>
-        <div class="field">
-          <span>Keys: 1, -1, "text", "2dsphere", "hashed"</span>
-          <Code label="Keys" single value={keys} onChange={setKeys} />
-        </div>
-        <label class="field">
-          <span>Name</span>
-          <input name="name" type="text" autocomplete="off" placeholder="made of the keys" spellcheck={false} />
-        </label>
-        <div class="row">
-          {[["unique", "Unique"], ["sparse", "Sparse"], ["hidden", "Hidden"]].map(([name, title]) => (
-            <label key={name} class="check">
-              <input name={name} type="checkbox" /> {title}
-            </label>
-          ))}
-        </div>
-        <label class="field">
-          <span>Documents expire after this many seconds</span>
-          <input name="seconds" type="number" min="0" max="2147483647" placeholder="never" />
-        </label>
-        <div class="field">
-          <span>Only documents that match</span>
-          <Code label="Partial filter" single value={partial} onChange={setPartial} placeholder="{ status: 'open' }" />
-        </div>
-        <div class="field">
-          <span>Further options</span>
-          <Code label="Further options" single value={more} onChange={setMore} placeholder="{ collation: { locale: 'en' } }" />
-        </div>
-        {error !== null && <Failure error={error} />}
-        <footer class="dialog-foot">
-          <button type="button" class="button" onClick={props.onClose}>Cancel</button>
-          <button type="submit" class="button primary" disabled={busy}>Create</button>
-        </footer>
-      </form>
-    </Dialog>
+    <FormDialog title="Create index" verb="Create" onClose={props.onClose} onSubmit={create}>
+      <div class="field">
+        <span>Keys: 1, -1, "text", "2dsphere", "hashed"</span>
+        <Code label="Keys" single value={keys} onChange={setKeys} />
+      </div>
+      <label class="field">
+        <span>Name</span>
+        <input name="name" type="text" autocomplete="off" placeholder="made of the keys" spellcheck={false} />
+      </label>
+      <div class="row">
+        {[["unique", "Unique"], ["sparse", "Sparse"], ["hidden", "Hidden"]].map(([name, title]) => (
+          <label key={name} class="check">
+            <input name={name} type="checkbox" /> {title}
+          </label>
+        ))}
+      </div>
+      <label class="field">
+        <span>Documents expire after this many seconds</span>
+        <input name="seconds" type="number" min="0" max="2147483647" placeholder="never" />
+      </label>
+      <div class="field">
+        <span>Only documents that match</span>
+        <Code label="Partial filter" single value={partial} onChange={setPartial} placeholder="{ status: 'open' }" />
+      </div>
+      <div class="field">
+        <span>Further options</span>
+        <Code label="Further options" single value={more} onChange={setMore} placeholder="{ collation: { locale: 'en' } }" />
+      </div>
+    </FormDialog>
   );
 }
 

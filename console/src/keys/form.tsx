@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { useSession } from "../session";
-import { Dialog, Failure } from "../ui/parts";
+import { FormDialog, textIn } from "../ui/form";
 import { type Key, KEYS, LIMITS, LISTS, type NewKey, pathOf } from "./model";
 
 interface Props {
@@ -19,7 +19,7 @@ const wordsOf = (text: string): string[] => text.split(",").map((part) => part.t
 
 /** What the form says, as the administration takes it; with `known` what is empty takes a limit away. */
 function bodyOf(given: FormData, known: Key | undefined): Record<string, unknown> {
-  const text = (name: string): string => String(given.get(name) ?? "").trim();
+  const text = (name: string): string => textIn(given, name);
   const body: Record<string, unknown> = known ? {} : { name: text("name"), admin: given.get("admin") === "on" };
   const put = (name: string, value: unknown, empty: boolean): void => {
     if (!empty) body[name] = value;
@@ -48,71 +48,50 @@ function localField(at: string | null | undefined): string {
 export function KeyForm({ known, onClose, onDone }: Props): JSX.Element {
   const { api } = useSession();
   const [admin, setAdmin] = useState(known?.admin ?? false);
-  const [error, setError] = useState<unknown>(null);
-  const [busy, setBusy] = useState(false);
-  const submit = async (event: SubmitEvent): Promise<void> => {
-    event.preventDefault();
-    const body = JSON.stringify(bodyOf(new FormData(event.currentTarget as HTMLFormElement), known));
-    setBusy(true);
-    setError(null);
-    try {
-      onDone(known ? await api.json<Key>(pathOf(known.name), { method: "PATCH", body }) : await api.json<NewKey>(KEYS, { body }));
-    } catch (failure) {
-      setError(failure);
-      setBusy(false);
-    }
+  const save = async (given: FormData): Promise<void> => {
+    const body = JSON.stringify(bodyOf(given, known));
+    onDone(known ? await api.json<Key>(pathOf(known.name), { method: "PATCH", body }) : await api.json<NewKey>(KEYS, { body }));
   };
   return (
-    <Dialog title={known ? `Change ${known.name}` : "Make a key"} onClose={onClose} wide>
-      <form class="stack" onSubmit={(event) => void submit(event)}>
-        {!known && (
-          <div class="pair">
-            <label class="field">
-              <span>Name</span>
-              <input name="name" type="text" required autocomplete="off" spellcheck={false} pattern="[A-Za-z0-9_\-]{1,100}" title="Letters, digits, _ and -" />
+    <FormDialog title={known ? `Change ${known.name}` : "Make a key"} verb={known ? "Save" : "Make it"} wide onClose={onClose} onSubmit={save}>
+      {!known && (
+        <div class="pair">
+          <label class="field">
+            <span>Name</span>
+            <input name="name" type="text" required autocomplete="off" spellcheck={false} pattern="[A-Za-z0-9_\-]{1,100}" title="Letters, digits, _ and -" />
+          </label>
+          <label class="check">
+            <input name="admin" type="checkbox" checked={admin} onChange={(event) => setAdmin(event.currentTarget.checked)} />
+            <span>Administrator: rules do not judge it</span>
+          </label>
+        </div>
+      )}
+      <fieldset>
+        <legend>What it is limited to; empty is no limit</legend>
+        <div class="pair">
+          {LISTS.filter((name) => name !== "roles" || !admin).map((name) => (
+            <Limit key={name} name={name} value={known?.[name]?.join(", ")} />
+          ))}
+          <Limit name="rate" value={known?.rate} />
+          <label class="field">
+            <span>Ends</span>
+            <input name="expires" type="datetime-local" defaultValue={localField(known?.expires)} />
+          </label>
+        </div>
+      </fieldset>
+      <details open={known?.quotas !== undefined}>
+        <summary>Quotas</summary>
+        <div class="pair">
+          {QUOTAS.map((name) => (
+            <label key={name} class="field">
+              <span>{`${name[0]?.toUpperCase()}${name.slice(1).replaceAll("_", " ")}`}</span>
+              <input name={name} type="number" min="1" defaultValue={known?.quotas?.[name] ?? ""} />
             </label>
-            <label class="check">
-              <input name="admin" type="checkbox" checked={admin} onChange={(event) => setAdmin(event.currentTarget.checked)} />
-              <span>Administrator: rules do not judge it</span>
-            </label>
-          </div>
-        )}
-        <fieldset>
-          <legend>What it is limited to; empty is no limit</legend>
-          <div class="pair">
-            {LISTS.filter((name) => name !== "roles" || !admin).map((name) => (
-              <Limit key={name} name={name} value={known?.[name]?.join(", ")} />
-            ))}
-            <Limit name="rate" value={known?.rate} />
-            <label class="field">
-              <span>Ends</span>
-              <input name="expires" type="datetime-local" defaultValue={localField(known?.expires)} />
-            </label>
-          </div>
-        </fieldset>
-        <details open={known?.quotas !== undefined}>
-          <summary>Quotas</summary>
-          <div class="pair">
-            {QUOTAS.map((name) => (
-              <label key={name} class="field">
-                <span>{`${name[0]?.toUpperCase()}${name.slice(1).replaceAll("_", " ")}`}</span>
-                <input name={name} type="number" min="1" defaultValue={known?.quotas?.[name] ?? ""} />
-              </label>
-            ))}
-          </div>
-        </details>
-        {!admin && !known && <p class="muted small">Without rules that give it something, a key that is no administrator may do nothing.</p>}
-        {error !== null && <Failure error={error} />}
-        <footer class="dialog-foot">
-          <button type="button" class="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary" disabled={busy}>
-            {known ? "Save" : "Make it"}
-          </button>
-        </footer>
-      </form>
-    </Dialog>
+          ))}
+        </div>
+      </details>
+      {!admin && !known && <p class="muted small">Without rules that give it something, a key that is no administrator may do nothing.</p>}
+    </FormDialog>
   );
 }
 

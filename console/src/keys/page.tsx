@@ -4,10 +4,12 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { go, link } from "../router";
 import { useSession } from "../session";
+import { FormDialog, Overlap, TypedConfirm } from "../ui/form";
 import { Icon } from "../ui/icons";
+import { Facts } from "../ui/list";
 import { Moment } from "../ui/moment";
-import { Dialog, Failure, TypedConfirm, useLoaded, useTitle } from "../ui/parts";
-import { PageHead } from "../ui/tabs";
+import { Failure, useLoaded, useTitle } from "../ui/parts";
+import { PageHead } from "../ui/page";
 import { tell } from "../ui/toasts";
 import { SessionList } from "../users/sessions";
 import { KeyForm } from "./form";
@@ -114,50 +116,22 @@ export function KeyPage({ name }: { name: string }): JSX.Element {
 function Details({ of: key }: { of: Key }): JSX.Element {
   return (
     <div class="panel">
-      <dl class="facts">
-        <Fact title="State">
-          <State of={key} />
-        </Fact>
-        <Fact title="Judged by">{key.admin ? "nothing: it is an administrator's" : "the rules"}</Fact>
-        <Fact title="User id">
-          <code>{key.id}</code>
-        </Fact>
-        <Fact title="Made">
-          <Moment at={key.created} />
-        </Fact>
-        <Fact title="Last used">
-          <Moment at={key.last_used} never="never" />
-        </Fact>
-        <Fact title="Ends">
-          <Moment at={key.expires} never="never" />
-        </Fact>
-        {key.rotated && (
-          <Fact title="Rotated">
-            <Moment at={key.rotated} />
-          </Fact>
-        )}
-        {key.previous && (
-          <Fact title="Text before ends">
-            <Moment at={key.previous.until} />
-          </Fact>
-        )}
-        {key.revoked && (
-          <Fact title="Revoked">
-            <Moment at={key.revoked} />
-          </Fact>
-        )}
-        {LISTS.filter((name) => key[name]).map((name) => (
-          <Fact key={name} title={LIMITS[name][0]}>
-            {key[name]?.join(", ")}
-          </Fact>
-        ))}
-        {key.rate && <Fact title="Rate">{key.rate}</Fact>}
-        {Object.entries(key.quotas ?? {}).map(([name, most]) => (
-          <Fact key={name} title={name.replaceAll("_", " ")}>
-            {most}
-          </Fact>
-        ))}
-      </dl>
+      <Facts
+        of={[
+          ["State", <State of={key} />],
+          ["Judged by", key.admin ? "nothing: it is an administrator's" : "the rules"],
+          ["User id", <code>{key.id}</code>],
+          ["Made", <Moment at={key.created} />],
+          ["Last used", <Moment at={key.last_used} never="never" />],
+          ["Ends", <Moment at={key.expires} never="never" />],
+          ["Rotated", key.rotated && <Moment at={key.rotated} />],
+          ["Text before ends", key.previous && <Moment at={key.previous.until} />],
+          ["Revoked", key.revoked && <Moment at={key.revoked} />],
+          ...LISTS.map((name) => [LIMITS[name][0], key[name]?.join(", ")] as const),
+          ["Rate", key.rate],
+          ...Object.entries(key.quotas ?? {}).map(([name, most]) => [name.replaceAll("_", " "), most] as const),
+        ]}
+      />
       <section>
         <h2>Ready requests</h2>
         <Snippets database={key.databases?.[0]} />
@@ -167,60 +141,16 @@ function Details({ of: key }: { of: Key }): JSX.Element {
   );
 }
 
-function Fact({ title, children }: { title: string; children: preact.ComponentChildren }): JSX.Element {
-  return (
-    <>
-      <dt>{title}</dt>
-      <dd>{children}</dd>
-    </>
-  );
-}
-
-const OVERLAPS = [
-  [0, "Not at all: whoever has it is out at once"],
-  [3600, "An hour"],
-  [86_400, "A day"],
-  [604_800, "A week"],
-] as const;
 
 function Rotate({ name, onClose, onDone }: { name: string; onClose: () => void; onDone: (made: NewKey) => void }): JSX.Element {
   const { api } = useSession();
-  const [error, setError] = useState<unknown>(null);
-  const [busy, setBusy] = useState(false);
-  const submit = async (event: SubmitEvent): Promise<void> => {
-    event.preventDefault();
-    const overlap = Number(new FormData(event.currentTarget as HTMLFormElement).get("overlap"));
-    setBusy(true);
-    try {
-      onDone(await api.json<NewKey>(`${pathOf(name)}/rotate`, { body: JSON.stringify({ overlap_seconds: overlap }) }));
-    } catch (failure) {
-      setError(failure);
-      setBusy(false);
-    }
+  const rotate = async (given: FormData): Promise<void> => {
+    const body = JSON.stringify({ overlap_seconds: Number(given.get("overlap")) });
+    onDone(await api.json<NewKey>(`${pathOf(name)}/rotate`, { body }));
   };
   return (
-    <Dialog title={`Rotate ${name}`} onClose={onClose}>
-      <form class="stack" onSubmit={(event) => void submit(event)}>
-        <label class="field">
-          <span>How long the text before stays valid</span>
-          <select name="overlap" defaultValue="3600">
-            {OVERLAPS.map(([seconds, text]) => (
-              <option key={seconds} value={seconds}>
-                {text}
-              </option>
-            ))}
-          </select>
-        </label>
-        {error !== null && <Failure error={error} />}
-        <footer class="dialog-foot">
-          <button type="button" class="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary" disabled={busy}>
-            Rotate it
-          </button>
-        </footer>
-      </form>
-    </Dialog>
+    <FormDialog title={`Rotate ${name}`} verb="Rotate it" onClose={onClose} onSubmit={rotate}>
+      <Overlap />
+    </FormDialog>
   );
 }

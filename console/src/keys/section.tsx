@@ -5,23 +5,23 @@ import { useState } from "preact/hooks";
 import type { PageProps } from "../pages";
 import { go, link } from "../router";
 import { useSession } from "../session";
+import { SecretDialog } from "../ui/form";
 import { Icon } from "../ui/icons";
+import { List } from "../ui/list";
 import { Moment } from "../ui/moment";
-import { Dialog, Empty, Failure, useLoaded, useTitle } from "../ui/parts";
-import { ForAdministrators, PageHead } from "../ui/tabs";
+import { Empty, Failure, useLoaded, useTitle } from "../ui/parts";
+import { Page, PageHead } from "../ui/page";
 import { KeyForm } from "./form";
 import { type Key, listed, type NewKey, rightsOf, stateOf } from "./model";
 import { KeyPage } from "./page";
 import { Snippets } from "./snippets";
 
 export function KeysSection({ path }: PageProps): JSX.Element {
-  const { caller } = useSession();
   const [name] = path;
-  if (!caller.manages) return <ForAdministrators what="Keys" />;
   return (
-    <main id="content" tabIndex={-1} class="page">
+    <Page>
       {name === undefined ? <KeyList /> : <KeyPage key={name} name={name} />}
-    </main>
+    </Page>
   );
 }
 
@@ -73,43 +73,30 @@ function KeyList(): JSX.Element {
 
 function KeyTable({ keys }: { keys: readonly Key[] }): JSX.Element {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="All keys">
-      <table class="list">
-        <thead>
-          <tr>
-            {["Name", "Rights", "State", "Last used", "Ends", "Made"].map((title) => (
-              <th key={title} scope="col">
-                {title}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {keys.map((key) => (
-            <tr key={key.name}>
-              <th scope="row">
-                <a href={link(["keys", key.name])}>
-                  <Icon name="key" /> {key.name}
-                </a>
-              </th>
-              <td>{rightsOf(key)}</td>
-              <td>
-                <State of={key} />
-              </td>
-              <td>
-                <Moment at={key.last_used} never="never" />
-              </td>
-              <td>
-                <Moment at={key.expires} never="never" />
-              </td>
-              <td>
-                <Moment at={key.created} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <List label="All keys" heads={["Name", "Rights", "State", "Last used", "Ends", "Made"]}>
+      {keys.map((key) => (
+        <tr key={key.name}>
+          <th scope="row">
+            <a href={link(["keys", key.name])}>
+              <Icon name="key" /> {key.name}
+            </a>
+          </th>
+          <td>{rightsOf(key)}</td>
+          <td>
+            <State of={key} />
+          </td>
+          <td>
+            <Moment at={key.last_used} never="never" />
+          </td>
+          <td>
+            <Moment at={key.expires} never="never" />
+          </td>
+          <td>
+            <Moment at={key.created} />
+          </td>
+        </tr>
+      ))}
+    </List>
   );
 }
 
@@ -121,19 +108,8 @@ export function State({ of: key }: { of: Key }): JSX.Element {
 /** Shows a key's text, which the server tells this once. */
 export function NewKeyDialog({ made, onClose }: { made: NewKey; onClose: () => void }): JSX.Element {
   return (
-    <Dialog title={`The key ${made.name}`} onClose={onClose} wide>
-      <div class="stack">
-        <div class="secret">
-          <strong>Copy it now: it is shown this once.</strong>
-          <code>{made.key}</code>
-        </div>
-        <Snippets secret={made.key} database={made.databases?.[0]} collection={made.collections?.[0]?.split(".").slice(1).join(".") || undefined} />
-        <footer class="dialog-foot">
-          <button type="button" class="button primary" onClick={onClose}>
-            I have it
-          </button>
-        </footer>
-      </div>
-    </Dialog>
+    <SecretDialog title={`The key ${made.name}`} secrets={[made.key]} onClose={onClose}>
+      <Snippets secret={made.key} database={made.databases?.[0]} collection={made.collections?.[0]?.split(".").slice(1).join(".") || undefined} />
+    </SecretDialog>
   );
 }

@@ -5,6 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { ApiError } from "../api";
 import { go, link } from "../router";
 import { useSession } from "../session";
+import { List } from "../ui/list";
 import { Moment } from "../ui/moment";
 import { Empty, Failure, useLoaded, useTitle } from "../ui/parts";
 
@@ -134,45 +135,32 @@ function Filters({ query }: { query: URLSearchParams }): JSX.Element {
 
 function Events({ listed }: { listed: readonly Event[] }): JSX.Element {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Events">
-      <table class="list">
-        <thead>
-          <tr>
-            {["When", "Action", "Outcome", "About", "Who", "From", "Documents"].map((title) => (
-              <th key={title} scope="col">
-                {title}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {listed.map((event) => (
-            <tr key={event.id}>
-              <td>
-                <Moment at={event.time} />
-              </td>
-              <th scope="row">{event.action}</th>
-              <td>
-                <span class={event.outcome === "allowed" ? "badge good" : "badge bad"}>{event.outcome}</span>{" "}
-                <span class="small">{event.error_code}</span>
-              </td>
-              <td>
-                <bdi class="wrap">{[event.namespace, event.target].filter(Boolean).join(" ")}</bdi>
-              </td>
-              <td>
-                {event.key ? <a href={link(["keys", event.key])}>{event.key}</a> : <bdi>{event.caller ?? event.provider}</bdi>}
-                {event.runs_as && <span class="muted small"> as {event.runs_as}</span>}
-              </td>
-              <td>{event.address}</td>
-              <td>
-                {Object.entries(event.counts ?? {})
-                  .map(([what, number]) => `${number} ${what}`)
-                  .join(", ")}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <List label="Events" heads={["When", "Action", "Outcome", "About", "Who", "From", "Documents"]}>
+      {listed.map((event) => (
+        <tr key={event.id}>
+          <td>
+            <Moment at={event.time} />
+          </td>
+          <th scope="row">{event.action}</th>
+          <td>
+            <span class={event.outcome === "allowed" ? "badge good" : "badge bad"}>{event.outcome}</span>{" "}
+            <span class="small">{event.error_code}</span>
+          </td>
+          <td>
+            <bdi class="wrap">{[event.namespace, event.target].filter(Boolean).join(" ")}</bdi>
+          </td>
+          <td>
+            {event.key ? <a href={link(["keys", event.key])}>{event.key}</a> : <bdi>{event.caller ?? event.provider}</bdi>}
+            {event.runs_as && <span class="muted small"> as {event.runs_as}</span>}
+          </td>
+          <td>{event.address}</td>
+          <td>
+            {Object.entries(event.counts ?? {})
+              .map(([what, number]) => `${number} ${what}`)
+              .join(", ")}
+          </td>
+        </tr>
+      ))}
+    </List>
   );
 }

@@ -5,6 +5,7 @@ import { useState } from "preact/hooks";
 import { link } from "../router";
 import { useSession } from "../session";
 import { count, size } from "../ui/format";
+import { List } from "../ui/list";
 import { useLive } from "../ui/live";
 import { Moment, msOf } from "../ui/moment";
 import { Failure, useTitle } from "../ui/parts";
@@ -175,20 +176,8 @@ function Block(props: { title: string; heads: readonly string[]; none: string; c
       {props.children.length === 0 ? (
         <p class="muted">{props.none}</p>
       ) : (
-        <div class="scroll" tabIndex={0} role="region" aria-label={props.title}>
-          <table class="list">
-            <thead>
-              <tr>
-                {props.heads.map((head) => (
-                  <th key={head} scope="col" class={NUMBERS.has(head) ? "number" : ""}>
-                    {head}
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>{props.children}</tbody>
-          </table>
-        </div>
+        <List label={props.title} heads={props.heads.map((head) => (NUMBERS.has(head) ? `#${head}` : head))}>{props.children}
+        </List>
       )}
     </section>
   );

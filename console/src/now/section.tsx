@@ -3,8 +3,7 @@
 import type { JSX } from "preact";
 import type { PageProps } from "../pages";
 import { link } from "../router";
-import { useSession } from "../session";
-import { ForAdministrators, PageHead } from "../ui/tabs";
+import { Page, PageHead } from "../ui/page";
 import { Audit } from "./audit";
 import { Live } from "./live";
 import { Settings } from "./settings";
@@ -12,14 +11,12 @@ import { Settings } from "./settings";
 const PARTS = { "": "Live", audit: "Audit", settings: "Settings" } as const;
 
 export function NowSection({ path, query }: PageProps): JSX.Element {
-  const { caller } = useSession();
   const [part = ""] = path;
-  if (!caller.manages) return <ForAdministrators what="These pages" />;
   const tabs = Object.entries(PARTS).map(([name, title]) => ({ href: link(name ? ["now", name] : ["now"]), title, chosen: part === name }));
   return (
-    <main id="content" tabIndex={-1} class="page">
+    <Page>
       <PageHead title="Now" icon="chart" tabs={tabs} />
       {part === "audit" ? <Audit query={query} /> : part === "settings" ? <Settings query={query} /> : <Live />}
-    </main>
+    </Page>
   );
 }

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { go, link } from "../router";
 import { useSession } from "../session";
+import { List } from "../ui/list";
 import { Failure, useLoaded, useTitle } from "../ui/parts";
 
 interface Setting {
@@ -34,33 +35,20 @@ export function Settings({ query }: { query: URLSearchParams }): JSX.Element {
       </div>
       {found.error !== undefined && <Failure error={found.error} retry={found.again} />}
       {found.value && (
-        <div class="scroll" tabIndex={0} role="region" aria-label="Settings">
-          <table class="list">
-            <thead>
-              <tr>
-                {["Setting", "Value", "From", "Meaning"].map((title) => (
-                  <th key={title} scope="col">
-                    {title}
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {found.value.filter(fits).map(({ name, value, origin, meaning }) => (
-                <tr key={name}>
-                  <th scope="row">
-                    <code>{name}</code>
-                  </th>
-                  <td class="wrap">
-                    <bdi>{value}</bdi>
-                  </td>
-                  <td>{origin === "default" ? <span class="muted">default</span> : origin}</td>
-                  <td class="small">{meaning.replaceAll("`", "")}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <List label="Settings" heads={["Setting", "Value", "From", "Meaning"]}>
+          {found.value.filter(fits).map(({ name, value, origin, meaning }) => (
+            <tr key={name}>
+              <th scope="row">
+                <code>{name}</code>
+              </th>
+              <td class="wrap">
+                <bdi>{value}</bdi>
+              </td>
+              <td>{origin === "default" ? <span class="muted">default</span> : origin}</td>
+              <td class="small">{meaning.replaceAll("`", "")}</td>
+            </tr>
+          ))}
+        </List>
       )}
     </>
   );

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { bodyOf, type Namespace } from "../api";
 import { Choice, Dialog } from "../ui/parts";
-import { tell } from "../ui/toasts";
+import { copyText } from "../ui/text";
 import type { Entry } from "../values/model";
 
 export interface Request {
@@ -62,15 +62,6 @@ export function codeOf({ action, place, fields }: Request, language: Language, s
 /** A raw string of Python; JSON has no three double quotes in a row but at the end of a string that is empty. */
 function tripleQuoted(text: string): string {
   return text.includes("'''") ? `"""${text}"""` : `'''${text}'''`;
-}
-
-export async function copyText(text: string, what: string): Promise<void> {
-  try {
-    await navigator.clipboard.writeText(text);
-    tell({ text: `${what} copied.` });
-  } catch {
-    tell({ text: "This browser lets nothing be copied here: mark the text and copy it by hand.", bad: true });
-  }
 }
 
 export function CopyAs({ request, onClose }: { request: Request; onClose: () => void }): JSX.Element {

@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { collections, databases } from "../data/catalogue";
 import { useSession } from "../session";
+import { Facts } from "../ui/list";
 import { Failure, useTitle } from "../ui/parts";
 import { mistakeIn, Snippet, TextField } from "../ui/text";
 import { Reply, type Tried, tryIt } from "../ui/trial";
@@ -131,14 +132,7 @@ export function OperationPage({ operation }: { operation: Operation }): JSX.Elem
         <Snippet label="curl" text={curl(operation.method, path, body)} />
         <section>
           <h2>Answers</h2>
-          <dl class="facts">
-            {Object.entries(operation.responses).map(([status, { description }]) => (
-              <>
-                <dt>{status}</dt>
-                <dd>{description ?? "An error, as the document describes it."}</dd>
-              </>
-            ))}
-          </dl>
+          <Facts of={Object.entries(operation.responses).map(([status, { description }]) => [status, description ?? "An error, as the document describes it."] as const)} />
         </section>
       </div>
     </>

@@ -1,64 +1,59 @@
 /** The API: every action and route, to read about and to try with one's own rights and data. */
 
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
 import type { PageProps } from "../pages";
 import { go, link } from "../router";
 import { useSession } from "../session";
-import { Empty, Failure, IconButton, useLoaded, useTitle } from "../ui/parts";
+import { Beside } from "../ui/page";
+import { Empty, Failure, useLoaded, useTitle } from "../ui/parts";
 import { type Operation, type Reference, reference } from "./model";
 import { OperationPage } from "./operation";
 
 export function ReferenceSection({ path, query }: PageProps): JSX.Element {
   useTitle("API");
   const { api } = useSession();
-  const [open, setOpen] = useState(false);
   const [id] = path;
   const found = useLoaded((signal) => reference(api, signal), [api]);
   const chosen = found.value?.operations.find(({ operationId }) => operationId === id);
   return (
-    <div class={open ? "split open" : "split"}>
-      <aside class="side" aria-label="Actions and routes">
-        {found.value && <Menu told={found.value} chosen={id ?? ""} query={query} onChoose={() => setOpen(false)} />}
-      </aside>
-      <main id="content" tabIndex={-1} class="page">
-        <div class="side-toggle">
-          <IconButton icon="menu" label="Actions and routes" pressed={open} onClick={() => setOpen(!open)} />
-        </div>
-        {found.error !== undefined && <Failure error={found.error} retry={found.again} />}
-        {found.value && chosen && <OperationPage key={chosen.operationId} operation={chosen} />}
-        {found.value && !chosen && (
-          <>
-            <header class="page-head">
-              <h1>API</h1>
-              <a class="button" href="docs">
-                Open /docs
-              </a>
-              <a class="button" href="openapi.json" download="openapi.json">
-                Save the OpenAPI document
-              </a>
-            </header>
-            {id ? (
-              <Empty title="There is no such action or route" icon="search" />
-            ) : (
-              <div class="panel">
-                {found.value.tags.map(({ name, description }) => (
-                  <section key={name}>
-                    <h2>{name}</h2>
-                    <p>{description}</p>
-                  </section>
-                ))}
-              </div>
-            )}
-          </>
-        )}
-      </main>
-    </div>
+    <Beside
+      label="Actions and routes"
+      list={found.value && <Menu told={found.value} chosen={id ?? ""} query={query} />}
+      at={id ?? ""}
+    >
+      {found.error !== undefined && <Failure error={found.error} retry={found.again} />}
+      {found.value && chosen && <OperationPage key={chosen.operationId} operation={chosen} />}
+      {found.value && !chosen && (
+        <>
+          <header class="page-head">
+            <h1>API</h1>
+            <a class="button" href="docs">
+              Open /docs
+            </a>
+            <a class="button" href="openapi.json" download="openapi.json">
+              Save the OpenAPI document
+            </a>
+          </header>
+          {id ? (
+            <Empty title="There is no such action or route" icon="search" />
+          ) : (
+            <div class="panel">
+              {found.value.tags.map(({ name, description }) => (
+                <section key={name}>
+                  <h2>{name}</h2>
+                  <p>{description}</p>
+                </section>
+              ))}
+            </div>
+          )}
+        </>
+      )}
+    </Beside>
   );
 }
 
-function Menu(props: { told: Reference; chosen: string; query: URLSearchParams; onChoose: () => void }): JSX.Element {
-  const { told, chosen, query, onChoose } = props;
+function Menu(props: { told: Reference; chosen: string; query: URLSearchParams }): JSX.Element {
+  const { told, chosen, query } = props;
   const wanted = query.get("find") ?? "";
   const fits = ({ operationId, summary, path }: Operation): boolean =>
     `${operationId} ${summary} ${path}`.toLowerCase().includes(wanted.toLowerCase());
@@ -85,7 +80,7 @@ function Menu(props: { told: Reference; chosen: string; query: URLSearchParams; 
               <ul>
                 {own.map(({ operationId, method, path }) => (
                   <li key={operationId}>
-                    <a href={link(["api", operationId], { find: wanted })} title={`${method} ${path}`} aria-current={operationId === chosen ? "page" : undefined} onClick={onChoose}>
+                    <a href={link(["api", operationId], { find: wanted })} title={`${method} ${path}`} aria-current={operationId === chosen ? "page" : undefined}>
                       <span class="clip">{operationId}</span>
                     </a>
                   </li>

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { Icon } from "../ui/icons";
 import { type Explained, type Json, pretty, type Refusal } from "./model";
+import { Facts, List } from "../ui/list";
 
 export function Answer({ told }: { told: Explained }): JSX.Element {
   const { document } = told;
@@ -38,18 +39,13 @@ export function Answer({ told }: { told: Explained }): JSX.Element {
       {document && (
         <section>
           <h2>The document</h2>
-          <dl class="facts">
-            <dt>Role</dt>
-            <dd>{document.role ?? "none applies"}</dd>
-            <dt>Visible</dt>
-            <dd class={document.visible ? "good" : "wrong"}>{document.visible ? "yes" : "no"}</dd>
-            {document.matches !== undefined && (
-              <>
-                <dt>Matches what is sent</dt>
-                <dd class={document.matches ? "good" : "wrong"}>{document.matches ? "yes" : "no"}</dd>
-              </>
-            )}
-          </dl>
+          <Facts
+            of={[
+              ["Role", document.role ?? "none applies"],
+              ["Visible", <YesNo is={document.visible} />],
+              ["Matches what is sent", document.matches !== undefined && <YesNo is={document.matches} />],
+            ]}
+          />
           {document.refused && <Refused refusal={document.refused} />}
           {document.visible && <Code label="The document as it is seen" value={document.seen} />}
         </section>
@@ -57,6 +53,8 @@ export function Answer({ told }: { told: Explained }): JSX.Element {
     </div>
   );
 }
+
+const YesNo = ({ is }: { is: boolean }): JSX.Element => <span class={is ? "good" : "wrong"}>{is ? "yes" : "no"}</span>;
 
 function Verdict({ told }: { told: Explained }): JSX.Element {
   const who = told.caller.admin ? "an administrator" : told.caller.id;
@@ -99,35 +97,22 @@ function Roles({ told }: { told: Explained }): JSX.Element {
   return (
     <section>
       <h2>{told.role ? `The role ${told.role}` : "The role depends on the document"}</h2>
-      <div class="scroll" tabIndex={0} role="region" aria-label="Roles">
-        <table class="list">
-          <thead>
-            <tr>
-              {["Role", "Applies", "Reads", "Changes", "Inserts", "Deletes", "Hidden"].map((title) => (
-                <th key={title} scope="col">
-                  {title}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {told.roles?.map((role) => (
-              <tr key={role.name}>
-                <th scope="row">
-                  {role.name}
-                  {role.name === told.role && <span class="badge good">chosen</span>}
-                </th>
-                {[role.applies, role.reads, role.writes, role.insert, role.delete].map((value, index) => (
-                  <td key={index} class="wrap">
-                    {word(value)}
-                  </td>
-                ))}
-                <td>{role.hidden?.join(", ")}</td>
-              </tr>
+      <List label="Roles" heads={["Role", "Applies", "Reads", "Changes", "Inserts", "Deletes", "Hidden"]}>
+        {told.roles?.map((role) => (
+          <tr key={role.name}>
+            <th scope="row">
+              {role.name}
+              {role.name === told.role && <span class="badge good">chosen</span>}
+            </th>
+            {[role.applies, role.reads, role.writes, role.insert, role.delete].map((value, index) => (
+              <td key={index} class="wrap">
+                {word(value)}
+              </td>
             ))}
-          </tbody>
-        </table>
-      </div>
+            <td>{role.hidden?.join(", ")}</td>
+          </tr>
+        ))}
+      </List>
     </section>
   );
 }

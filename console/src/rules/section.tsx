@@ -3,25 +3,22 @@
 import type { JSX } from "preact";
 import type { PageProps } from "../pages";
 import { link } from "../router";
-import { useSession } from "../session";
-import { ForAdministrators, PageHead } from "../ui/tabs";
+import { Page, PageHead } from "../ui/page";
 import { Check } from "./check";
 import { Table } from "./table";
 import { Why } from "./why";
 
 export function RulesSection({ path, query }: PageProps): JSX.Element {
-  const { caller } = useSession();
   const [part = ""] = path;
-  if (!caller.manages) return <ForAdministrators what="Rules" />;
   const tabs = [
     ["", "Who may what"],
     ["check", "Check"],
     ["why", "Why?"],
   ].map(([name = "", title = ""]) => ({ href: link(name ? ["rules", name] : ["rules"]), title, chosen: part === name }));
   return (
-    <main id="content" tabIndex={-1} class="page">
+    <Page>
       <PageHead title="Rules" icon="shield" tabs={tabs} />
       {part === "check" ? <Check query={query} /> : part === "why" ? <Why query={query} /> : <Table query={query} />}
-    </main>
+    </Page>
   );
 }

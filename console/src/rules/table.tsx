@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { go, link } from "../router";
 import { useSession } from "../session";
+import { List } from "../ui/list";
 import { Empty, Failure, useLoaded, useTitle } from "../ui/parts";
 import { type Json, listed, placeOf, pretty, type Role, type Rules, right } from "./model";
 
@@ -38,22 +39,11 @@ export function Table({ query }: { query: URLSearchParams }): JSX.Element {
               />
             </label>
           </div>
-          <div class="scroll" tabIndex={0} role="region" aria-label="Rights">
-            <table class="list rights">
-              <thead>
-                <tr>
-                  {["Collection", "Role", "Applies", "Documents", "Read", "Change", "Insert", "Delete", "Fields"].map((title) => (
-                    <th key={title} scope="col">
-                      {title}
-                    </th>
-                  ))}
-                </tr>
-              </thead>
-              {shown.map((one) => (
-                <Group key={`${one.data_source} ${placeOf(one)}`} of={one} several={new Set(found.value?.map(({ data_source }) => data_source)).size > 1} />
-              ))}
-            </table>
-          </div>
+          <List label="Rights" kind="rights" groups heads={["Collection", "Role", "Applies", "Documents", "Read", "Change", "Insert", "Delete", "Fields"]}>
+          {shown.map((one) => (
+            <Group key={`${one.data_source} ${placeOf(one)}`} of={one} several={new Set(found.value?.map(({ data_source }) => data_source)).size > 1} />
+          ))}
+          </List>
         </>
       )}
     </>

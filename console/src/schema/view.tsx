@@ -3,15 +3,16 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { Namespace } from "../api";
-import { copyText } from "../query/copy";
 import { QueryBar } from "../query/bar";
 import { readQuery, textsOf } from "../query/query";
 import { go, link } from "../router";
 import { useSession } from "../session";
 import { count, plural } from "../ui/format";
 import { Icon } from "../ui/icons";
+import { List } from "../ui/list";
 import { Dialog, Empty, Failure, useLoaded } from "../ui/parts";
 import { QueryError } from "../query/query";
+import { copyText } from "../ui/text";
 import { type FieldTold, SAMPLE, type SchemaTold, type TypeTold } from "./analyze";
 
 const percent = (share: number): string => (share >= 0.9995 || share === 0 ? `${Math.round(share * 100)} %` : share < 0.001 ? "< 0.1 %" : `${(share * 100).toFixed(1)} %`);
@@ -52,22 +53,11 @@ export function SchemaView({ place, query }: { place: Namespace; query: URLSearc
         </Empty>
       )}
       {told && told.sampled > 0 && (
-        <div class="scroll rest" tabIndex={0} role="region" aria-label="Fields">
-          <table class="list schema">
-            <thead>
-              <tr>
-                {["Field", "There in", "Types", "Values"].map((title) => (
-                  <th key={title} scope="col">{title}</th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {told.fields.map((one) => (
-                <Row key={one.path} one={one} />
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <List label="Fields" heads={["Field", "There in", "Types", "Values"]} kind="schema" place="rest">
+          {told.fields.map((one) => (
+            <Row key={one.path} one={one} />
+          ))}
+        </List>
       )}
       {shown && told && (
         <Dialog title="JSON Schema of the sample" wide onClose={() => setShown(false)}>

@@ -2,9 +2,9 @@
 
 import Papa from "papaparse";
 import { type Api, ApiError, bodyOf, type Namespace } from "../api";
-import type { Entry, Value } from "../values/model";
+import type { Entry } from "../values/model";
 import { read } from "../values/read";
-import { write } from "../values/write";
+import { plainText, write } from "../values/write";
 
 export const FILES = {
   canonical: ["NDJSON that keeps every type (canonical)", "ndjson"],
@@ -85,39 +85,13 @@ class Rows {
     if (document.kind === "object")
       for (const [name, value] of document.entries) {
         if (!this.columns.has(name)) this.columns.set(name, this.columns.size);
-        cells[this.columns.get(name) ?? 0] = cell(value);
+        cells[this.columns.get(name) ?? 0] = plainText(value) ?? write(value);
       }
     return `${Papa.unparse([Array.from(cells, (one) => one ?? "")], { newline: "\r\n" })}\r\n`;
   }
 
   head(): string {
     return `${Papa.unparse([[...this.columns.keys()]], { newline: "\r\n" })}\r\n`;
-  }
-}
-
-/** A value as the text of a cell. */
-function cell(value: Value): string {
-  switch (value.kind) {
-    case "null":
-    case "undefined":
-      return "";
-    case "string":
-    case "symbol":
-    case "int":
-    case "long":
-    case "double":
-    case "decimal":
-      return value.text;
-    case "bool":
-      return String(value.on);
-    case "objectId":
-      return value.hex;
-    case "date": {
-      const time = new Date(Number(value.ms));
-      return Number.isNaN(time.getTime()) ? value.ms : time.toISOString();
-    }
-    default:
-      return write(value);
   }
 }
 

@@ -7,6 +7,7 @@ import { link } from "../router";
 import { useSession } from "../session";
 import { count, plural, size } from "../ui/format";
 import { Icon } from "../ui/icons";
+import { List } from "../ui/list";
 import { Choice, Failure } from "../ui/parts";
 import { read } from "../values/read";
 import { write } from "../values/write";
@@ -152,36 +153,25 @@ function Columns({ chosen, onChange }: { chosen: Chosen; onChange: (columns: rea
   return (
     <fieldset>
       <legend>Columns, with types guessed from the first {count(chosen.rows.length)} rows; empty cells are left out</legend>
-      <div class="scroll" tabIndex={0} role="region" aria-label="Columns">
-        <table class="list">
-          <thead>
-            <tr>
-              <th scope="col">Field</th>
-              <th scope="col">Type</th>
-              <th scope="col">For instance</th>
-            </tr>
-          </thead>
-          <tbody>
-            {chosen.columns.map((column, index) => (
-              <tr key={index}>
-                <td>
-                  <input type="text" spellcheck={false} aria-label={`Field of column ${index + 1}`} value={column.name} onInput={(event) => set(index, { name: event.currentTarget.value })} />
-                </td>
-                <td>
-                  <select aria-label={`Type of ${column.name}`} value={column.type} onChange={(event) => set(index, { type: event.currentTarget.value as Type })}>
-                    {TYPES.map((type) => (
-                      <option key={type}>{type}</option>
-                    ))}
-                  </select>
-                </td>
-                <td class="wrap">
-                  <bdi>{chosen.rows.slice(0, 3).map((cells) => cells[index] ?? "").filter(Boolean).join(" · ").slice(0, 120)}</bdi>
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <List label="Columns" heads={["Field", "Type", "For instance"]}>
+        {chosen.columns.map((column, index) => (
+          <tr key={index}>
+            <td>
+              <input type="text" spellcheck={false} aria-label={`Field of column ${index + 1}`} value={column.name} onInput={(event) => set(index, { name: event.currentTarget.value })} />
+            </td>
+            <td>
+              <select aria-label={`Type of ${column.name}`} value={column.type} onChange={(event) => set(index, { type: event.currentTarget.value as Type })}>
+                {TYPES.map((type) => (
+                  <option key={type}>{type}</option>
+                ))}
+              </select>
+            </td>
+            <td class="wrap">
+              <bdi>{chosen.rows.slice(0, 3).map((cells) => cells[index] ?? "").filter(Boolean).join(" · ").slice(0, 120)}</bdi>
+            </td>
+          </tr>
+        ))}
+      </List>
     </fieldset>
   );
 }
@@ -214,28 +204,17 @@ function Told({ state, file, place }: { state: Exclude<State, { kind: "ready" }>
               <Icon name="down" /> Save {rejected.length === MOST_REJECTED ? `the first ${count(MOST_REJECTED)}` : "them"}
             </button>
           </div>
-          <div class="scroll" tabIndex={0} role="region" aria-label="Refused rows">
-            <table class="list">
-              <thead>
-                <tr>
-                  <th scope="col">Line</th>
-                  <th scope="col">Why</th>
-                  <th scope="col">Row</th>
-                </tr>
-              </thead>
-              <tbody>
-                {rejected.slice(0, 50).map((row, index) => (
-                  <tr key={index}>
-                    <td>{count(row.line)}</td>
-                    <td class="wrong">{row.error}</td>
-                    <td class="mono small wrap">
-                      <bdi>{row.text.slice(0, 300)}</bdi>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <List label="Refused rows" heads={["Line", "Why", "Row"]}>
+            {rejected.slice(0, 50).map((row, index) => (
+              <tr key={index}>
+                <td>{count(row.line)}</td>
+                <td class="wrong">{row.error}</td>
+                <td class="mono small wrap">
+                  <bdi>{row.text.slice(0, 300)}</bdi>
+                </td>
+              </tr>
+            ))}
+          </List>
         </>
       )}
     </section>

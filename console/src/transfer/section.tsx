@@ -5,7 +5,7 @@ import type { Namespace } from "../api";
 import type { PageProps } from "../pages";
 import { go, link } from "../router";
 import { useSession } from "../session";
-import { PageHead } from "../ui/tabs";
+import { Page, PageHead } from "../ui/page";
 import { Export } from "./export";
 import { Import } from "./import";
 
@@ -20,13 +20,13 @@ export function TransferSection({ path, query }: PageProps): JSX.Element {
     chosen: part === name,
   }));
   return (
-    <main id="content" tabIndex={-1} class="page">
+    <Page>
       <PageHead title={part === "export" ? "Export" : "Import"} icon="transfer" tabs={tabs} />
       <div class="panel">
         <Place key={part} place={place} part={part} />
         {part === "export" ? <Export place={place} query={query} /> : <Import place={place} />}
       </div>
-    </main>
+    </Page>
   );
 }
 

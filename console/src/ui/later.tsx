@@ -3,6 +3,7 @@
 import type { FunctionComponent, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { PageProps } from "../pages";
+import { Page as Content } from "./page";
 import { Failure } from "./parts";
 
 /** A page that `load` brings. */
@@ -23,9 +24,7 @@ export function later(load: () => Promise<FunctionComponent<PageProps>>): Functi
       return <Page {...props} />;
     }
     return (
-      <main id="content" tabIndex={-1} class="page" aria-busy={error === null}>
-        {error !== null && <Failure error={error} retry={() => window.location.reload()} />}
-      </main>
+      <Content busy={error === null}>{error !== null && <Failure error={error} retry={() => window.location.reload()} />}</Content>
     );
   };
 }

@@ -125,59 +125,6 @@ export function Dialog(props: {
   );
 }
 
-/** A dialog for something that cannot be undone: it is done only when `name` was typed. */
-export function TypedConfirm(props: {
-  title: string;
-  name: string;
-  verb: string;
-  children: ComponentChildren;
-  onClose: () => void;
-  onConfirm: () => Promise<void>;
-}): JSX.Element {
-  const [typed, setTyped] = useState("");
-  const [error, setError] = useState<unknown>(null);
-  const [busy, setBusy] = useState(false);
-  const confirm = async (event: Event): Promise<void> => {
-    event.preventDefault();
-    if (typed !== props.name || busy) return;
-    setBusy(true);
-    try {
-      await props.onConfirm();
-    } catch (failure) {
-      setError(failure);
-      setBusy(false);
-    }
-  };
-  return (
-    <Dialog title={props.title} onClose={props.onClose}>
-      <form class="stack" onSubmit={(event) => void confirm(event)}>
-        {props.children}
-        <label class="field">
-          <span>
-            Type <strong class="mono wrap">{props.name}</strong> to confirm
-          </span>
-          <input
-            type="text"
-            autocomplete="off"
-            spellcheck={false}
-            value={typed}
-            onInput={(event) => setTyped(event.currentTarget.value)}
-          />
-        </label>
-        {error !== null && <Failure error={error} />}
-        <footer class="dialog-foot">
-          <button type="button" class="button" onClick={props.onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button danger" disabled={typed !== props.name || busy}>
-            {props.verb}
-          </button>
-        </footer>
-      </form>
-    </Dialog>
-  );
-}
-
 /** A switch between a few ways to look at the same. */
 export function Choice<T extends string>(props: {
   label: string;

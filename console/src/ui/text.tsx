@@ -55,19 +55,23 @@ export function mistakeIn(text: string, read: (text: string) => unknown): string
   }
 }
 
+/** Put a text where people paste from. */
+export async function copyText(text: string, what: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    tell({ text: `${what} copied.` });
+  } catch {
+    tell({ text: "The browser does not let this page copy. Select the text and copy it yourself.", bad: true });
+  }
+}
+
 /** A text to copy. */
 export function Snippet({ label, text }: { label: string; text: string }): JSX.Element {
-  const copy = (): void => {
-    navigator.clipboard.writeText(text).then(
-      () => tell({ text: `${label} copied.` }),
-      () => tell({ text: "The browser does not let this page copy. Select the text and copy it yourself.", bad: true }),
-    );
-  };
   return (
     <figure class="snippet">
       <figcaption>
         <span>{label}</span>
-        <button type="button" class="button small" onClick={copy}>
+        <button type="button" class="button small" onClick={() => void copyText(text, label)}>
           <Icon name="copy" /> Copy
         </button>
       </figcaption>

@@ -4,10 +4,12 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { go, link } from "../router";
 import { useSession } from "../session";
+import { FormDialog, TypedConfirm } from "../ui/form";
 import { Icon } from "../ui/icons";
+import { Facts } from "../ui/list";
 import { Moment } from "../ui/moment";
-import { Dialog, Failure, TypedConfirm, useLoaded, useTitle } from "../ui/parts";
-import { PageHead } from "../ui/tabs";
+import { Failure, useLoaded, useTitle } from "../ui/parts";
+import { PageHead } from "../ui/page";
 import { tell } from "../ui/toasts";
 import { called, PROVIDERS, type User, userPath } from "./model";
 import { SessionList } from "./sessions";
@@ -57,7 +59,7 @@ export function UserPage({ id }: { id: string }): JSX.Element {
       {error !== null && <Failure error={error} />}
       {user && (
         <div class="panel">
-          <Facts user={user} />
+          <About user={user} />
           <CustomData id={id} />
           <SessionList key={turn} of={id} />
         </div>
@@ -82,33 +84,20 @@ export function UserPage({ id }: { id: string }): JSX.Element {
   );
 }
 
-function Facts({ user }: { user: User }): JSX.Element {
+function About({ user }: { user: User }): JSX.Element {
   return (
     <>
-      <dl class="facts">
-        <dt>State</dt>
-        <dd>{user.disabled ? <span class="badge warn">disabled</span> : <span class="badge good">may call</span>}</dd>
-        <dt>Id</dt>
-        <dd>
-          <code>{user.id}</code>
-        </dd>
-        <dt>Came</dt>
-        <dd>
-          <Moment at={user.created} />
-        </dd>
-        <dt>Last seen</dt>
-        <dd>
-          <Moment at={user.last_authenticated} never="never" />
-        </dd>
-        {user.identities.map((identity) => (
-          <>
-            <dt>{PROVIDERS[identity.provider_type] ?? identity.provider_type}</dt>
-            <dd>
-              <bdi>{String(identity.data?.["email"] ?? identity.id)}</bdi>
-            </dd>
-          </>
-        ))}
-      </dl>
+      <Facts
+        of={[
+          ["State", user.disabled ? <span class="badge warn">disabled</span> : <span class="badge good">may call</span>],
+          ["Id", <code>{user.id}</code>],
+          ["Came", <Moment at={user.created} />],
+          ["Last seen", <Moment at={user.last_authenticated} never="never" />],
+          ...user.identities.map(
+            ({ provider_type: type, data, id }) => [PROVIDERS[type] ?? type, <bdi>{String(data?.["email"] ?? id)}</bdi>] as const,
+          ),
+        ]}
+      />
       {Object.keys(user.data).length > 0 && (
         <section>
           <h2>What the provider says</h2>
@@ -152,35 +141,17 @@ function CustomData({ id }: { id: string }): JSX.Element {
 
 function SetPassword(props: { id: string; name: string; onClose: () => void; onDone: () => void }): JSX.Element {
   const { api } = useSession();
-  const [error, setError] = useState<unknown>(null);
-  const submit = async (event: SubmitEvent): Promise<void> => {
-    event.preventDefault();
-    const password = String(new FormData(event.currentTarget as HTMLFormElement).get("password"));
-    try {
-      await api.send(`${userPath(props.id)}/reset-password`, { body: JSON.stringify({ password }) });
-      tell({ text: `${props.name} has another password, and is signed out everywhere.` });
-      props.onDone();
-    } catch (failure) {
-      setError(failure);
-    }
+  const set = async (given: FormData): Promise<void> => {
+    await api.send(`${userPath(props.id)}/reset-password`, { body: JSON.stringify({ password: given.get("password") }) });
+    tell({ text: `${props.name} has another password, and is signed out everywhere.` });
+    props.onDone();
   };
   return (
-    <Dialog title="Set the password" onClose={props.onClose}>
-      <form class="stack" onSubmit={(event) => void submit(event)}>
-        <label class="field">
-          <span>New password</span>
-          <input name="password" type="password" required autocomplete="new-password" />
-        </label>
-        {error !== null && <Failure error={error} />}
-        <footer class="dialog-foot">
-          <button type="button" class="button" onClick={props.onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary">
-            Set it
-          </button>
-        </footer>
-      </form>
-    </Dialog>
+    <FormDialog title="Set the password" verb="Set it" onClose={props.onClose} onSubmit={set}>
+      <label class="field">
+        <span>New password</span>
+        <input name="password" type="password" required autocomplete="new-password" />
+      </label>
+    </FormDialog>
   );
 }

@@ -5,22 +5,22 @@ import { useEffect, useState } from "preact/hooks";
 import type { PageProps } from "../pages";
 import { go, link } from "../router";
 import { useSession } from "../session";
+import { FormDialog } from "../ui/form";
 import { Icon } from "../ui/icons";
+import { List } from "../ui/list";
 import { Moment } from "../ui/moment";
-import { Dialog, Empty, Failure, useLoaded, useTitle } from "../ui/parts";
-import { ForAdministrators, PageHead } from "../ui/tabs";
+import { Empty, Failure, useLoaded, useTitle } from "../ui/parts";
+import { Page, PageHead } from "../ui/page";
 import { tell } from "../ui/toasts";
 import { type Account, ACCOUNTS, called, PROVIDERS, type User, USERS, users } from "./model";
 import { UserPage } from "./page";
 
 export function UsersSection({ path, query }: PageProps): JSX.Element {
-  const { caller } = useSession();
   const [first] = path;
-  if (!caller.manages) return <ForAdministrators what="Users" />;
   return (
-    <main id="content" tabIndex={-1} class="page">
+    <Page>
       {first === undefined ? <UserList query={query} /> : first === "waiting" ? <Waiting /> : <UserPage key={first} id={first} />}
-    </main>
+    </Page>
   );
 }
 
@@ -112,80 +112,44 @@ function UserList({ query }: { query: URLSearchParams }): JSX.Element {
 
 function UserTable({ listed }: { listed: readonly User[] }): JSX.Element {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Users">
-      <table class="list">
-        <thead>
-          <tr>
-            {["User", "Signs in by", "State", "Last seen", "Came"].map((title) => (
-              <th key={title} scope="col">
-                {title}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {listed.map((user) => (
-            <tr key={user.id}>
-              <th scope="row">
-                <a href={link(["users", user.id])}>
-                  <Icon name="person" /> <bdi class="wrap">{called(user)}</bdi>
-                </a>
-              </th>
-              <td>{user.identities.map(({ provider_type: type }) => PROVIDERS[type] ?? type).join(", ")}</td>
-              <td>{user.disabled ? <span class="badge warn">disabled</span> : <span class="badge good">may call</span>}</td>
-              <td>
-                <Moment at={user.last_authenticated} never="never" />
-              </td>
-              <td>
-                <Moment at={user.created} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <List label="Users" heads={["User", "Signs in by", "State", "Last seen", "Came"]}>
+      {listed.map((user) => (
+        <tr key={user.id}>
+          <th scope="row">
+            <a href={link(["users", user.id])}>
+              <Icon name="person" /> <bdi class="wrap">{called(user)}</bdi>
+            </a>
+          </th>
+          <td>{user.identities.map(({ provider_type: type }) => PROVIDERS[type] ?? type).join(", ")}</td>
+          <td>{user.disabled ? <span class="badge warn">disabled</span> : <span class="badge good">may call</span>}</td>
+          <td>
+            <Moment at={user.last_authenticated} never="never" />
+          </td>
+          <td>
+            <Moment at={user.created} />
+          </td>
+        </tr>
+      ))}
+    </List>
   );
 }
 
 function CreateUser({ onClose, onDone }: { onClose: () => void; onDone: (user: User) => void }): JSX.Element {
   const { api } = useSession();
-  const [error, setError] = useState<unknown>(null);
-  const [busy, setBusy] = useState(false);
-  const submit = async (event: SubmitEvent): Promise<void> => {
-    event.preventDefault();
-    const given = new FormData(event.currentTarget as HTMLFormElement);
-    setBusy(true);
-    setError(null);
-    try {
-      onDone(await api.json<User>(USERS, { body: JSON.stringify({ email: given.get("email"), password: given.get("password") }) }));
-    } catch (failure) {
-      setError(failure);
-      setBusy(false);
-    }
-  };
+  const create = async (given: FormData): Promise<void> =>
+    onDone(await api.json<User>(USERS, { body: JSON.stringify({ email: given.get("email"), password: given.get("password") }) }));
   return (
-    <Dialog title="Create a user" onClose={onClose}>
-      <form class="stack" onSubmit={(event) => void submit(event)}>
-        <label class="field">
-          <span>Email</span>
-          <input name="email" type="email" required autocomplete="off" />
-        </label>
-        <label class="field">
-          <span>Password</span>
-          <input name="password" type="password" required autocomplete="new-password" />
-        </label>
-        <p class="muted small">The address counts as confirmed. Tell the person the password by a way that you trust.</p>
-        {error !== null && <Failure error={error} />}
-        <footer class="dialog-foot">
-          <button type="button" class="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary" disabled={busy}>
-            Create
-          </button>
-        </footer>
-      </form>
-    </Dialog>
+    <FormDialog title="Create a user" verb="Create" onClose={onClose} onSubmit={create}>
+      <label class="field">
+        <span>Email</span>
+        <input name="email" type="email" required autocomplete="off" />
+      </label>
+      <label class="field">
+        <span>Password</span>
+        <input name="password" type="password" required autocomplete="new-password" />
+      </label>
+      <p class="muted small">The address counts as confirmed. Tell the person the password by a way that you trust.</p>
+    </FormDialog>
   );
 }
 
@@ -218,36 +182,23 @@ function Waiting(): JSX.Element {
         </Empty>
       )}
       {found.value !== undefined && found.value.length > 0 && (
-        <div class="scroll" tabIndex={0} role="region" aria-label="Accounts to be confirmed">
-          <table class="list">
-            <thead>
-              <tr>
-                <th scope="col">Address</th>
-                <th scope="col">Registered</th>
-                <th scope="col">
-                  <span class="hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {found.value.map(({ email, created }) => (
-                <tr key={email}>
-                  <th scope="row">
-                    <bdi class="wrap">{email}</bdi>
-                  </th>
-                  <td>
-                    <Moment at={created} />
-                  </td>
-                  <td class="number">
-                    <button type="button" class="button small" onClick={() => void confirm(email)}>
-                      Confirm
-                    </button>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <List label="Accounts to be confirmed" heads={["Address", "Registered", "-Actions"]}>
+          {found.value.map(({ email, created }) => (
+            <tr key={email}>
+              <th scope="row">
+                <bdi class="wrap">{email}</bdi>
+              </th>
+              <td>
+                <Moment at={created} />
+              </td>
+              <td class="number">
+                <button type="button" class="button small" onClick={() => void confirm(email)}>
+                  Confirm
+                </button>
+              </td>
+            </tr>
+          ))}
+        </List>
       )}
     </>
   );

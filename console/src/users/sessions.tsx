@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { useSession } from "../session";
+import { List } from "../ui/list";
 import { Moment } from "../ui/moment";
 import { Failure, useLoaded } from "../ui/parts";
 import { tell } from "../ui/toasts";
@@ -36,45 +37,29 @@ export function SessionList({ of: id }: { of: string }): JSX.Element {
       {error !== null && <Failure error={error} />}
       {found.value?.length === 0 && <p class="muted">Nobody is signed in.</p>}
       {found.value !== undefined && found.value.length > 0 && (
-        <div class="scroll" tabIndex={0} role="region" aria-label="Sessions">
-          <table class="list">
-            <thead>
-              <tr>
-                {["Began", "Ends", "By", "Device"].map((title) => (
-                  <th key={title} scope="col">
-                    {title}
-                  </th>
-                ))}
-                <th scope="col">
-                  <span class="hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {found.value.map((session) => (
-                <tr key={session.id}>
-                  <td>
-                    <Moment at={session.created} />
-                  </td>
-                  <td>
-                    <Moment at={session.expires} />
-                  </td>
-                  <td>{session.provider}</td>
-                  <td>{deviceOf(session)}</td>
-                  <td class="number">
-                    <button
-                      type="button"
-                      class="button small"
-                      onClick={() => void end(`api/admin/v1/sessions/${encodeURIComponent(session.id)}`, "The session has ended.")}
-                    >
-                      End
-                    </button>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <List label="Sessions" heads={["Began", "Ends", "By", "Device", "-Actions"]}>
+          {found.value.map((session) => (
+            <tr key={session.id}>
+              <td>
+                <Moment at={session.created} />
+              </td>
+              <td>
+                <Moment at={session.expires} />
+              </td>
+              <td>{session.provider}</td>
+              <td>{deviceOf(session)}</td>
+              <td class="number">
+                <button
+                  type="button"
+                  class="button small"
+                  onClick={() => void end(`api/admin/v1/sessions/${encodeURIComponent(session.id)}`, "The session has ended.")}
+                >
+                  End
+                </button>
+              </td>
+            </tr>
+          ))}
+        </List>
       )}
     </section>
   );

@@ -81,6 +81,37 @@ export function scalar(value: Value): string {
   }
 }
 
+/** A value as people read and type it, without a sign of its type; null where only Extended JSON can say it. */
+export function plainText(value: Value): string | null {
+  switch (value.kind) {
+    case "string":
+    case "symbol":
+    case "int":
+    case "long":
+    case "double":
+    case "decimal":
+      return value.text;
+    case "bool":
+      return String(value.on);
+    case "objectId":
+      return value.hex;
+    case "date":
+      return withYear(value.ms) ?? value.ms;
+    case "null":
+    case "undefined":
+      return "";
+    default:
+      return null;
+  }
+}
+
+/** A date as ISO 8601 where its year has four digits, also before 1970. */
+function withYear(ms: string): string | null {
+  const time = new Date(Number(ms));
+  const text = Number.isNaN(time.getTime()) ? "" : time.toISOString();
+  return /^\d/.test(text) ? text : null;
+}
+
 const wrapped = (name: string, text: string): string => `{"${name}": ${JSON.stringify(text)}}`;
 
 /** A date as ISO 8601 in UTC where its year has four digits; null otherwise. */

@@ -4,11 +4,12 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { go, link } from "../router";
 import { useSession } from "../session";
-import { Ask } from "../ui/ask";
+import { Ask, SecretDialog, TypedConfirm } from "../ui/form";
 import { Icon } from "../ui/icons";
+import { Facts, List } from "../ui/list";
 import { Moment } from "../ui/moment";
-import { Dialog, Failure, TypedConfirm, useLoaded, useTitle } from "../ui/parts";
-import { PageHead } from "../ui/tabs";
+import { Failure, useLoaded, useTitle } from "../ui/parts";
+import { PageHead } from "../ui/page";
 import { Snippet } from "../ui/text";
 import { tell } from "../ui/toasts";
 import { SCOPES, scopesOf, type Workspace, type WorkspaceKey, workspacePath } from "./model";
@@ -71,7 +72,7 @@ export function WorkspacePage({ id }: { id: string }): JSX.Element {
       {found.error !== undefined && <Failure error={found.error} retry={found.again} />}
       {found.value && (
         <div class="panel">
-          <Facts of={found.value} />
+          <About of={found.value} />
           {keys.error !== undefined && <Failure error={keys.error} retry={keys.again} />}
           {keys.value && <Keys listed={keys.value} revoke={setRevoking} />}
           <section>
@@ -149,53 +150,31 @@ export function WorkspacePage({ id }: { id: string }): JSX.Element {
           <p>Its tokens and keys end. Its documents stay in the database.</p>
         </TypedConfirm>
       )}
-      {secret && (
-        <Dialog title={secret.title} onClose={() => setSecret(null)} wide>
-          <div class="stack">
-            <div class="secret">
-              <strong>Copy it now: it is shown this once.</strong>
-              <code>{secret.text}</code>
-            </div>
-            <Snippet label="curl request" text={curl(id, secret.text)} />
-            <footer class="dialog-foot">
-              <button type="button" class="button primary" onClick={() => setSecret(null)}>
-                I have it
-              </button>
-            </footer>
-          </div>
-        </Dialog>
-      )}
+      {secret && <SecretDialog title={secret.title} secrets={[secret.text]} code={curl(id, secret.text)} onClose={() => setSecret(null)} />}
     </>
   );
 }
 
-function Facts({ of: one }: { of: Workspace }): JSX.Element {
-  const facts: [title: string, text: string][] = [
-    ["Tenant", one.tenant],
-    ["Capabilities", one.capabilities.join(", ")],
-    ["Quotas", Object.entries(one.quotas).map(([kind, most]) => `${kind} ${most}`).join(", ") || "none"],
-    ["Members", Object.entries(one.members).map(([user, scopes]) => `${user} (${scopes.join(", ")})`).join("; ") || "none"],
-  ];
+function About({ of: one }: { of: Workspace }): JSX.Element {
   return (
-    <dl class="facts">
-      <dt>Database</dt>
-      <dd>
-        <a href={link(["data", one.data_source, one.database])}>
-          <bdi>{one.database}</bdi>
-        </a>
-        {one.shared && <span class="badge">shared</span>}
-      </dd>
-      {facts.map(([title, text]) => (
-        <>
-          <dt>{title}</dt>
-          <dd>{text}</dd>
-        </>
-      ))}
-      <dt>Made</dt>
-      <dd>
-        <Moment at={one.created} />
-      </dd>
-    </dl>
+    <Facts
+      of={[
+        [
+          "Database",
+          <>
+            <a href={link(["data", one.data_source, one.database])}>
+              <bdi>{one.database}</bdi>
+            </a>
+            {one.shared && <span class="badge">shared</span>}
+          </>,
+        ],
+        ["Tenant", one.tenant],
+        ["Capabilities", one.capabilities.join(", ")],
+        ["Quotas", Object.entries(one.quotas).map(([kind, most]) => `${kind} ${most}`).join(", ") || "none"],
+        ["Members", Object.entries(one.members).map(([user, scopes]) => `${user} (${scopes.join(", ")})`).join("; ") || "none"],
+        ["Made", <Moment at={one.created} />],
+      ]}
+    />
   );
 }
 
@@ -206,43 +185,27 @@ function Keys({ listed, revoke }: { listed: readonly WorkspaceKey[]; revoke: (ke
       {listed.length === 0 ? (
         <p class="muted">No keys. A key is for a program that goes on; a token is for a while.</p>
       ) : (
-        <div class="scroll" tabIndex={0} role="region" aria-label="Keys">
-          <table class="list">
-            <thead>
-              <tr>
-                {["Name", "Scopes", "State", "Made"].map((title) => (
-                  <th key={title} scope="col">
-                    {title}
-                  </th>
-                ))}
-                <th scope="col">
-                  <span class="hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {listed.map((key) => (
-                <tr key={key.id}>
-                  <th scope="row">
-                    <bdi>{key.name}</bdi>
-                  </th>
-                  <td>{key.scopes.join(", ")}</td>
-                  <td>{key.revoked ? <span class="badge bad">revoked</span> : <span class="badge good">in force</span>}</td>
-                  <td>
-                    <Moment at={key.created} />
-                  </td>
-                  <td class="number">
-                    {!key.revoked && (
-                      <button type="button" class="button small" aria-label={`Revoke ${key.name}`} onClick={() => revoke(key)}>
-                        Revoke
-                      </button>
-                    )}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <List label="Keys" heads={["Name", "Scopes", "State", "Made", "-Actions"]}>
+          {listed.map((key) => (
+            <tr key={key.id}>
+              <th scope="row">
+                <bdi>{key.name}</bdi>
+              </th>
+              <td>{key.scopes.join(", ")}</td>
+              <td>{key.revoked ? <span class="badge bad">revoked</span> : <span class="badge good">in force</span>}</td>
+              <td>
+                <Moment at={key.created} />
+              </td>
+              <td class="number">
+                {!key.revoked && (
+                  <button type="button" class="button small" aria-label={`Revoke ${key.name}`} onClick={() => revoke(key)}>
+                    Revoke
+                  </button>
+                )}
+              </td>
+            </tr>
+          ))}
+        </List>
       )}
     </section>
   );

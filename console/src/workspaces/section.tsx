@@ -5,23 +5,22 @@ import { useState } from "preact/hooks";
 import type { PageProps } from "../pages";
 import { go, link } from "../router";
 import { useSession } from "../session";
-import { Ask } from "../ui/ask";
+import { Ask, TypedConfirm } from "../ui/form";
 import { Icon } from "../ui/icons";
+import { List } from "../ui/list";
 import { Moment } from "../ui/moment";
-import { Empty, Failure, TypedConfirm, useLoaded, useTitle } from "../ui/parts";
-import { ForAdministrators, PageHead } from "../ui/tabs";
+import { Empty, Failure, useLoaded, useTitle } from "../ui/parts";
+import { Page, PageHead } from "../ui/page";
 import { tell } from "../ui/toasts";
 import { given, type Tenant, TENANTS, type Workspace, WORKSPACES } from "./model";
 import { WorkspacePage } from "./page";
 
 export function WorkspacesSection({ path }: PageProps): JSX.Element {
-  const { caller } = useSession();
   const [id] = path;
-  if (!caller.manages) return <ForAdministrators what="Workspaces" />;
   return (
-    <main id="content" tabIndex={-1} class="page">
+    <Page>
       {id === undefined ? <Tenants /> : <WorkspacePage key={id} id={id} />}
-    </main>
+    </Page>
   );
 }
 
@@ -135,42 +134,29 @@ function Tenants(): JSX.Element {
 
 function Table({ of: tenant, own }: { of: Tenant; own: readonly Workspace[] }): JSX.Element {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={`Workspaces of ${tenant.name}`}>
-      <table class="list">
-        <thead>
-          <tr>
-            {["Workspace", "Database", "Capabilities", "Quotas", "Made"].map((title) => (
-              <th key={title} scope="col">
-                {title}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {own.map((one) => (
-            <tr key={one.id}>
-              <th scope="row">
-                <a href={link(["workspaces", one.id])}>
-                  <Icon name="stack" /> {one.id}
-                </a>
-              </th>
-              <td>
-                <a href={link(["data", one.data_source, one.database])}>{one.database}</a>
-                {one.shared && <span class="badge">shared</span>}
-              </td>
-              <td>{one.capabilities.join(", ")}</td>
-              <td>
-                {Object.entries(one.quotas)
-                  .map(([kind, most]) => `${kind} ${most}`)
-                  .join(", ") || "none"}
-              </td>
-              <td>
-                <Moment at={one.created} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <List label={`Workspaces of ${tenant.name}`} heads={["Workspace", "Database", "Capabilities", "Quotas", "Made"]}>
+      {own.map((one) => (
+        <tr key={one.id}>
+          <th scope="row">
+            <a href={link(["workspaces", one.id])}>
+              <Icon name="stack" /> {one.id}
+            </a>
+          </th>
+          <td>
+            <a href={link(["data", one.data_source, one.database])}>{one.database}</a>
+            {one.shared && <span class="badge">shared</span>}
+          </td>
+          <td>{one.capabilities.join(", ")}</td>
+          <td>
+            {Object.entries(one.quotas)
+              .map(([kind, most]) => `${kind} ${most}`)
+              .join(", ") || "none"}
+          </td>
+          <td>
+            <Moment at={one.created} />
+          </td>
+        </tr>
+      ))}
+    </List>
   );
 }
