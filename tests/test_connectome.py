@@ -273,6 +273,9 @@ def test_what_is_wrong_is_named_and_changes_nothing(server: Served) -> None:
     for text in (b"[{}", b'[], "more": 1', b'[{"a": 1}]}', b'{"a": 1} {"b": 2}', b"{'a': 1}"):
         answer = requests.post(movies.url("batchwrite"), data=text, timeout=PATIENCE)
         assert "malformed" in error_of(answer, 400)["message"] or b"more" in text
+    for operation in ("readwithquery", "write", "batchwrite", "updatewithupsert"):
+        answer = requests.post(movies.url(operation), data={"a": "1"}, timeout=PATIENCE)  # a form
+        assert "'application/x-www-form-urlencoded'" in error_of(answer, 415)["message"]
     codes: list[dict[str, Any]] = [{"$where": "1"}, {"a": {"$accumulator": {}}}]
     for code in codes:
         movies.refused(400, "batchdelete", code, method="DELETE")

@@ -178,6 +178,29 @@ def test_every_route_refuses_in_its_envelope(app: Application, dialect: Dialect,
         require_envelope(large, dialect, path)
 
 
+def test_bodies_of_another_media_type_are_refused(app: Application) -> None:
+    """Where a dialect says so, by each of its routes that takes one; whoever may not call is told that first."""
+    strict = {dialect.name: dialect for dialect in DIALECTS if dialect.only_json}
+    assert strict.keys() == {"datacube", "connectome"}
+    looked_at = 0
+    for route in strict["datacube"].routes:
+        if route.about is not None and route.about.takes is not None and route.public:
+            for kind in ("text/xml", "application/x-www-form-urlencoded", "application/jsonp", "x; application/json"):
+                answer = app.call(route.method, filled(route), b'{"a":1}', {"content-type": kind})
+                require_envelope(answer, strict["datacube"], route.path, 415)
+                assert answer.json["error_code"] == "UnsupportedMediaType"
+            looked_at += 1
+    assert looked_at >= 11
+    for kind in ("application/json; charset=utf-8", "Application/EJSON", "application/vnd.api+json", ""):
+        assert app.call("POST", "/core/login", b"{}", {"content-type": kind}).status == 400
+    for name, dialect in strict.items():
+        for route in dialect.routes:
+            about = route.about
+            if about is not None and (about.takes or about.brings) is not None:
+                operation = DOCUMENT["paths"].get(route.path, {}).get(route.method.lower())
+                assert operation is None or "415" in operation["responses"], (name, route.path)
+
+
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 @pytest.mark.parametrize(
     "error",

@@ -5,6 +5,7 @@
     DoorleafError
     ├── RequestError     InvalidParameter 400 · MissingParameter 400 · Unsupported 400 · NotFound 404
     │                    MethodNotAllowed 405 · Conflict 409 · PreconditionFailed 412 · PayloadTooLarge 413
+    │                    UnsupportedMediaType 415
     ├── AccessError      Unauthenticated 401 · PermissionDenied 403 · TooManyRequests 429 · QuotaExceeded 429
     ├── DataError        400, with MongoDB's own code and name · DuplicateKey 409 · ValidationFailed 400
     │                    WriteFailed 400 (or its first write error's status)
@@ -106,6 +107,13 @@ class PayloadTooLarge(RequestError):
 
     status = 413
     code = "PayloadTooLarge"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body has a content type that is not understood here."""
+
+    status = 415
+    code = "UnsupportedMediaType"
 
 
 class RequestTimeout(RequestError):
@@ -384,6 +392,7 @@ CODES: dict[str, Code] = {
         (400, 409), "In the client API: the database refuses, for the reason that `code` and `code_name` give."
     ),
     "PayloadTooLarge": Code((413,), "The body is larger than the server takes."),
+    "UnsupportedMediaType": Code((415,), "The body has a content type that is not understood."),
     "TooManyRequests": Code((429,), "A rate limit; `Retry-After` says when to come back."),
     "QuotaExceeded": Code((429,), "A quota of the day or month is used up."),
     "TooManyConnections": Code(

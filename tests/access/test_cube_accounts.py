@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import jwt
 import pytest
 from asgi import KEY, Application, application
-from cube_app import PASSWORD, REGISTERED, SETTINGS, ask, key_of, ok, refused, registered, tokens
+from cube_app import PASSWORD, REGISTERED, SETTINGS, Crud, ask, database, key_of, ok, refused, registered, tokens
 from people import link_of, mail_server
 
+from doorleaf.access.identity import tokens as tokens_module
 from doorleaf.settings.load import SettingsError, load
 
 KEYS = "/core/api/v1/keys"
@@ -103,12 +105,22 @@ def test_right_logins_do_not_count_against_the_rate(app: Application) -> None:
     }  # fmt: skip
 
 
+def refreshed(app: Application, refresh: str, path: str = "/core/token/refresh") -> dict[str, Any]:
+    found: dict[str, Any] = ok(app, "POST", path, {"refresh": refresh})
+    assert list(found) == ["access", "refresh"]
+    return found
+
+
 def test_refresh_and_log_out(app: Application, ada: str) -> None:
     found = tokens(app, "ada@example.com")
+    seen = {found["refresh"]}
     for path in ("/core/token/refresh", "/core/auth/token/refresh/"):
-        renewed = ok(app, "POST", path, {"refresh": found["refresh"]})
-        assert renewed["refresh"] == found["refresh"]
-        ok(app, "GET", PROFILE, as_=f"Bearer {renewed['access']}")
+        found = refreshed(app, found["refresh"], path)
+        seen.add(found["refresh"])
+        ok(app, "GET", PROFILE, as_=f"Bearer {found['access']}")
+    assert len(seen) == 3
+    ends = {jwt.decode(one, options={"verify_signature": False})["exp"] for one in seen}
+    assert len(ends) == 1
     for wrong in (found["access"], "nonsense"):
         told = refused(ask(app, "POST", "/core/token/refresh", {"refresh": wrong}), 401)
         assert (told["detail"], told["code"]) == ("Token is invalid or expired", "token_not_valid")
@@ -116,6 +128,54 @@ def test_refresh_and_log_out(app: Application, ada: str) -> None:
     refused(ask(app, "POST", "/core/token/refresh", {"refresh": found["refresh"]}), 401)
     refused(ask(app, "GET", PROFILE, as_=f"Bearer {found['access']}"), 401)
     ok(app, "GET", PROFILE, as_=ada)
+
+
+def test_a_refresh_token_is_good_for_one_refresh(app: Application, ada: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tokens(app, "ada@example.com")
+    second = refreshed(app, first["refresh"])
+    # Whom the answer did not reach asks again, and is answered the same; so is who asks twice at once.
+    body = b'{"refresh": "%b"}' % second["refresh"].encode()
+
+    async def twice() -> set[str]:
+        asked = (app.request("POST", "/core/token/refresh", body) for _ in range(4))
+        return {answer.json["refresh"] for answer in await asyncio.gather(*asked)}
+
+    assert refreshed(app, first["refresh"])["refresh"] == second["refresh"]
+    [third] = app.run(twice())
+    assert third != second["refresh"]
+    # The one before the last is as old as any: the session ends for both who have its tokens.
+    refused(ask(app, "POST", "/core/token/refresh", {"refresh": first["refresh"]}), 401, "InvalidSession")
+    refused(ask(app, "POST", "/core/token/refresh", {"refresh": third}), 401)
+    refused(ask(app, "GET", PROFILE, as_=f"Bearer {second['access']}"), 401)
+
+    first = tokens(app, "ada@example.com")
+    second = refreshed(app, first["refresh"])
+    monkeypatch.setattr(tokens_module, "GRACE_SECONDS", 0.0)
+    answer = app.call("POST", "/auth/session", headers={"authorization": f"Bearer {first['refresh']}"})
+    assert answer.status == 401
+    refused(ask(app, "POST", "/core/token/refresh", {"refresh": second["refresh"]}), 401)
+    refused(ask(app, "GET", PROFILE, as_=f"Bearer {second['access']}"), 401)
+    ok(app, "GET", PROFILE, as_=ada)
+
+
+def test_an_account_that_comes_anew_has_nothing_of_the_old_one(app: Application) -> None:
+    old = registered(app, "twice@example.com")
+    key, session = key_of(app, old), tokens(app, "twice@example.com")
+    identifier = database(app, old, "left")
+    Crud(app, old, identifier).insert({"n": 1})
+    assert app.call("DELETE", f"/api/admin/v1/users/{_id_of(app, old)}", headers={"apiKey": KEY}).status == 204
+    new = registered(app, "twice@example.com")
+    for shown in (old, key, f"Bearer {session['access']}"):
+        refused(ask(app, "GET", PROFILE, as_=shown), 401)
+    refused(ask(app, "POST", "/core/token/refresh", {"refresh": session["refresh"]}), 401)
+    assert ok(app, "GET", "/api/list_databases", as_=new)["data"] == []
+    Crud(app, new, identifier).refused("GET", status=404)
+    assert Crud(app, new, database(app, new, "left")).all() == []
+
+
+def _id_of(app: Application, who: str) -> str:
+    found: str = ok(app, "GET", PROFILE, as_=who)["id"]
+    return found
 
 
 @pytest.mark.parametrize(

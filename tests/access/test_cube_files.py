@@ -182,6 +182,7 @@ def test_forms_that_are_refused(events: Crud) -> None:
     assert sent(b"{}", "application/json")["json_file"] == ["This field is required."]
     assert sent(form({}, file))["database_id"] == ["This field is required."]
     sent(form(good, file), "multipart/form-data")
+    sent(file, "text/csv", 415)
     sent(form(good, file)[:-10])
     sent(form(good, file)[:60])
     sent(b"nonsense")

@@ -267,7 +267,8 @@ class Dialect:
 
     ``error`` makes the envelope of an error, and ``problem`` describes that. ``prepare`` may refuse a request before
     anything else looks at it. ``security`` is what its callers may show, as OpenAPI writes it, where that is not
-    everything that the server takes. ``credentials`` are None for a request that may come from anybody.
+    everything that the server takes. ``credentials`` are None for a request that may come from anybody. ``only_json``
+    says that bodies which say that they are something else are refused.
     """
 
     name: str
@@ -277,3 +278,4 @@ class Dialect:
     prepare: Callable[[Request], None] | None = None
     security: Sequence[Mapping[str, list[str]]] | None = None
     problem: type = Error
+    only_json: bool = False

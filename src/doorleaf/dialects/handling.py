@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -9,7 +10,7 @@ from urllib.parse import parse_qsl
 from doorleaf import ejson
 from doorleaf.dialects.about import About
 from doorleaf.dialects.base import Reply, Request, Route
-from doorleaf.errors import InvalidParameter
+from doorleaf.errors import InvalidParameter, UnsupportedMediaType
 
 NOT_STORED = ((b"cache-control", b"no-store"),)
 
@@ -48,6 +49,17 @@ def handled(
         return Reply(gives.status, body, headers=NOT_STORED)
 
     return Route(method, path, name, handle=handle, about=about, public=public, login=login)
+
+
+_JSON = re.compile(rb"\s*application/(?:[\w.-]+\+)?e?json\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
+
+
+def require_json(request: Request) -> None:
+    """Raise UnsupportedMediaType for a body that says it is no JSON; one that says nothing is taken for it."""
+    kind = request.headers.get(b"content-type", b"")
+    if kind.strip() and _JSON.fullmatch(kind) is None:
+        shown = kind[:100].decode("latin-1")
+        raise UnsupportedMediaType(f"Content-Type: expected application/json, got {shown!r}")
 
 
 def parameters(request: Request) -> dict[str, str]:

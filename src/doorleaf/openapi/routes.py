@@ -64,6 +64,12 @@ _FURTHER: dict[int, tuple[str, str, str, str]] = STATUSES | {
         "the document is not, or is no longer, what If-Match says",
         "PreconditionFailed",
     ),
+    415: (
+        "UnsupportedMediaType",
+        "The body is no JSON.",
+        "Content-Type: expected application/json, got 'text/xml'",
+        "UnsupportedMediaType",
+    ),
 }
 """The same with those that no action answers with."""
 
@@ -187,6 +193,8 @@ def _refusals(item: Described) -> Schema:
         statuses |= {401, 403}
     if about.stores:
         statuses |= {413, 500, 503, 504}
+    if item.dialect.only_json and (about.takes or about.brings) is not None:
+        statuses.add(415)
     own: dict[int, list[str]] = {}
     for code in about.refuses:
         for status in CODES[code].statuses:

@@ -363,8 +363,12 @@ class Authenticator:
         if self._admit_mail is not None:
             await self._admit_mail(account)
 
-    async def refresh(self, bearer: str | None, *, address: str = "") -> Document:
-        """A new access token for a refresh token; who asks is read anew, with their custom data."""
+    async def refresh(self, bearer: str | None, *, address: str = "", rotates: bool = False) -> Document:
+        """A new access token for a refresh token; who asks is read anew, with their custom data.
+
+        With ``rotates`` the refresh token is traded for the next, ``refresh_token``. One that was traded is wrong,
+        and ends the session, but for a few seconds in which it is answered the same.
+        """
         claims, session, identity = await self._session(bearer, anew=True)
         if self._admit_key is not None and identity.key_name is not None:
             await self._admit_key(identity, address)
@@ -372,7 +376,14 @@ class Authenticator:
             await self._users.used(identity.id)
         until = claims.expires if claims.retiring else None
         access = self._logins.access_token(identity, claims.session, claims.provider, session.get("device"), until)
-        return {"access_token": access, "token_type": "Bearer", "expires_in": ACCESS_SECONDS}
+        answer: Document = {"access_token": access, "token_type": "Bearer", "expires_in": ACCESS_SECONDS}
+        if rotates:
+            rotated = await self._sessions.rotate(session, claims)
+            if rotated is None:
+                raise Unauthenticated("invalid session: failed to find refresh token")
+            token = self._tokens.successor(bearer or "", rotated["generation"], rotated["rotated"])
+            answer["refresh_token"] = token
+        return answer
 
     async def logout(self, bearer: str | None, *, by: HttpRequest | None = None) -> None:
         """Revoke the session of a refresh token; its access tokens end within five seconds in every worker."""
@@ -389,7 +400,7 @@ class Authenticator:
             raise Unauthenticated("expected Authorization header with JWT (Bearer schema)")
         claims = self._tokens.verify(bearer, "refresh")
         self._must_be_loaded()
-        session = await self._sessions.find(claims.session)
+        session = await self._sessions.held(claims)
         if session is None or claims.provider not in self._on:
             raise Unauthenticated("invalid session: failed to find refresh token")
         if anew:

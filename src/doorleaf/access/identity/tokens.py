@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import jwt
@@ -22,7 +23,7 @@ from bson import ObjectId
 
 from doorleaf.access.callers import Tell, untold
 from doorleaf.access.request import HttpRequest
-from doorleaf.access.system_store import MOST, SystemStore, as_date
+from doorleaf.access.system_store import MOST, SystemStore, as_date, as_seconds
 from doorleaf.documents import Document
 from doorleaf.errors import Unauthenticated
 
@@ -36,12 +37,15 @@ REMEMBERED = 4096
 """How many verified tokens a process remembers."""
 COLLECTION = "sessions"
 MOST_LISTED = 1000
+GRACE_SECONDS = 30.0
+"""How long a refresh token is good once it was traded for the next, for whom the answer did not reach."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
     """What a verified token says: whose it is, of which session, when it ends (seconds since 1970), by which provider
-    the session began, and whether that was with a key's text before its rotation (``retiring``)."""
+    the session began, and whether that was with a key's text before its rotation (``retiring``). Of a refresh token,
+    ``generation`` is how often it was traded for the next."""
 
     user_id: str
     session: str
@@ -49,6 +53,7 @@ class Claims:
     expires: float
     provider: str = "api-key"
     retiring: bool = False
+    generation: int = 0
 
 
 def signing_secret(setting: str | None, folder: Path, name: str = "token.secret") -> bytes:
@@ -155,6 +160,13 @@ class Tokens:
         claims |= {"iss": session, "sub": user_id, "typ": "refresh", "provider": provider}
         return self._sign(claims, self.life(provider), until)
 
+    def successor(self, token: str, generation: int, issued: datetime) -> str:
+        """The refresh token that comes after ``token``, which was verified; it ends when that one does. The same each
+        time, since whom it did not reach asks again."""
+        claims = jwt.decode(token, options={"verify_signature": False})
+        made = claims | {"gen": generation, "iat": int(as_seconds(issued) or 0)}
+        return jwt.encode(made, self._secret, algorithm=ALGORITHM)
+
     def new_device(self) -> str:
         """An id for a device that has none: 24 hexadecimal digits, by which :meth:`gave_device` knows it again."""
         chosen = secrets.token_hex(6)
@@ -208,6 +220,7 @@ class Tokens:
                 float(claims["exp"]),
                 str(claims.get("provider", "api-key")),
                 claims.get("retiring") is True,
+                int(claims.get("gen", 0)),
             )
         except (jwt.PyJWTError, ValueError, TypeError):
             raise Unauthenticated("invalid session") from None
@@ -226,7 +239,8 @@ class Tokens:
 
 class Sessions:
     """Sessions are documents: ``_id``, ``user_id``, ``provider``, ``created``, ``expires``, ``device`` and maybe
-    ``revoked``. ``audit`` is told when they end."""
+    ``revoked``, and once their refresh token was traded for the next, ``generation`` and ``rotated``, when that was.
+    ``audit`` is told when they end."""
 
     def __init__(self, system: SystemStore, *, clock: Callable[[], float] = time.time, audit: Tell = untold) -> None:
         self._system = system
@@ -248,6 +262,31 @@ class Sessions:
         """The session, if it exists and was not revoked; asks the database."""
         document = await self._system.find_one(COLLECTION, {"_id": session})
         return None if document is None or "revoked" in document else document
+
+    async def held(self, claims: Claims) -> Document | None:
+        """The session of a refresh token. One whose token was traded for the next, and long ago, ends: it has been
+        copied, and nobody can tell whose copy this is."""
+        session = await self.find(claims.session)
+        if session is None or claims.generation == session.get("generation", 0):
+            return session
+        if claims.generation + 1 == session["generation"]:
+            traded = as_seconds(session["rotated"]) or 0.0
+            if self._clock() < traded + GRACE_SECONDS:
+                return session
+        await self.revoke(claims.session)
+        return None
+
+    async def rotate(self, session: Document, claims: Claims) -> Document | None:
+        """``session`` with its refresh token traded for the next; as it is if somebody did so a moment ago."""
+        now, next_one = as_date(self._clock()), claims.generation + 1
+        if session.get("generation", 0) == next_one:
+            return session
+        before: Document = {"generation": claims.generation if claims.generation else {"$exists": False}}
+        change = {"$set": {"generation": next_one, "rotated": now}}
+        filter = {"_id": claims.session, "revoked": {"$exists": False}} | before
+        if await self._system.update(COLLECTION, filter, change):
+            return session | {"generation": next_one, "rotated": now}
+        return await self.held(claims)
 
     async def of(self, user_id: str) -> list[Document]:
         """The sessions of a user or key that are not over, newest first."""

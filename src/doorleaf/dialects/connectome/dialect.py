@@ -32,7 +32,7 @@ from doorleaf.dialects.connectome.models import (
     ReadWithQuery,
     UpdateWithUpsert,
 )
-from doorleaf.dialects.handling import parameters
+from doorleaf.dialects.handling import parameters, require_json
 from doorleaf.dialects.ids import by_either_id, object_id
 from doorleaf.documents import ABSENT, Document
 from doorleaf.ejson import Mode
@@ -118,6 +118,7 @@ def connectome(execute: Execute, *, plain: Mode, max_documents: int, pages: bool
         error=lambda error, request: _error(error, request, marks),
         security=[{}, {"bearer": []}],
         problem=ConnectomeError,
+        only_json=True,
     )
 
 
@@ -139,6 +140,8 @@ def _of_kind(kind: str, decode: Decode) -> Decode:
     def checked(request: Request) -> Operation[Any] | Later:
         if request.identity.data["kind"] != kind:
             raise PermissionDenied(f"this takes a {kind} credential of the collection")
+        if request.body:
+            require_json(request)
         return decode(request)
 
     return checked

@@ -51,7 +51,7 @@ class Sessions(Protocol):
 
     async def login(self, provider: str, body: Mapping[str, Any], *, address: str, by: Request) -> Document: ...
 
-    async def refresh(self, bearer: str | None, *, address: str) -> Document: ...
+    async def refresh(self, bearer: str | None, *, address: str, rotates: bool) -> Document: ...
 
     async def logout(self, bearer: str | None, *, by: Request) -> None: ...
 
@@ -89,10 +89,12 @@ LOGIN = _about(
 )
 REFRESH = _about(
     name="cubeRefresh",
-    summary="Trade a refresh token for an access token",
+    summary="Trade a refresh token for an access token and the next refresh token",
+    description="The old one is good for 30 seconds more, for whom the answer did not reach, and answered the same. "
+    "Whoever shows it later ends the session.",
     takes=models.CubeRefresh,
     example={"refresh": "<your refresh token>"},
-    gives=Gives(content=models.CubeTokens, description="A new access token."),
+    gives=Gives(content=models.CubeTokens, description="New tokens."),
     refuses=("InvalidSession",),
 )
 LOGOUT = _about(
@@ -203,8 +205,8 @@ def _logins(people: People) -> list[Route]:
         }
 
     async def refresh(request: Request, given: models.CubeRefresh) -> models.CubeTokens:
-        made = await people.sessions.refresh(given.refresh, address=request.address)
-        return {"access": made["access_token"], "refresh": given.refresh}
+        made = await people.sessions.refresh(given.refresh, address=request.address, rotates=True)
+        return {"access": made["access_token"], "refresh": made["refresh_token"]}
 
     async def logout(request: Request, given: models.CubeRefresh) -> None:
         await people.sessions.logout(given.refresh, by=request)

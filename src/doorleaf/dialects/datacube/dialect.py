@@ -34,4 +34,5 @@ def datacube(people: People, keys: UserKeys, cubes: Cubes, folder: Path) -> Dial
         error=cube_envelope,
         security=({"bearer": []}, {"cubeKey": []}),
         problem=CubeError,
+        only_json=True,
     )

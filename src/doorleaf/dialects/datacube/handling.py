@@ -13,7 +13,7 @@ from doorleaf.access.callers import Credentials
 from doorleaf.apart import CODING
 from doorleaf.dialects.about import About
 from doorleaf.dialects.base import Handle, Later, Reply, Request, Route
-from doorleaf.dialects.handling import NOT_STORED
+from doorleaf.dialects.handling import NOT_STORED, require_json
 from doorleaf.documents import Document
 from doorleaf.errors import InvalidParameter, Unauthenticated
 
@@ -97,6 +97,7 @@ def _given(request: Request, about: About) -> Any:
         return None
     given: Document = {}
     if request.body.strip():
+        require_json(request)
         given = ejson.loads(request.body)
     elif request.query:
         given = dict(parameters(request))

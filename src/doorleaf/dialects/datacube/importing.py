@@ -68,7 +68,7 @@ IMPORT = About(
     "file in `json_file`, which has an array of objects, objects one after another or one on each line, or CSV, maybe "
     "in gzip. `format`, `all_or_nothing` and `idempotency_key` may be fields too.",
     gives=Gives(content=models.CubeImported, status=201, description="Put in."),
-    refuses=("DatabaseNotFound", "PermissionDenied", "MissingParameter"),
+    refuses=("DatabaseNotFound", "PermissionDenied", "MissingParameter", "UnsupportedMediaType"),
 )
 
 

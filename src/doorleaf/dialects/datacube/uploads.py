@@ -22,7 +22,7 @@ from doorleaf.apart import CODING
 from doorleaf.dialects.base import Request
 from doorleaf.dialects.datacube.handling import parameters
 from doorleaf.dialects.datacube.models import CubeBody, mistake
-from doorleaf.errors import StoreUnavailable, TooManyRequests
+from doorleaf.errors import StoreUnavailable, TooManyRequests, UnsupportedMediaType
 
 MOST_BYTES = 8 * 1024**3
 """What one upload may have."""
@@ -77,6 +77,9 @@ async def read_form(request: Request, form: Form, seen: Callable[[dict[str, str]
     the rest."""
     kind, options = parse_options_header(request.headers.get(b"content-type", b"").decode("latin-1"))
     form.fields.update(parameters(request))
+    if kind not in ("multipart/form-data", "application/json", ""):
+        shown = kind[:100]
+        raise UnsupportedMediaType(f"Content-Type: expected multipart/form-data with {FILES[0]}, got {shown!r}")
     if kind != "multipart/form-data" or request.upload is None:
         raise CubeBody.missing("json_file")
     boundary = options.get("boundary", "")
