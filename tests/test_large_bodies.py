@@ -15,10 +15,11 @@ import bson
 import orjson
 import pytest
 from asgi import KEY, application
+from native_values import Values
 
 from doorleaf.dialects.base import Request
 from doorleaf.documents import CODEC, Documents
-from doorleaf.ejson import Mode, encode_documents, encode_pieces, loads, pieces
+from doorleaf.ejson import Mode, encode_documents, encode_pieces, loads, parts, pieces, read
 from doorleaf.errors import InvalidParameter, PayloadTooLarge, ServerBusy
 from doorleaf.http import memory
 from doorleaf.http.memory import Bodies
@@ -49,6 +50,26 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE_BYTES", 40)
 
 
+def read_in_parts(text: bytes) -> Any:
+    """What ``text`` gives in parts, and at once where it has no array that is long enough."""
+    try:
+        return pieces.load(text)
+    except pieces.Whole:
+        return orjson.loads(text)
+
+
+def read_as_large(text: bytes, monkeypatch: pytest.MonkeyPatch, *, large: bool) -> Any:
+    """What a body of any length gives that is taken for a large one or a small one; its error's message."""
+    with monkeypatch.context() as patch:
+        patch.setattr(read, "LARGE_BYTES", 1 if large else sys.maxsize)
+        patch.setattr(pieces, "LARGE_BYTES", 1 if large else sys.maxsize)
+        patch.setattr(parts, "PART_BYTES", 60)
+        try:
+            return loads(text)
+        except InvalidParameter:
+            return InvalidParameter
+
+
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("seed", range(300))
 def test_reading_in_parts_is_reading_at_once(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +85,7 @@ def test_reading_in_parts_is_reading_at_once(seed: int, monkeypatch: pytest.Monk
             body = {"filter": {"a": value(source), "n": {"$in": values, "b": value(source)}}, "after": value(source)}
     option = orjson.OPT_INDENT_2 if seed % 3 == 0 else 0
     text = orjson.dumps(body, None, option)
-    assert pieces.load(text) == body
+    assert read_in_parts(text) == body
     # Damage at any place is seen as it is seen at once.
     at = source.randrange(len(text))
     for damaged in (
@@ -76,9 +97,47 @@ def test_reading_in_parts_is_reading_at_once(seed: int, monkeypatch: pytest.Monk
             wanted = orjson.loads(damaged)
         except orjson.JSONDecodeError:
             with pytest.raises(orjson.JSONDecodeError):
-                pieces.load(damaged)
+                read_in_parts(damaged)
         else:
-            assert pieces.load(damaged) == wanted
+            assert read_in_parts(damaged) == wanted
+        assert read_as_large(damaged, monkeypatch, large=True) == read_as_large(damaged, monkeypatch, large=False)
+
+
+def test_large_bson_is_decoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART_BYTES", 300)
+    values = Values(7)
+    for _ in range(300):
+        document = bson.encode(
+            {"a": values.document(), "b": [values.document() for _ in range(9)]}, codec_options=CODEC
+        )
+        assert repr(parts.decode(document)) == repr(bson.decode(document, CODEC))
+    longest: list[int] = []
+    at_once = bson.decode
+
+    def counting(document: bytes, options: Any) -> Any:
+        longest.append(len(document))
+        return at_once(document, options)
+
+    monkeypatch.setattr("bson.decode", counting)
+    wide = {"a": {f"field{n}": n for n in range(3_000)}, "b": [[n, {"c": [*range(100)]}] for n in range(300)], "z": 1}
+    document = bson.encode(wide, codec_options=CODEC)
+    assert parts.decode(document) == wide
+    assert len(longest) > 100
+    assert max(longest) < 700
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"a":[' + b"1," * 900_000 + b"1]x}", r"at byte 1800008: expecting ',' delimiter"),
+        (b'{"pipeline":[' + b'{"a":""},' * 150_000 + b'{"a":1,"a":2}]}', "pipeline.150000.a: the key is there twice"),
+        (b'{"a":"' + b"x" * 1_500_000 + b"\\u00", r"at byte 150000[67]"),
+        (b'{"a":[' + b"1," * 900_000 + b"99999999999999999999]}", "a.900000: the integer .* is beyond 64 bits"),
+    ],
+)
+def test_what_is_wrong_with_a_large_body_is_said_where(body: bytes, told: str) -> None:
+    with pytest.raises(InvalidParameter, match=told):
+        loads(body)
 
 
 @pytest.mark.usefixtures("small_pieces")

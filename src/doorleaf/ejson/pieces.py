@@ -32,22 +32,27 @@ _SLICE_BYTES = 256 * 1024
 _FIRST_KEY = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*("(?:[^"\\]|\\.){1,200}")[ \t\r\n]*:')
 
 
+class Whole(Exception):
+    """A large body has no long array that it could be read in parts of, or is malformed somewhere."""
+
+
 def load(body: bytes) -> Any:
-    """Read as ``orjson.loads`` does. Raises PayloadTooLarge for more values than a request may have."""
+    """Read as ``orjson.loads`` does. Raises :class:`Whole` where that would hold the interpreter for long, and
+    PayloadTooLarge for more values than a request may have."""
     if len(body) < LARGE_BYTES:
         return orjson.loads(body)
     require_sensible(body)
     head = _ARRAY.search(body, 0, _HEAD_BYTES)
     path = None if head is None else _path(body[: head.end()])
     if head is None or path is None:
-        return orjson.loads(body)
+        raise Whole
     elements, at = _elements(body, head.end())
-    if not elements:
-        return orjson.loads(body)
+    if not elements or len(body) - at > 4 * PIECE_BYTES:
+        raise Whole
     root = orjson.loads(body[: head.end()] + body[at:])
     rest = _at(root, path)
     if type(rest) is not list:  # a name came twice
-        return orjson.loads(body)
+        raise Whole
     rest[:0] = elements
     return root
 

@@ -15,14 +15,15 @@ from __future__ import annotations
 import json
 import re
 from codecs import BOM_UTF8
+from json.decoder import JSONArray, JSONObject  # type: ignore[attr-defined]
+from json.scanner import py_make_scanner  # type: ignore[attr-defined]
 from typing import Any
 
-import bson
 import orjson
 from bson import Int64
 
-from doorleaf.documents import CODEC
-from doorleaf.ejson.pieces import LARGE_BYTES, count, load
+from doorleaf.ejson.parts import decode
+from doorleaf.ejson.pieces import LARGE_BYTES, Whole, count, load, require_sensible
 from doorleaf.ejson.transcoder import native as native
 from doorleaf.ejson.wrappers import INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, WRAPPERS, Malformed, described, unwrap
 from doorleaf.errors import InvalidParameter
@@ -63,14 +64,18 @@ def loads_documents(body: bytes) -> Any:
 
 def _loads(body: bytes, start: int) -> dict[str, Any]:
     """Read an object that begins at the byte ``start`` of what was sent."""
-    if native is not None and NATIVE_BYTES <= len(body) < LARGE_BYTES:
+    if native is not None and len(body) >= NATIVE_BYTES:
+        if len(body) >= LARGE_BYTES:
+            require_sensible(body)
         found: bytes | None = native.bson(body)
         if found is not None:
-            return bson.decode(found, CODEC)
+            return decode(found)
     if body.startswith(BOM_UTF8):
         start, body = start + len(BOM_UTF8), body[len(BOM_UTF8) :]
     try:
         root = load(body)
+    except Whole:
+        return _read(_exact(body, start), None)
     except orjson.JSONDecodeError as error:
         _exact(body, start)
         at = start + len(error.doc[: error.pos].encode())
@@ -219,6 +224,15 @@ def _parse_constant(name: str) -> Any:
 _READER = json.JSONDecoder(
     object_pairs_hook=_Pairs, parse_int=_parse_integer, parse_float=_parse_number, parse_constant=_parse_constant
 )
+
+_PATIENT = json.JSONDecoder(
+    object_pairs_hook=_Pairs, parse_int=_parse_integer, parse_float=_parse_number, parse_constant=_parse_constant
+)
+# The reader in Python is ten times as slow, and lets others run all the while; it is documented nowhere, and the same
+# in all versions.
+_PATIENT.parse_object, _PATIENT.parse_array = JSONObject, JSONArray  # type: ignore[attr-defined]
+_PATIENT.scan_once = py_make_scanner(_PATIENT)  # type: ignore[attr-defined]
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -229,7 +243,7 @@ def _exact(body: bytes, start: int) -> Any:
     except UnicodeDecodeError as error:
         raise InvalidParameter(f"malformed JSON at byte {start + error.start}: invalid UTF-8") from None
     try:
-        return _checked(_READER.decode(text), 0)
+        return _checked((_READER if len(body) < LARGE_BYTES else _PATIENT).decode(text), 0)
     except json.JSONDecodeError as error:
         at = start + len(text[: error.pos].encode())
         raise InvalidParameter(f"malformed JSON at byte {at}: {error.msg[:1].lower()}{error.msg[1:]}") from None
