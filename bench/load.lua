@@ -1,13 +1,15 @@
 -- What wrk sends. Environment: BODY is the request's body, in which every @N@ becomes a number below COUNT; KEY is
--- the API key; ROUTE the path. The last line of the output is read by run.py.
+-- the API key; ROUTE the path; without BODY it is a GET. The last line of the output is read by run.py.
 local body, count = os.getenv("BODY"), tonumber(os.getenv("COUNT"))
-wrk.method = "POST"
 wrk.path = os.getenv("ROUTE")
-wrk.body = body
-wrk.headers["Content-Type"] = "application/json"
 wrk.headers["apiKey"] = os.getenv("KEY")
+if body then
+  wrk.method = "POST"
+  wrk.body = body
+  wrk.headers["Content-Type"] = "application/json"
+end
 
-if body:find("@N@", 1, true) then
+if body and body:find("@N@", 1, true) then
   request = function()
     return wrk.format(nil, nil, nil, (body:gsub("@N@", math.random(0, count - 1))))
   end

@@ -72,7 +72,10 @@ class Server:
         """User and system time since the start, of the whole tree."""
         total = 0
         for pid in self.pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            except OSError:  # a worker that has just ended
+                continue
             total += int(fields[11]) + int(fields[12])
         return total / TICKS
 

@@ -139,7 +139,7 @@ class Load:
     """Drives servers with wrk from the load's core."""
 
     def __init__(self, servers: Servers, core: str, connections: int) -> None:
-        self._servers = servers
+        self.servers = servers
         self._core = core
         self._connections = connections
 
@@ -149,10 +149,14 @@ class Load:
         if not case.check(reply):
             sys.exit(f"bench: {server.name} answers {case.title} wrongly: {json.dumps(reply)[:300]}")
 
+    def asks(self, server: Server, case: Case) -> dict[str, str]:
+        """What the server is asked in a case, as load.lua takes it."""
+        return {"BODY": case.text(), "ROUTE": route(case.action)}
+
     def run(self, server: Server, case: Case, seconds: float) -> Sample:
         """One measurement; a server that answers nothing in time gets twenty seconds."""
-        self._servers.settle()
-        env = {"BODY": case.text(), "COUNT": str(DOCUMENTS), "KEY": server.key, "ROUTE": route(case.action)}
+        self.servers.settle()
+        env = {"COUNT": str(DOCUMENTS), "KEY": server.key, **self.asks(server, case)}
         before = server.cpu_seconds()
         out = subprocess.run(
             [
@@ -310,10 +314,10 @@ def arguments(parts: Iterable[str], description: str | None) -> argparse.Namespa
     return options
 
 
-def main(parts: Mapping[str, Part], description: str | None) -> None:
-    """Run those of ``parts`` that the command line asks for, each with servers of its own."""
+def main(parts: Mapping[str, Part], description: str | None, prepare: Callable[[], None] = build) -> None:
+    """Run those of ``parts`` that the command line asks for, each with servers of its own, once all is prepared."""
     options = arguments(parts, description)
-    build()
+    prepare()
     rows: list[dict[str, Any]] = []
     for name in options.only or parts:
         with tempfile.TemporaryDirectory(prefix="doorleaf-bench-") as folder:

@@ -52,12 +52,20 @@ class Documents:
     Whoever had to look inside hands on what it ``decoded``, so that nothing is decoded twice.
     """
 
-    __slots__ = ("_batches", "_source", "decoded")
+    __slots__ = ("_batches", "_count", "_source", "decoded")
 
     def __init__(self, batches: list[bytes], decoded: list[Document] | None = None) -> None:
         self._batches: list[bytes] | None = batches
         self._source: list[bytes] | None = None
+        self._count = -1
         self.decoded = decoded
+
+    @classmethod
+    def each(cls, documents: list[bytes]) -> Documents:
+        """The same of single documents."""
+        made = cls(documents)
+        made._count = len(documents)
+        return made
 
     @classmethod
     def decoded_as(cls, documents: list[Document], source: list[bytes] | None = None) -> Documents:
@@ -129,7 +137,26 @@ class Documents:
                 position += size
 
     def __len__(self) -> int:
-        return len(self.decoded) if self.decoded is not None else sum(1 for _ in self)
+        if self.decoded is not None:
+            return len(self.decoded)
+        if self._count < 0:
+            self._count = sum(map(_count, self.batches))
+        return self._count
+
+    def few(self, most: int) -> Documents:
+        """The first ``most`` of them."""
+        if len(self) <= most:
+            return self
+        batches = self.batches
+        return Documents.each(batches[:most] if len(batches) == len(self) else [*self][:most])
+
+
+def _count(batch: bytes) -> int:
+    count, position, end = 0, 0, len(batch)
+    while position < end:
+        position += int.from_bytes(batch[position : position + 4], "little")
+        count += 1
+    return count
 
 
 class Absent(Enum):

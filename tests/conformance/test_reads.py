@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from bson import Int64
 from scenarios import NS, Engine, Scenario, check
@@ -15,6 +18,7 @@ from doorleaf.operations import (
     Find,
     FindOne,
     Namespace,
+    altered,
 )
 from doorleaf.operations.results import CountResult, DistinctResult
 
@@ -331,7 +335,24 @@ TIME_LIMITS = [
     ),
 ]
 
+
+def totals(find: Find, *wanted: int | None) -> list[Scenario]:
+    """What a find answers as its total, asked for none, for all, and up to one."""
+
+    def told(wanted: int | None) -> Callable[[Any], bool]:
+        return lambda result: result.total == wanted
+
+    asked = zip((None, 0, 1), wanted, strict=True)
+    return [Scenario(f"total {most}", altered(find, total=most), PEOPLE, check=told(total)) for most, total in asked]
+
+
 COUNTS = [
+    *totals(Find(namespace=NS, filter={"city": "Oslo"}, sort={"_id": 1}, limit=1), None, 2, 1),
+    *totals(Find(namespace=NS, filter={"city": "Oslo"}, limit=1, skip=1), None, 2, 1),
+    *totals(Find(namespace=NS, filter={"city": "Oslo"}, limit=5), None, 2, 2),
+    *totals(Find(namespace=NS, filter={"city": "Oslo"}, limit=5, skip=9), None, 2, 1),
+    *totals(Find(namespace=NS, filter={"city": "Rome"}, limit=5), None, 0, 0),
+    *totals(Find(namespace=NS, limit=1, hint="_id_"), None, 4, 1),
     Scenario("all", CountDocuments(namespace=NS), PEOPLE, result=CountResult(4)),
     Scenario("filter", CountDocuments(namespace=NS, filter={"city": "Oslo"}), PEOPLE, result=CountResult(2)),
     Scenario("no match", CountDocuments(namespace=NS, filter={"city": "Rome"}), PEOPLE, result=CountResult(0)),

@@ -56,13 +56,34 @@ class FindOne(Parametrized, Hinted, Collated, Skipping, Sorted, Projected, Filte
 @_listed
 @dataclass(kw_only=True)
 class Find(Parametrized, Hinted, Collated, Skipping, Sorted, Projected, Filtered, Operation[results.DocumentsResult]):
-    """``limit`` 0 is the default limit; ``cap`` is the server's bound on the number of documents."""
+    """``limit`` 0 is the default limit. ``total`` asks for the number of matches beside the documents: up to so many, 0
+    for all, and None for none."""
 
     name = "find"
     summary = "Find documents"
     result = results.DocumentsResult
 
     limit: int = parameter(Kind.COUNT, "Most documents to answer; 0 and absent are the default limit.", default=0)
+    total: int | None = None
+
+    @property
+    def counting(self) -> CountDocuments:
+        """The operation that counts what this matches, before it skips anything."""
+        return CountDocuments(
+            namespace=self.namespace,
+            filter=self.filter,
+            hint=self.hint,
+            collation=self.collation,
+            limit=self.total or 0,
+            comment=self.comment,
+            max_time_ms=self.max_time_ms,
+            max_scan=self.max_scan,
+            turn=self.turn,
+        )
+
+    def told(self, found: int) -> int | None:
+        """The number of matches where ``found`` documents tell it: the last is among them."""
+        return self.skip + found if found < self.limit and (found or not self.skip) else None
 
 
 @_listed

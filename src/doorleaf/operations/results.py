@@ -68,6 +68,7 @@ class DocumentResult(Result):
 @dataclass(slots=True)
 class DocumentsResult(Result):
     documents: Documents
+    total: int | None = field(default=None, metadata={"wire": False})
 
     def size(self) -> int:
         return sum(map(len, self.documents.batches))

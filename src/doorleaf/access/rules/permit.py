@@ -250,10 +250,13 @@ def _redaction(
                 return DocumentResult(later(seen))
             result.document, result.source = seen, source
             return result
-        found = cast(DocumentsResult, result).documents
+        result = cast(DocumentsResult, result)
+        found = result.documents
         if found.size >= _LARGE_BYTES:
-            return DocumentsResult(Documents([_encoded(shown(part)) for part in found.parts(_PART_BYTES, 1)]))
-        return DocumentsResult(Documents.decoded_as(shown(found), found.source if later is None else None))
+            parts = Documents([_encoded(shown(part)) for part in found.parts(_PART_BYTES, 1)])
+            return DocumentsResult(parts, result.total)
+        decoded = Documents.decoded_as(shown(found), found.source if later is None else None)
+        return DocumentsResult(decoded, result.total)
 
     def shown(found: Documents) -> list[Document]:
         documents = view.shown(found.decode())

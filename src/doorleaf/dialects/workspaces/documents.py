@@ -33,12 +33,15 @@ from doorleaf.operations import (
     FindOneAndReplace,
     FindOneAndUpdate,
     InsertOne,
+    altered,
 )
 
 DOCUMENTS = "/collections/{collection}/documents"
 ONE = f"{DOCUMENTS}/{{id}}"
 ESTIMATED = 10_000
 """Where counting ends that only estimates."""
+_COUNTED = {"none": None, "estimated": ESTIMATED, "exact": 0}
+"""What the words of ``count`` ask a find for."""
 _LARGE_BYTES = 256 * 1024
 _SECONDS = 30.0
 
@@ -70,12 +73,11 @@ async def _listed(asked: Asked, seal: Seal) -> Answer:
     if query.cursor is not None:
         require_pageable(query.sort)
     about = f"{asked.place.id}/{asked.request.params['collection']}"
-    found, more = await _page(asked, query, about, seal)
+    found, more, total = await _page(asked, query, about, seal)
     count = len(found)
-    pagination: Document = {"limit": query.limit, "skip": query.skip}
-    pagination["total"] = await _total(asked, query, count, more=more)
-    if pagination["total"] is not None and query.count == "exact" and query.cursor is None:
-        more = query.skip + count < pagination["total"]
+    pagination: Document = {"limit": query.limit, "skip": query.skip, "total": total}
+    if total is not None and query.count == "exact" and query.cursor is None:
+        more = query.skip + count < total
     pagination["hasMore"] = more
     if query.cursor is not None:
         pagination["nextCursor"] = await _next(asked, query, found, about, seal) if more and count else None
@@ -87,8 +89,8 @@ async def _listed(asked: Asked, seal: Seal) -> Answer:
     return Answer(b"".join((b'{"data":', data, b',"pagination":', head, b"}")))
 
 
-async def _page(asked: Asked, query: Query, about: str, seal: Seal) -> tuple[Documents, bool]:
-    """A page of documents, and whether there are more as far as the page tells."""
+async def _page(asked: Asked, query: Query, about: str, seal: Seal) -> tuple[Documents, bool, int | None]:
+    """A page of documents, whether there are more as far as the page tells, and how many match, if that is asked."""
     namespace, wanted = asked.namespace(), query.limit + 1
     find = Find(
         namespace=namespace,
@@ -97,10 +99,22 @@ async def _page(asked: Asked, query: Query, about: str, seal: Seal) -> tuple[Doc
         sort=query.sort,
         limit=wanted,
         skip=query.skip,
+        total=_COUNTED[query.count],
     )
-    values = behind(query.cursor, query, about, seal) if query.cursor else None
-    if values is None:
-        return _cut((await asked.run(find)).documents, query.limit)
+    if not query.cursor:
+        result = await asked.run(find)
+        return *_cut(result.documents, query.limit), result.total
+    page = await _behind(asked, query, find, behind(query.cursor, query, about, seal))
+    if find.total is None:
+        return *page, None
+    counting = CountDocuments(namespace=namespace, filter=query.filter, limit=find.total)
+    return *page, (await asked.run(counting)).count
+
+
+async def _behind(asked: Asked, query: Query, find: Find, values: list[Any]) -> tuple[Documents, bool]:
+    """The page that comes behind the values of a cursor."""
+    wanted = find.limit
+    find = altered(find, total=None)
     if len(query.sort) > 1 or not is_ordinary(values[0]):
         find.filter = (
             joined([query.filter, following(query.sort, values)]) if query.filter else following(query.sort, values)
@@ -122,20 +136,7 @@ async def _page(asked: Asked, query: Query, about: str, seal: Seal) -> tuple[Doc
 
 def _cut(documents: Documents, limit: int) -> tuple[Documents, bool]:
     """The first ``limit`` of some documents, and whether there were more."""
-    if len(documents) <= limit:
-        return documents, False
-    return Documents([b"".join([*documents][:limit])]), True
-
-
-async def _total(asked: Asked, query: Query, count: int, *, more: bool) -> int | None:
-    """How many documents match; None where nobody is to count."""
-    if query.count == "none":
-        return None
-    if not more and query.cursor is None and (count or not query.skip):
-        return query.skip + count  # the page has the last one
-    limit = ESTIMATED if query.count == "estimated" else 0
-    counting = CountDocuments(namespace=asked.namespace(), filter=query.filter, limit=limit)
-    return (await asked.run(counting)).count
+    return documents.few(limit), len(documents) > limit
 
 
 async def _next(asked: Asked, query: Query, found: Documents, about: str, seal: Seal) -> str:

@@ -68,7 +68,10 @@ SCHEMA_6 = (
 )
 """The log of changes is by what was changed, not by who watches; the few minutes of the old one are dropped."""
 
-SCHEMAS = (SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6)
+SCHEMA_7: tuple[str, ...] = ()
+"""Options may have :data:`CONSTANTS`, which every version has to keep true that writes into the file."""
+
+SCHEMAS = (SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6, SCHEMA_7)
 """What each format of the file adds to the one before."""
 
 VERSION = "SELECT catalog FROM state WHERE id = 1"
@@ -77,6 +80,12 @@ MAX_INDEXES = 64
 
 TEMPORARY = "temp"
 """The option of a collection that is being made to take the place of another: when, in seconds since 1970."""
+
+CONSTANTS = "constants"
+"""The option of a collection with the fields, and their text, that every one of its documents has."""
+
+CONSTANT_FIELDS = ("_tenantId", "_workspaceId")
+"""The fields of which that is noted: they keep tenants apart, and mostly a collection has documents of one alone."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +165,8 @@ class Collection:
     """By path, the best index on that field alone that holds every value and no array."""
     points: dict[str, str] = field(init=False, compare=False)
     """By the paths of ``plain``, the statement for (catalog's version, document, sum) of the first match of a key."""
+    constants: dict[str, str] = field(init=False, compare=False)
+    """What every document has: see :data:`CONSTANTS`."""
 
     def __post_init__(self) -> None:
         plain: dict[str, Index] = {}
@@ -167,6 +178,7 @@ class Collection:
                 plain[path] = index
         object.__setattr__(self, "plain", plain)
         object.__setattr__(self, "points", {path: self._point(index) for path, index in plain.items()})
+        object.__setattr__(self, "constants", self.options.get(CONSTANTS, {}))
 
     def _point(self, index: Index) -> str:
         return (

@@ -14,7 +14,7 @@ from doorleaf.mql.context import Context
 from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.operations import Namespace
 from doorleaf.stores.embedded.administration import list_databases
-from doorleaf.stores.embedded.catalog import Collection, Index
+from doorleaf.stores.embedded.catalog import CONSTANTS, Collection, Index
 from doorleaf.stores.embedded.file import verify
 from doorleaf.stores.embedded.file.storage import Session
 from doorleaf.stores.embedded.writing.rows import counts
@@ -87,7 +87,7 @@ def describe(collection: Collection) -> Document:
     return {
         "name": collection.name,
         "type": "collection",
-        "options": dict(collection.options),
+        "options": {name: value for name, value in collection.options.items() if name != CONSTANTS},
         "info": {"readOnly": False},
         "idIndex": next(dict(index.specification) for index in collection.indexes if index.name == "_id_"),
     }

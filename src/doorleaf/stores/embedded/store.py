@@ -176,9 +176,13 @@ class FileStore:
 
     async def _execute(self, operation: Operation[Any], context: Context) -> Any:
         if isinstance(operation, FindOne):
-            return DocumentResult((await self._find(operation, context)).first())
+            return DocumentResult((await self._find(operation, context))[0].first())
         if isinstance(operation, Find):
-            return DocumentsResult(await self._find(operation, context))
+            found, total = await self._find(operation, context)
+            if total is None and operation.total is not None:
+                told = operation.told(len(found))
+                total = await self._count(operation.counting, context) if told is None else told
+            return DocumentsResult(found, total)
         if type(operation) in planned.WRITES:
             return await self._write(operation, context)
         return await self._other(operation, context)
@@ -260,13 +264,14 @@ class FileStore:
         """What the worker processes have done so far, and how they stand."""
         return Counts() if self._workers is None else self._workers.counts()
 
-    async def _find(self, operation: Find | FindOne, context: Context) -> Documents:
+    async def _find(self, operation: Find | FindOne, context: Context) -> tuple[Documents, int | None]:
+        """The documents of a find, and the total that it asks for where the same reading tells it."""
         weights = small.tests(operation)
         if weights is not None:
             budget = Budget(INLINE_DOCUMENTS, INLINE_BYTES, *weights)
             with contextlib.suppress(Postponed):
                 return self.now(lambda session: reads.find_soon(session, operation, context, budget))
-        return Documents(await self.read(reads.find, operation, context=context))
+        return Documents(await self.read(reads.find, operation, context=context)), None
 
     async def _scan(self, operation: Scan, context: Context) -> DocumentStream:
         """The documents of a query as they are taken, the first of them read already."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from doorleaf.operations import (
     ListCollections,
     ListDatabases,
     ListIndexes,
+    altered,
 )
 from doorleaf.operations.results import (
     CollectionsResult,
@@ -83,14 +85,27 @@ def _find_command(operation: FindOne | Find) -> Document:
 
 
 async def find(way: ShortWay, database: Database, operation: Find) -> DocumentsResult:
-    """All batches, up to ``limit``; the first is asked to hold them all, so that there is seldom a second."""
+    """All batches, up to ``limit``, and the number of matches where that is asked for too."""
+    if operation.total is None:
+        return DocumentsResult(await _found(way, database, operation))
+    until = time.monotonic() + time_limit(operation) / 1000
+    documents = await _found(way, database, operation)
+    total = operation.told(len(documents))
+    if total is None:
+        counting = altered(operation.counting, max_time_ms=max(1, int((until - time.monotonic()) * 1000)))
+        total = (await count_documents(way, database, counting)).count
+    return DocumentsResult(documents, total)
+
+
+async def _found(way: ShortWay, database: Database, operation: Find) -> Documents:
+    """The documents of a find. The first batch is asked to hold them all, so that there is seldom a second."""
     command = _find_command(operation) | {"batchSize": operation.limit or _FIRST_BATCH}
     if operation.limit:
         command["limit"] = operation.limit
     replies = await way.read(database.name, command, _reading(operation))
     if replies is not None:
-        return DocumentsResult(Documents([found for reply in replies if (found := batch(reply))]))
-    return DocumentsResult(Documents([found async for found in each_batch(_opened(database, operation), operation)]))
+        return Documents([found for reply in replies if (found := batch(reply))])
+    return Documents([found async for found in each_batch(_opened(database, operation), operation)])
 
 
 def _opened(database: Database, operation: Find) -> Any:

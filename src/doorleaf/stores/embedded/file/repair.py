@@ -29,7 +29,7 @@ from doorleaf.errors import DataError, StoreUnavailable
 from doorleaf.mql.context import Context
 from doorleaf.operations import Namespace
 from doorleaf.stores.embedded.administration import make_collection
-from doorleaf.stores.embedded.catalog import Collection, sum_of
+from doorleaf.stores.embedded.catalog import CONSTANTS, Collection, sum_of
 from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.file.storage import APPLICATION_ID, Session, Storage
 from doorleaf.stores.embedded.indexes import ID_INDEX, add_index, build
@@ -208,7 +208,8 @@ def _save(source: apsw.Connection, session: Session, found: _Found, outcome: Out
     session.refresh()
     transaction = Transaction(session)
     namespace = Namespace(found.database, found.name)
-    collection = make_collection(transaction, namespace, found.options)
+    options = {name: value for name, value in found.options.items() if name != CONSTANTS}  # these may be others now
+    collection = make_collection(transaction, namespace, options)
     rows = Rows(transaction, collection, Context())
     insert = f"INSERT INTO {collection.table} (id, document, sum) VALUES (?, ?, ?)"  # noqa: S608 - an integer id
     saved = 0

@@ -68,7 +68,7 @@ def contents(connection: apsw.Connection, collection: Collection, context: Conte
         for row, encoded, checksum in rows:
             context.check()
             documents, size = documents + 1, size + len(encoded)
-            problems = _of_row(connection, keys, row, encoded, checksum)
+            problems = _of_row(connection, keys, row, encoded, checksum, collection.constants)
             found += islice(problems, MOST_PROBLEMS - len(found))
     except _UNREADABLE as error:
         yield f"its documents cannot be read: {error}"
@@ -82,7 +82,9 @@ def contents(connection: apsw.Connection, collection: Collection, context: Conte
         yield f"there are {documents} documents of {size} bytes, and not as many as is kept"
 
 
-def _of_row(connection: apsw.Connection, keys: list[Keys], row: int, encoded: bytes, checksum: int) -> Iterator[str]:
+def _of_row(
+    connection: apsw.Connection, keys: list[Keys], row: int, encoded: bytes, checksum: int, constants: Document
+) -> Iterator[str]:
     if crc32(encoded) != checksum:
         yield f"the document in row {row} is not as it was written"
         return
@@ -91,6 +93,8 @@ def _of_row(connection: apsw.Connection, keys: list[Keys], row: int, encoded: by
     except BSONError:
         yield f"the document in row {row} is no BSON"
         return
+    if any(document.get(name) != text for name, text in constants.items()):
+        yield f"the document in row {row} lacks what all are said to have"
     for each in keys:
         index = each.index
         expected, arrays = each.of(document)

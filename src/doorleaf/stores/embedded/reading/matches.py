@@ -21,6 +21,7 @@ from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.file.storage import Session
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed
 from doorleaf.stores.embedded.reading.choosing import MOST_WALKED, Choice, Match, Walking, choose
+from doorleaf.stores.embedded.reading.constants import unmet
 from doorleaf.stores.embedded.reading.needles import needle_test
 from doorleaf.stores.embedded.reading.planner import plan
 from doorleaf.stores.embedded.reading.plans import Plan
@@ -46,6 +47,9 @@ class Query:
     limit: int = 0
     hint: str | Document | None = None
     variables: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.filter = unmet(self.collection, self.filter)
 
 
 class Matches:

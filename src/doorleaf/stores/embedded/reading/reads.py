@@ -28,6 +28,7 @@ from doorleaf.stores.base import MOST_RESULT_BYTES, answer_too_large
 from doorleaf.stores.embedded.encoding import check_bson, decode
 from doorleaf.stores.embedded.file.storage import Session
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed
+from doorleaf.stores.embedded.reading.constants import Cut, cut
 from doorleaf.stores.embedded.reading.distinct import VALUE_WEIGHT, leaps, values_of
 from doorleaf.stores.embedded.reading.matches import Matches, Query
 from doorleaf.stores.embedded.reading.planner import plan
@@ -76,38 +77,75 @@ def bounded(documents: Iterable[bytes], context: Context) -> Iterator[bytes]:
 
 def find(session: Session, operation: Find | FindOne, context: Context) -> Iterator[bytes]:
     """The documents of a find, as they are found."""
-    found = _found(session, operation, context, None)
-    if found is None:
+    matches = _matches(session, operation, context, None)
+    if matches is None:
         return iter(())
-    matches, project = found
-    return bounded(matches.stored() if project is None else _projected(matches, project), context)
+    shown = _shown(matches, operation, context)
+    return bounded(matches.stored() if shown is None else shown, context)
 
 
-def find_soon(session: Session, operation: Find | FindOne, context: Context, budget: Budget) -> Documents:
-    """The documents of a find that ``budget`` suffices for."""
-    found = _found(session, operation, context, budget)
-    if found is None:
-        return Documents([])
-    matches, project = found
-    return matches.found() if project is None else Documents([*_projected(matches, project)])
+def find_soon(
+    session: Session, operation: Find | FindOne, context: Context, budget: Budget
+) -> tuple[Documents, int | None]:
+    """The documents of a find that ``budget`` suffices for, and what it asks for as a total if that is soon told."""
+    matches = _matches(session, operation, context, budget)
+    if matches is None:
+        return Documents([]), 0
+    shown = _shown(matches, operation, context)
+    documents = matches.found() if shown is None else Documents.each([*shown])
+    if not isinstance(operation, Find) or operation.total is None:
+        return documents, None
+    total = operation.told(len(documents))
+    return documents, _total_soon(session, matches, operation.total, context) if total is None else total
 
 
-def _found(
-    session: Session, operation: Find | FindOne, context: Context, budget: Budget | None
-) -> tuple[Matches, Callable[[Document], Document] | None] | None:
-    """What a find matches and how it is shown; None where there is no collection."""
+def _total_soon(session: Session, matches: Matches, most: int, context: Context) -> int | None:
+    """How many match where the plan that found the first of them tells it shortly."""
+    if not matches.query.filter and matches.query.hint is None:
+        total = counts(session, matches.query.collection)[0]
+        return min(total, most) if most else total
+    made = matches.choice.plan
+    if not (made.exact and made.narrows and made.reads <= 100):
+        return None
+    total = Scan(session, made, context).count(min(most or INLINE_COUNT, INLINE_COUNT))
+    return total if total < INLINE_COUNT or total == most else None
+
+
+def _matches(session: Session, operation: Find | FindOne, context: Context, budget: Budget | None) -> Matches | None:
+    """What a find matches; None where there is no collection."""
     validate_collation(operation.collation)
     query = _query(session, operation, context, operation.limit if isinstance(operation, Find) else 1)
     if query is None:
         _validate(operation, context)
         return None
-    matches = Matches(session, query, context, budget)
-    shown = compile_projection(operation.projection, context, filter=operation.filter, variables=query.variables or {})
-    return matches, shown
+    return Matches(session, query, context, budget)
 
 
-def _projected(matches: Matches, project: Callable[[Document], Document]) -> Iterator[bytes]:
+def _shown(matches: Matches, operation: Find | FindOne, context: Context) -> Iterator[bytes] | None:
+    """The documents as the projection shows them; None where there is none."""
+    without = cut(matches.query.collection, operation.projection)
+    if without is not None:
+        return _cut_out(matches, without, operation, context)
+    project = _projection(matches, operation, context)
+    if project is None:
+        return None
     return (bson.encode(project(document), codec_options=CODEC) for document in matches.documents())
+
+
+def _projection(matches: Matches, operation: Find | FindOne, context: Context) -> Callable[[Document], Document] | None:
+    variables = matches.query.variables or {}
+    return compile_projection(operation.projection, context, filter=operation.filter, variables=variables)
+
+
+def _cut_out(matches: Matches, without: Cut, operation: Find | FindOne, context: Context) -> Iterator[bytes]:
+    project = None
+    for document in matches.stored():
+        left = without(document)
+        if left is None:
+            project = project or _projection(matches, operation, context)
+            assert project is not None  # noqa: S101  # there is something to cut out
+            left = bson.encode(project(decode(document)), codec_options=CODEC)
+        yield left
 
 
 def _query(session: Session, operation: Find | FindOne, context: Context, limit: int) -> Query | None:

@@ -9,9 +9,10 @@ from typing import Any
 from zlib import crc32
 
 import apsw
+import bson
 from bson.objectid import ObjectId
 
-from doorleaf.documents import Document, Exact
+from doorleaf.documents import CODEC, Document, Exact, is_string
 from doorleaf.errors import DataError, DoorleafError, DuplicateKey, ValidationFailed
 from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
@@ -23,7 +24,15 @@ from doorleaf.mql.updates.compile import MAX_DOCUMENT_SIZE, check_id, check_size
 from doorleaf.mql.updates.operators import stamped
 from doorleaf.mql.values import MISSING
 from doorleaf.operations import Guard
-from doorleaf.stores.embedded.catalog import Catalog, Collection, Index, seal_index
+from doorleaf.stores.embedded.catalog import (
+    CONSTANT_FIELDS,
+    CONSTANTS,
+    Catalog,
+    Collection,
+    Index,
+    seal_collection,
+    seal_index,
+)
 from doorleaf.stores.embedded.changes.log import log_of
 from doorleaf.stores.embedded.encoding import check_depth, decode, encode
 from doorleaf.stores.embedded.file.storage import Session
@@ -178,6 +187,7 @@ class Rows:
 
     def put(self, document: Document, encoded: bytes) -> None:
         """Put in a document that was found to be right."""
+        self._note_constants(document)
         self.transaction.session.execute(
             f"INSERT INTO {self.collection.table} (document, sum) VALUES (?, ?)",  # noqa: S608 - an integer id
             (encoded, crc32(encoded)),
@@ -212,6 +222,7 @@ class Rows:
         self, row: int, encoded: bytes, before: Document, after: Document, new: bytes, *, replacing: bool
     ) -> None:
         """Put ``after``, whose BSON is ``new``, in the place of ``before``; it was found to be right."""
+        self._note_constants(after)
         execute = self.transaction.session.execute
         execute(
             f"UPDATE {self.collection.table} SET document = ?, sum = ? WHERE id = ?",  # noqa: S608
@@ -292,6 +303,27 @@ class Rows:
         seal_index(session.connection, index.id, self.collection.id, encoded, marked.arrays)
         indexes = tuple(marked if item.id == index.id else item for item in self.collection.indexes)
         self.collection = replace(self.collection, indexes=indexes)
+        session.bump(session.catalog.changed(self.collection))
+
+    def _note_constants(self, document: Document) -> None:
+        """Note what all documents have in common once ``document`` is among them, before any plan relies on more."""
+        session = self.transaction.session
+        here = session.catalog.collections.get((self.collection.database, self.collection.name))
+        known = (self.collection if here is None else here).constants
+        if not known and CONSTANT_FIELDS[0] not in document:
+            return
+        if known and all(is_string(found := document.get(name)) and found == text for name, text in known.items()):
+            return
+        constants = {}
+        if not self.transaction.counted(self.collection)[0]:
+            constants = {name: value for name in CONSTANT_FIELDS if is_string(value := document.get(name))}
+        if constants == known:
+            return
+        options = {name: value for name, value in self.collection.options.items() if name != CONSTANTS}
+        if constants:
+            options[CONSTANTS] = constants
+        self.collection = replace(self.collection, options=options)
+        seal_collection(session.connection, self.collection, bson.encode(options, codec_options=CODEC))
         session.bump(session.catalog.changed(self.collection))
 
     def _add(self, index: Index, key: bytes, row: int, document: Document) -> None:

@@ -1,0 +1,51 @@
+"""What every document of a collection has (:data:`doorleaf.stores.embedded.catalog.CONSTANTS`), and what follows of it.
+
+Conditions that every document meets need no test, so that an index alone decides. And where fields are hidden that all
+documents have, they are cut out of the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import bson
+
+from doorleaf.documents import CODEC, Document, is_string
+from doorleaf.stores.embedded.catalog import Collection
+
+
+def unmet(collection: Collection, filter: Document) -> Document:
+    """What of ``filter`` not every document of ``collection`` meets anyway."""
+    constants = collection.constants
+    if not constants or filter.keys().isdisjoint(constants):
+        return filter
+    return {name: value for name, value in filter.items() if not (is_string(value) and constants.get(name) == value)}
+
+
+Cut = Callable[[bytes], bytes | None]
+"""Takes fields out of a document's BSON; None where it takes a look inside."""
+
+
+def cut(collection: Collection, projection: Document | None) -> Cut | None:
+    """What carries out a projection that only leaves out what all documents have; None for any other."""
+    constants = collection.constants
+    if not projection or not constants or not projection.keys() <= constants.keys():
+        return None
+    if any(value.__class__ is not int or value for value in projection.values()):
+        return None
+    names = [name.encode() + b"\0" for name in projection]
+    elements = [bson.encode({name: constants[name]}, codec_options=CODEC)[4:-1] for name in projection]
+    together = b"".join(elements)
+
+    def without(document: bytes) -> bytes | None:
+        # Each is there, as a field of the document itself: what is there once is that, and no text that looks so.
+        if any(document.count(name) != 1 for name in names):
+            return None
+        for element in (together,) if together in document else elements:
+            position = document.find(element)
+            if position < 0:
+                return None
+            document = document[:position] + document[position + len(element) :]
+        return len(document).to_bytes(4, "little") + document[4:]
+
+    return without
