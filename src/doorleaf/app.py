@@ -291,6 +291,7 @@ def _self(settings: Settings, authenticator: Authenticator) -> Self:
 def _datacube(settings: Settings, authenticator: Authenticator, service: DataService) -> Dialect:
     """The dialect of accounts that own databases."""
     from doorleaf.access.datacube.databases import Databases  # all of it is for those who choose it
+    from doorleaf.access.datacube.reports import Reports
     from doorleaf.dialects.datacube.accounts import People
     from doorleaf.dialects.datacube.dialect import datacube
     from doorleaf.dialects.datacube.ownership import Cubes
@@ -298,7 +299,7 @@ def _datacube(settings: Settings, authenticator: Authenticator, service: DataSer
     directory = authenticator.directory
     people = People(directory.accounts, authenticator, by_code=settings.reset_password_url is None)
     cubes = Cubes(Databases(directory.system, audit=directory.audit), service.execute)
-    return datacube(people, directory.user_keys, cubes, settings.data_dir)
+    return datacube(people, directory.user_keys, cubes, Reports(directory.system), settings.data_dir)
 
 
 def _plain(settings: Settings) -> Mode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import itertools
 import json
@@ -157,16 +158,40 @@ def test_all_or_nothing(events: Crud) -> None:
 
 def test_what_was_cut_off_is_taken_up_again(events: Crud) -> None:
     rows = [{"n": n} for n in range(2500)] + [{"_id": "own", "n": -1}]
-    whole = b"\n".join(json.dumps(row).encode() for row in rows)
+    whole = b"[" + b",\n".join(json.dumps(row).encode() for row in rows) + b"]"
     begun = b"\n".join(whole.split(b"\n")[:1200])
-    assert put_in(events, begun, idempotency_key="k1")["inserted_count"] == 1200
+    assert put_in(events, begun, idempotency_key="k1", status=400)["inserted_count"] == 1200
     again = put_in(events, whole, idempotency_key="k1")
     assert (again["inserted_count"], again["present_count"], again["rejected_count"]) == (2501, 1200, 0)
-    assert put_in(events, whole, idempotency_key="k1")["present_count"] == 2501
-    assert events.read()["pagination"]["total_items"] == 2501
+    events.delete({"_id": "own"}, hard=True)
+    assert put_in(events, whole, idempotency_key="k1") == again
+    assert events.read()["pagination"]["total_items"] == 2500
+    for other in ({"file": begun}, {"file": whole, "all_or_nothing": "true"}, {"file": whole, "format": "csv"}):
+        refused(put(events, **other, idempotency_key="k1"), 409, "IdempotencyConflict")
+    put_in(events, b'[{"_id":"own","n":-1}]')
     other = put_in(events, whole, idempotency_key="k2")
     assert (other["inserted_count"], other["present_count"]) == (2501, 1)
     assert events.read()["pagination"]["total_items"] == 5001
+
+
+def test_a_file_that_comes_twice_at_once_is_put_in_once(events: Crud) -> None:
+    file = b"[" + b",".join(b'{"n":%d}' % n for n in range(300)) + b",5]"
+    body = form({"database_id": events.place["database_id"], "idempotency_key": "k"}, file)
+    headers = {"authorization": events.who, "content-type": f"multipart/form-data; boundary={BOUNDARY}"}
+
+    async def twice() -> list[Answer]:
+        return list(await asyncio.gather(*(events.app.request("POST", PATH, body, headers) for _ in range(3))))
+
+    told = [(answer.status, answer.body) for answer in events.app.run(twice())]
+    assert len(set(told)) == 1
+    assert json.loads(told[0][1])["inserted_count"] == 300
+    assert len(json.loads(told[0][1])["rejected"]) == 1
+    assert events.read()["pagination"]["total_items"] == 300
+    # A collection of the same name that is made anew knows nothing of it.
+    gone = {"database_id": events.place["database_id"], "collection_names": ["events"]}
+    ok(events.app, "DELETE", "/api/drop_collections", gone, as_=events.who)
+    assert put_in(events, file, idempotency_key="k")["inserted_count"] == 300
+    assert events.read()["pagination"]["total_items"] == 300
 
 
 def test_forms_that_are_refused(events: Crud) -> None:

@@ -14,6 +14,8 @@ import pytest
 from asgi import Answer, Application, application
 from cube_app import SETTINGS, Crud, ask, database, key_of, ok, refused, registered
 
+from doorleaf.access.datacube import databases
+
 ROUNDS = int(os.environ.get("DOORLEAF_TEST_CUBE_ROUNDS", "8"))
 """How often two users make a database of the same name at the same moment."""
 NAMES = itertools.count()
@@ -196,6 +198,34 @@ def test_users_who_make_the_same_names_at_once_share_nothing(app: Application) -
         ok(app, "DELETE", "/api/drop_database", body, as_=who[0])
         assert len(cruds[1].all()) == 1
     assert len(seen) == 2 * ROUNDS
+
+
+def test_limits_are_exact_however_many_are_made_at_once(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(databases, "MOST", 5)
+    monkeypatch.setattr(databases, "MOST_COLLECTIONS", 4)
+    who = registered(app, f"many{next(NAMES)}@example.com")
+
+    async def several(path: str, bodies: list[Any]) -> list[int]:
+        headers = {"authorization": who}
+        asked = (app.request("POST", f"/api/{path}", json.dumps(body).encode(), headers) for body in bodies)
+        return sorted(answer.status for answer in await asyncio.gather(*asked))
+
+    told = app.run(several("create_database", [{"db_name": f"many{n}"} for n in range(12)]))
+    assert told == [201] * 5 + [400] * 7
+    listed = ok(app, "GET", "/api/list_databases", as_=who)["data"]
+    assert len(listed) == 5
+    place = {"database_id": listed[0]["id"]}
+    told = app.run(several("add_collection", [{**place, "collections": [f"c{n}"]} for n in range(10)]))
+    assert told == [201] * 4 + [400] * 6
+    there = ok(app, "GET", "/api/list_collections", as_=who, **place)["collections"]
+    assert len(there) == 4
+    assert not any("registered" in one for one in there)
+    # What is dropped makes room.
+    ok(app, "DELETE", "/api/drop_collections", {**place, "collection_names": [there[0]["name"]]}, as_=who)
+    assert app.run(several("add_collection", [{**place, "collections": ["x", "y"]}])) == [400]
+    assert app.run(several("add_collection", [{**place, "collections": ["x"]}])) == [201]
+    ok(app, "DELETE", "/api/drop_database", {**place, "confirmation": listed[0]["name"]}, as_=who)
+    assert app.run(several("create_database", [{"db_name": f"again{n}"} for n in range(3)])) == [201, 400, 400]
 
 
 def test_one_user_makes_a_name_once(app: Application, people: tuple[str, str]) -> None:

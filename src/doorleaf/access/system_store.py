@@ -124,9 +124,11 @@ class SystemStore:
         )
         return result.deleted_count
 
-    async def index(self, collection: str, *fields: str, unique: bool = False) -> None:
-        """Make sure that ``fields`` are indexed together; with ``unique`` no two documents may have all the same."""
+    async def index(self, collection: str, *fields: str, unique: bool = False, sparse: bool = False) -> None:
+        """Make sure that ``fields`` are indexed together; with ``unique`` no two documents may have all the same, with
+        ``sparse`` but for those that have none of them."""
         keys, options = dict.fromkeys(fields, 1), {"unique": True} if unique else {}
+        options |= {"sparse": True} if sparse else {}
         await self._execute(CreateIndex(namespace=self._at(collection), keys=keys, options=options))
 
     async def insert_many(self, collection: str, documents: list[Document]) -> None:

@@ -3,8 +3,9 @@
 A database is one document of ``datacube`` in the system database: ``_id`` (24 hexadecimal digits), ``user_id``,
 ``name`` (in lower case, one of a kind for each user), ``physical`` (the database's real name, one of a kind),
 ``created``, ``updated``, ``size`` (collections in it), ``collections`` (of ``{id, name, fields, enforce, created}``),
-and ``dropping`` once it is being dropped. The real name ends with digits by chance, so that nobody's is another's
-whatever they call theirs.
+``place`` (which of the user's databases it is, one of a kind too, so that nobody has more than they may, however many
+they make at once), and ``dropping`` once it is being dropped. The real name ends with digits by chance, so that
+nobody's is another's whatever they call theirs.
 
 Whoever asks for a database that is not theirs learns what they would learn of one that is not there.
 """
@@ -143,40 +144,60 @@ class Databases:
         self.require(identity, "admin", everywhere=True)
         await self._prepare()
         now, identifier = as_date(self._clock()), str(ObjectId())
-        if len(await self._system.find(COLLECTION, {"user_id": identity.id}, projection={"_id": 1})) >= MOST:
-            raise InvalidParameter(f"a user can have at most {MOST} databases")
         document: Document = {"_id": identifier, "user_id": identity.id, "name": name}
         document |= {"physical": _physical(name), "created": now, "updated": now, "size": len(collections)}
         document["collections"] = [self._made(collection) for collection in collections]
         _check_size(document)
-        try:
-            await self._system.insert(COLLECTION, document)
-        except DuplicateKey:
-            raise DatabaseExists(f"A database named '{name}' exists already.") from None
+        await self._insert(document)
         self._audit("createDatabase", target=identifier, by=by)
         return _database(document)
+
+    async def _insert(self, document: Document) -> None:
+        """Put a database in a place that is free; somebody else may take that in this moment."""
+        user_id, name = document["user_id"], document["name"]
+        while True:
+            found = await self._system.find(COLLECTION, {"user_id": user_id}, projection={"place": 1})
+            taken = {one["place"] for one in found if "place" in one}
+            rooms = MOST - (len(found) - len(taken))
+            free = [place for number in range(rooms) if (place := f"{user_id} {number}") not in taken]
+            if not free:
+                raise InvalidParameter(f"a user can have at most {MOST} databases")
+            try:
+                await self._system.insert(COLLECTION, document | {"place": secrets.choice(free)})
+                return
+            except DuplicateKey:
+                if await self._system.find_one(COLLECTION, {"user_id": user_id, "name": name}) is not None:
+                    raise DatabaseExists(f"A database named '{name}' exists already.") from None
 
     def require_room(self, database: Database, collections: Sequence[Document]) -> None:
         """Raise InvalidParameter unless ``collections`` may be in a database beside those that are."""
         known = {one["name"] for one in database.collections}
         made = [self._made(collection) for collection in collections if collection["name"] not in known]
         if len(known) + len(made) > MOST_COLLECTIONS:
-            raise InvalidParameter(f"a database can have at most {MOST_COLLECTIONS} collections")
+            raise _full()
         _check_size({"collections": [*database.collections, *made]})
 
     async def add(
         self, database: Database, collections: Sequence[Document], *, by: HttpRequest | None = None
     ) -> list[str]:
-        """Note collections, each unless there is one of its name; the names of those that are new."""
+        """Note collections, each unless there is one of its name; the names of those that are new. InvalidParameter
+        where there is no room for one; those before it are in."""
         self.require_room(database, collections)
         made: list[Document] = []
         for collection in collections:
             name = collection["name"]
             change = {"$push": {"collections": self._made(collection)}, "$inc": {"size": 1}, "$set": self._now()}
             filter = {"_id": database.id, "collections.name": {"$ne": name}, "dropping": {"$exists": False}}
+            filter[f"collections.{MOST_COLLECTIONS - 1}"] = {"$exists": False}
             if await self._system.update(COLLECTION, filter, change):
                 made.append(collection)
                 self._audit("addCollection", target=database.id, by=by)
+                continue
+            now = await self._system.find_one(COLLECTION, {"_id": database.id, "dropping": {"$exists": False}})
+            if now is None:
+                raise _not_found()
+            if _database(now).collection(name) is None:
+                raise _full()
         return [str(collection["name"]) for collection in made]
 
     async def forget_collections(
@@ -215,6 +236,7 @@ class Databases:
         if not self._prepared:
             await self._system.index(COLLECTION, "user_id", "name", unique=True)
             await self._system.index(COLLECTION, "physical", unique=True)
+            await self._system.index(COLLECTION, "place", unique=True, sparse=True)
             self._prepared = True
 
 
@@ -240,6 +262,10 @@ def _database(document: Mapping[str, Any]) -> Database:
         document.get("created"),
         document.get("updated"),
     )
+
+
+def _full() -> InvalidParameter:
+    return InvalidParameter(f"a database can have at most {MOST_COLLECTIONS} collections")
 
 
 def _not_found() -> NotFound:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from doorleaf.dialects.datacube.handling import also, data_routes
 from doorleaf.dialects.datacube.models import mistake
 from doorleaf.dialects.datacube.ownership import Cubes, Inside
 from doorleaf.documents import Document
-from doorleaf.errors import DataError, DoorleafError, InvalidParameter
+from doorleaf.errors import DataError, DoorleafError, InvalidParameter, NotFound
 from doorleaf.operations import (
     Aggregate,
     CountDocuments,
@@ -131,21 +132,31 @@ async def add_collections(cubes: Cubes, inside: Inside, collections: Sequence[Do
     """Make those of ``collections`` that are not there; the names of those."""
     cubes.databases.require_room(inside.database, collections)
     known = {one["name"] for one in inside.database.collections}
-    for collection in collections:
-        if collection["name"] not in known:
-            await make_collection(inside, collection)
-    return await cubes.databases.add(inside.database, collections, by=request)
+    made = [one["name"] for one in collections if one["name"] not in known and await make_collection(inside, one)]
+    try:
+        return await cubes.databases.add(inside.database, collections, by=request)
+    except DoorleafError:
+        # Others made collections meanwhile, so that there is no room; what nobody knows of is taken away again.
+        with suppress(NotFound):
+            now = (await cubes.enter(request, inside.database.id, "admin")).database
+            for name in made:
+                if now.collection(name) is None:
+                    await _drop(inside, name)
+        raise
 
 
-async def make_collection(inside: Inside, collection: Document) -> None:
-    """Make a collection in the store, unless it is there, with an index of what is deleted softly."""
-    place = inside.at(collection["name"])
+async def make_collection(inside: Inside, collection: Document) -> bool:
+    """Make a collection in the store, unless it is there, with an index of what is deleted softly; whether it is
+    new."""
+    place, new = inside.at(collection["name"]), True
     try:
         await inside.run(CreateCollection(namespace=place, options=schemas.options(collection)))
     except DataError as error:
         if error.number != _EXISTS:
             raise
+        new = False
     await inside.run(CreateIndex(namespace=place, keys={DELETED: 1}, options={"sparse": True}))
+    return new
 
 
 def _told(collection: Document, *, new: bool) -> Document:

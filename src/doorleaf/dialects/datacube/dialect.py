@@ -11,20 +11,20 @@ from doorleaf.dialects.datacube.databases import database_routes
 from doorleaf.dialects.datacube.errors import CubeError, cube_envelope
 from doorleaf.dialects.datacube.exporting import export_routes
 from doorleaf.dialects.datacube.handling import credentials
-from doorleaf.dialects.datacube.importing import import_routes
+from doorleaf.dialects.datacube.importing import Reports, import_routes
 from doorleaf.dialects.datacube.keys import UserKeys, key_routes
 from doorleaf.dialects.datacube.ownership import Cubes
 
 
-def datacube(people: People, keys: UserKeys, cubes: Cubes, folder: Path) -> Dialect:
+def datacube(people: People, keys: UserKeys, cubes: Cubes, reports: Reports, folder: Path) -> Dialect:
     """The dialect of ``people``, their ``keys`` and their databases, ``cubes``; files that come are in ``folder`` until
-    they are imported."""
+    they are imported, and ``reports`` keeps what became of them."""
     routes = (
         *account_routes(people),
         *key_routes(keys, cubes.databases),
         *database_routes(cubes),
         *document_routes(cubes),
-        *import_routes(cubes, folder),
+        *import_routes(cubes, reports, folder),
         *export_routes(cubes),
     )
     return Dialect(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
+from weakref import WeakValueDictionary
 
 import bson
 from bson import Decimal128, Int64, ObjectId
@@ -34,6 +37,7 @@ from doorleaf.transfer.tables import Table
 
 MOST_REJECTED = 100
 """Rejected rows that a report names."""
+_LONGEST_REASON = 1_000
 MOST_UNPACKED = 64 * 1024**3
 """What a compressed file may become."""
 RUNNING = 2
@@ -66,15 +70,26 @@ IMPORT = About(
     summary="Put a file into a collection",
     description="`multipart/form-data`: `database_id`, maybe `collection_name` (else the name of the file), and the "
     "file in `json_file`, which has an array of objects, objects one after another or one on each line, or CSV, maybe "
-    "in gzip. `format`, `all_or_nothing` and `idempotency_key` may be fields too.",
+    "in gzip. `format`, `all_or_nothing` and `idempotency_key` may be fields too. A file that was put in with a key is "
+    "answered as then when it is sent with that key again.",
     gives=Gives(content=models.CubeImported, status=201, description="Put in."),
-    refuses=("DatabaseNotFound", "PermissionDenied", "MissingParameter", "UnsupportedMediaType"),
+    refuses=("DatabaseNotFound", "PermissionDenied", "MissingParameter", "UnsupportedMediaType", "IdempotencyConflict"),
 )
 
 
-def import_routes(cubes: Cubes, folder: Path) -> list[Route]:
+class Reports(Protocol):
+    """The keeper of answers to imports that came with a key; Conflict where that came with another file."""
+
+    async def find(self, collection_id: str, key: str, asked: str) -> tuple[int, Document] | None: ...
+
+    async def keep(
+        self, collection_id: str, key: str, asked: str, status: int, content: Mapping[str, Any]
+    ) -> tuple[int, Document]: ...
+
+
+def import_routes(cubes: Cubes, reports: Reports, folder: Path) -> list[Route]:
     """The routes of imports; files that come are in ``folder`` until they are in."""
-    imports = Imports(cubes, folder)
+    imports = Imports(cubes, reports, folder)
     return [
         Route(
             "POST",
@@ -98,14 +113,17 @@ class _Asked:
     format: str
     whole: bool
     key: str
+    hash: str
     rejected: list[Document] = field(default_factory=list)
 
 
 class Imports:
     """Carries out imports."""
 
-    def __init__(self, cubes: Cubes, folder: Path) -> None:
+    def __init__(self, cubes: Cubes, reports: Reports, folder: Path) -> None:
         self._cubes = cubes
+        self._reports = reports
+        self._alone: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
         self._folder = folder
         self._room = Room()
         self._turns = asyncio.Semaphore(RUNNING)
@@ -122,10 +140,32 @@ class Imports:
             await read_form(request, form, seen)
             if "database_id" not in form.fields:
                 raise CubeBody.missing("database_id")
-            inside = await self._cubes.enter(request, form.fields["database_id"], "write")
             asked = _asked(request, form)
-            async with self._turns:
-                return await self._put_in(request, inside, form, asked)
+            async with self._turn(form.fields["database_id"].lower(), asked):
+                inside = await self._cubes.enter(request, form.fields["database_id"], "write")
+                if not asked.key:
+                    return await self._put_in(request, inside, form, asked)
+                return await self._once(request, inside, form, asked)
+
+    @asynccontextmanager
+    async def _turn(self, database_id: str, asked: _Asked) -> AsyncIterator[None]:
+        """A turn of those who import; who comes with a key waits for others who came with it."""
+        place = (database_id, asked.collection, asked.key)
+        lock = self._alone.setdefault(place, asyncio.Lock()) if asked.key else asyncio.Lock()
+        async with lock, self._turns:
+            yield
+
+    async def _once(self, request: Request, inside: Inside, form: Form, asked: _Asked) -> Made:
+        """Put in a file that came with a key, unless it is in: then answer what was answered first."""
+        known = inside.database.collection(asked.collection)
+        if known is not None and (answer := await self._reports.find(known["id"], asked.key, asked.hash)):
+            return Made(*answer)
+        made = await self._put_in(request, inside, form, asked)
+        if made.status >= 400:
+            return made
+        inside = await self._cubes.enter(request, inside.database.id, "write")
+        into = inside.known(asked.collection)
+        return Made(*await self._reports.keep(into["id"], asked.key, asked.hash, made.status, made.content))
 
     async def _put_in(self, request: Request, inside: Inside, form: Form, asked: _Asked) -> Made:
         sample, bad = await asyncio.to_thread(_looked_through, form, asked)
@@ -220,7 +260,8 @@ def _asked(request: Request, form: Form) -> _Asked:
     if not name:
         raise mistake("collection_name", "This field is required, because the file has no name.")
     name = schemas.collection_name(name, "collection_name")
-    return _Asked(name, _format(form), whole == "true", key)
+    kind = _format(form)
+    return _Asked(name, kind, whole == "true", key, f"{form.hash.hexdigest()} {kind} {whole}")
 
 
 def _name_of(file: str) -> str:
@@ -302,7 +343,7 @@ def _rejected(asked: _Asked, rows: list[Row]) -> bool:
 
 def _reject(asked: _Asked, row: Row) -> None:
     if len(asked.rejected) < MOST_REJECTED:
-        asked.rejected.append({"line": row.number, "reason": row.reason})
+        asked.rejected.append({"line": row.number, "reason": row.reason[:_LONGEST_REASON]})
 
 
 def _fields(sample: list[Document]) -> list[Document]:

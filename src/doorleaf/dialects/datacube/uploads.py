@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,13 +39,14 @@ _SECONDS = 60.0
 
 @dataclass(slots=True)
 class Form:
-    """What a form brought. ``name`` and ``kind`` are the file's name and content type."""
+    """What a form brought. ``name`` and ``kind`` are the file's name and content type, ``hash`` is of its bytes."""
 
     file: IO[bytes]
     fields: dict[str, str] = field(default_factory=dict)
     name: str = ""
     kind: str = ""
     there: bool = False
+    hash: Any = field(default_factory=blake2b)
 
 
 class Room:
@@ -146,6 +148,7 @@ class _Reader:
     def _add(self, data: Any) -> None:
         if self._part.filename is not None or self._part.name in FILES:
             self._form.file.write(data)
+            self._form.hash.update(data)
             return
         self._field += data
         if len(self._field) > MOST_FIELD_BYTES:
