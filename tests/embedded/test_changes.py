@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from contextlib import closing
 from datetime import datetime
@@ -17,6 +18,7 @@ from bson.timestamp import Timestamp
 from opened import C, Run, fill
 
 from doorleaf.documents import Document
+from doorleaf.ejson import parts
 from doorleaf.errors import DataError, StoreTimeout, StoreUnavailable
 from doorleaf.operations import (
     Aggregate,
@@ -37,6 +39,7 @@ from doorleaf.operations import (
 from doorleaf.operations.results import ChangeStream
 from doorleaf.stores.embedded.catalog import SCHEMAS
 from doorleaf.stores.embedded.changes import log as change_log
+from doorleaf.stores.embedded.changes import stream as change_stream
 from doorleaf.stores.embedded.file.storage import FILE, FORMAT
 from doorleaf.stores.embedded.store import EmbeddedStore
 
@@ -456,6 +459,28 @@ def test_a_large_backlog_comes_in_pages(run: Run) -> None:
         assert first is not None
         assert 1 <= len(first) < 10
         assert await kinds(stream, 10 - len(first)) == ["insert"] * (10 - len(first))
+
+    run(scenario)
+
+
+def test_large_events_are_decoded_beside_the_event_loop(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    where: dict[bool, set[str]] = {True: set(), False: set()}
+
+    def looking(document: bytes) -> Document:
+        where[len(document) > 300_000].add(threading.current_thread().name.partition("_")[0])
+        return parts.decode(document)
+
+    monkeypatch.setattr(change_stream, "decode", looking)
+    large = {"_id": 2, "parts": [{"n": n, "text": "x" * 90} for n in range(4_000)]}
+
+    async def scenario(store: EmbeddedStore) -> None:
+        stream = await watch(store)
+        await fill(store, {"_id": 1})
+        [small] = await stream.next() or []
+        await fill(store, large)
+        [event] = await stream.next() or []
+        assert (small["fullDocument"], event["fullDocument"]) == ({"_id": 1}, large)
+        assert where == {True: {"doorleaf-coding"}, False: {threading.current_thread().name}}
 
     run(scenario)
 

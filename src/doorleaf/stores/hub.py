@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 import bson
 from bson.timestamp import Timestamp
 
-from doorleaf.apart import JUDGING
+from doorleaf.apart import JUDGING, TURN
 from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DataError, DoorleafError, StoreError, StoreUnavailable
 from doorleaf.mql.context import Context
@@ -232,6 +232,7 @@ class Feed:
     async def _read(self) -> None:
         """Read the stream to its end, and again where the database was away."""
         assert self._stream is not None  # noqa: S101  # opened before
+        TURN.set(OWN_TURN)  # it is for all who listen, whoever came first
         try:
             while True:
                 try:
@@ -273,7 +274,7 @@ class Feed:
 
     def _add(self, events: list[Document]) -> None:
         for event in events:
-            shared = Event(event, len(bson.encode(event, codec_options=CODEC)))
+            shared = event if type(event) is Event else Event(event, len(bson.encode(event, codec_options=CODEC)))
             self.events.append(shared)
             self._bytes += shared.size
             if self.floor is None:

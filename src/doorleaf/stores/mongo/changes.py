@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.errors import PyMongoError
 
+from doorleaf.apart import CODING
 from doorleaf.documents import CODEC, Document
+from doorleaf.ejson.parts import decode
 from doorleaf.operations import Watch
+from doorleaf.operations.results import Event
 from doorleaf.stores.mongo.arguments import present, time_limit
 from doorleaf.stores.mongo.errors import mapped
 
@@ -22,6 +26,13 @@ SILENCE_SECONDS = 30.0
 """After so long without any answer, a failover included, the connection is given up."""
 
 _CLOSING_SECONDS = 2.0
+
+_AT_ONCE_BYTES = 64 * 1024
+"""An event of less BSON than that is decoded on the event loop."""
+
+_DECODING_SECONDS = 30.0
+
+_RAW = CODEC.with_options(document_class=RawBSONDocument)
 
 _PRE_IMAGES = 17
 """The wire version of MongoDB 6.0, the first that keeps documents as they were."""
@@ -63,7 +74,14 @@ class Changes:
         except (PyMongoError, TimeoutError) as error:
             raise mapped(error) from error
         self._asking = None
-        return [] if event is None else [dict(event)]
+        if event is None:
+            return []
+        if not isinstance(event, RawBSONDocument):
+            return [dict(event)]
+        raw = bytes(event.raw)
+        if len(raw) < _AT_ONCE_BYTES:
+            return [Event(decode(raw), len(raw))]
+        return [Event(await CODING.run(_DECODING_SECONDS, decode, raw), len(raw))]
 
     async def close(self) -> None:
         """Let the server forget the stream, as far as it can be told: one that has fallen silent is not waited for."""
@@ -85,7 +103,7 @@ async def watch(client: AsyncMongoClient[Document], operation: Watch) -> Changes
     before: str | None = operation.full_document_before_change
     target: Any = client
     if operation.scope != "server":
-        target = client.get_database(namespace.database, codec_options=CODEC)
+        target = client.get_database(namespace.database, codec_options=_RAW)
         if operation.scope == "collection":
             target = target[namespace.collection]
     stages = [{"$match": operation.filter}] if operation.filter else []

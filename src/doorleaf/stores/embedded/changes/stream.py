@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from bson.timestamp import Timestamp
 
-from doorleaf.apart import JUDGING
+from doorleaf.apart import CODING, JUDGING
 from doorleaf.documents import Document
+from doorleaf.ejson.parts import decode
 from doorleaf.mql.context import Context
 from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.operations import Watch
+from doorleaf.operations.results import Event
 from doorleaf.stores.embedded.changes import log as change_log
 from doorleaf.stores.embedded.changes.log import Place, Start
-from doorleaf.stores.embedded.encoding import check_bson, decode
+from doorleaf.stores.embedded.encoding import check_bson
 from doorleaf.stores.embedded.file.storage import Session
 from doorleaf.stores.embedded.host import Host
 from doorleaf.stores.embedded.reading import small
@@ -28,6 +32,11 @@ PAGE_CHANGES = 100
 PAGE_BYTES = 256 * 1024
 PAGE_ROWS = 1_000
 """How much is read at once: events, their bytes, and rows of the log that may be about something else."""
+
+_AT_ONCE_BYTES = 64 * 1024
+"""What the log has of the changes that are read at once is decoded on the event loop when it is less than that."""
+
+_DECODING_SECONDS = 30.0
 
 _OF_COLLECTION = (
     "SELECT id, time, database, name, kind, event, before FROM changes"
@@ -49,6 +58,22 @@ def key_of(operation: Watch) -> tuple[str, str]:
     return operation.namespace.database, operation.namespace.collection
 
 
+class _Row(NamedTuple):
+    """A change as the log has it, in the order of its columns."""
+
+    change: int
+    at: int
+    database: str
+    name: str
+    kind: str
+    event: bytes
+    before: bytes | None
+
+    @property
+    def size(self) -> int:
+        return len(self.event) + len(self.before or b"")
+
+
 class Changes:
     """A change stream of the embedded database: see :class:`doorleaf.operations.results.ChangeStream`."""
 
@@ -63,6 +88,8 @@ class Changes:
         self._watch = place.watch
         self._after = place.change
         self._ends = place.ends
+        self._last: Document | None = None
+        """The event that ends the stream, until it is told."""
         self._seen = -1
         self._renewed = time.monotonic()
         self._over = False
@@ -78,7 +105,7 @@ class Changes:
             await self._store.write(lambda transaction: change_log.renew(transaction.session, self._watch), _brief())
         while True:
             version = self._store.version()
-            events = [] if version == self._seen else self._store.now(self._page)
+            events: list[Document] = [] if version == self._seen else await self._events(self._store.now(self._page))
             if events and self._filter:
                 events = await self._wanted(events)
             if events or self._over or time.monotonic() >= until:
@@ -88,33 +115,33 @@ class Changes:
     async def moment(self) -> Timestamp:
         """The time of the last change there is."""
         change, at = self._store.now(_last)
-        return Timestamp(at // 1000, change & 0xFFFFFFFF)
+        return _timestamp(change, at)
 
     async def close(self) -> None:
         """Read no more; the watch ends by itself."""
         self._over = True
 
-    def _page(self, session: Session) -> list[Document]:
-        """The next events, and the place behind them."""
+    def _page(self, session: Session) -> list[_Row]:
+        """The next changes, and the place behind them."""
         self._seen, seen = -1, self._store.version()
         if session.execute("SELECT pruned FROM state WHERE id = 1").get > self._after:
             raise change_log.lost("the log does not reach back to where this stream has come to")
-        events: list[Document] = []
-        is_whole = self._read(session, events)
+        rows: list[_Row] = []
+        is_whole = self._read(session, rows)
         if self._over or not is_whole:
-            return events
+            return rows
         if session.catalog.watched.get(self._key) != self._watch:
-            if events:
-                return events
+            if rows:
+                return rows
             raise change_log.lost("its lease ran out while nobody read it")
         self._seen = seen
         self._move(session, change_log.last(session))
-        return events
+        return rows
 
-    def _read(self, session: Session, events: list[Document]) -> bool:
-        """Add the next events; tells whether those are all that the log has."""
+    def _read(self, session: Session, taken: list[_Row]) -> bool:
+        """Add the next changes; tells whether those are all that the log has."""
         if self._ends:
-            self._end(self._after, change_log.time_of(session, self._after), events)
+            self._end(self._after, change_log.time_of(session, self._after))
             return True
         size = count = 0
         database, name = self._key
@@ -124,17 +151,16 @@ class Changes:
         else:
             of_many = (self._after, end, database, database, change_log.BEGIN, PAGE_CHANGES)
             rows = session.rows(_OF_MANY, of_many)
-        for change, at, *place, kind, event, before in rows:
-            self._after = change
-            self.token = {"_data": change_log.token_of(change, at)}
+        for row in map(_Row._make, rows):
+            self._after = row.change
+            self.token = {"_data": change_log.token_of(row.change, row.at)}
             count += 1
-            made = self._made(change, at, place, kind, decode(event), before)
-            if self._from is None or made["clusterTime"] >= self._from:
-                events.append(made)
-            if kind == ("drop" if name else "dropDatabase" if database else ""):
-                self._end(change, at, events)
+            if self._from is None or _timestamp(row.change, row.at) >= self._from:
+                taken.append(row)
+            if row.kind == ("drop" if name else "dropDatabase" if database else ""):
+                self._end(row.change, row.at)
                 return True
-            size += len(event) + len(before or b"")
+            size += row.size
             if size > PAGE_BYTES:
                 return False
         if count == PAGE_CHANGES:
@@ -149,11 +175,22 @@ class Changes:
             self._after = change
             self.token = {"_data": change_log.token_of(change, change_log.time_of(session, change))}
 
-    def _end(self, change: int, at: int, events: list[Document]) -> None:
+    def _end(self, change: int, at: int) -> None:
         """What is watched is gone, and with it the stream."""
         self._over = True
         self.token = {"_data": change_log.token_of(change, at, ends=True)}
-        events.append({"_id": self.token, "operationType": "invalidate", **_clock(change, at)})
+        self._last = {"_id": self.token, "operationType": "invalidate", **_clock(change, at)}
+
+    async def _events(self, rows: Sequence[_Row]) -> list[Document]:
+        """The events of what was read; one may have a document of 16 MB in it, and another as it was before."""
+        if sum(row.size for row in rows) < _AT_ONCE_BYTES:
+            events = self._all_made(rows)
+        else:
+            events = await CODING.run(_DECODING_SECONDS, self._all_made, rows)
+        if self._last is not None:
+            events.append(self._last)
+            self._last = None
+        return events
 
     async def _wanted(self, events: list[Document]) -> list[Document]:
         """Those that the filter asks for; it is judged where harm can be ended, whoever wrote it."""
@@ -165,23 +202,30 @@ class Changes:
             found = await self._store.read(matching, self._filter, events, context=context)
         return [events[number] for number in found]
 
-    def _made(
-        self, change: int, at: int, place: list[str], kind: str, event: Document, before: bytes | None
-    ) -> Document:
+    def _all_made(self, rows: Sequence[_Row]) -> list[Document]:
+        return [Event(self._made(row), row.size) for row in rows]
+
+    def _made(self, row: _Row) -> Document:
         """An event in MongoDB's form and order of fields."""
-        event["ns"] = {"db": place[0], "coll": place[1]} if place[1] else {"db": place[0]}
-        if kind == "update" and not self._full:
+        event = decode(row.event)
+        event["ns"] = {"db": row.database, "coll": row.name} if row.name else {"db": row.database}
+        if row.kind == "update" and not self._full:
             del event["fullDocument"]
-        if self._before and before is not None:
-            event["fullDocumentBeforeChange"] = decode(before)
-        head = {"_id": {"_data": change_log.token_of(change, at)}, "operationType": kind, **_clock(change, at)}
+        if self._before and row.before is not None:
+            event["fullDocumentBeforeChange"] = decode(row.before)
+        token = {"_data": change_log.token_of(row.change, row.at)}
+        head = {"_id": token, "operationType": row.kind, **_clock(row.change, row.at)}
         return head | {name: event[name] for name in _ORDER if name in event}
+
+
+def _timestamp(change: int, at: int) -> Timestamp:
+    return Timestamp(at // 1000, change & 0xFFFFFFFF)
 
 
 def _clock(change: int, at: int) -> Document:
     """The times of a change, in a cluster's way and by the wall clock."""
     return {
-        "clusterTime": Timestamp(at // 1000, change & 0xFFFFFFFF),
+        "clusterTime": _timestamp(change, at),
         "wallTime": datetime.fromtimestamp(at / 1000, UTC).replace(tzinfo=None),
     }
 
