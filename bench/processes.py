@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -149,13 +149,22 @@ class Servers:
         server.url = f"http://127.0.0.1:{port}"
         return server
 
-    def doorleaf(self, uri: str = "", name: str = "doorleaf", workers: int = 0) -> Server:
+    def express(self, uri: str, collection: str) -> Server:
+        """The endpoint of ``peer/express.js``, which reads ``collection``."""
+        port = free_port()
+        env = {"PORT": str(port), "MONGODB_URI": uri, "COLLECTION": collection, "NODE_ENV": "production"}
+        server = self._start("express", self.server_core, ["node", str(HERE / "peer" / "express.js")], env)
+        self._until(server, "listening on")
+        server.url = f"http://127.0.0.1:{port}"
+        return server
+
+    def doorleaf(self, uri: str = "", name: str = "doorleaf", workers: int = 0, options: Sequence[str] = ()) -> Server:
         """Doorleaf as it is started by everybody, one worker; without ``uri`` on the embedded database. With a number
         of ``workers`` they have both cores."""
         port = free_port()
         command = [str(Path(sys.executable).parent / "doorleaf"), "serve", "--port", str(port)]
         command += ["--data-dir", str(self.folder / f"{name}-data"), *(["--uri", uri] if uri else [])]
-        command += ["--workers", str(workers)] if workers else []
+        command += [*(["--workers", str(workers)] if workers else []), *options]
         core = f"{self.server_core},{self.load_core}" if workers else self.server_core
         server = self._start(name, core, command, {"DATA_API_KEY": KEY})
         server.url = f"http://127.0.0.1:{port}"

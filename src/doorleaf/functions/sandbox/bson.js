@@ -3,6 +3,7 @@
 const fail = (message) => { throw new TypeError(message); };
 const define = Object.defineProperty;
 const { parse, stringify } = JSON;
+const once = (make) => { let made; return () => (made ??= make()); };
 
 function callable(Type) {
   // BSON's constructors may be called without `new`.
@@ -13,128 +14,175 @@ class Value {
   toJSON() { return this.toExtendedJSON(); }
 }
 
-let counter = Math.floor(Math.random() * 0xffffff);
-const machine = Array.from({ length: 5 }, () => Math.floor(Math.random() * 256).toString(16).padStart(2, "0")).join("");
+let counter = -1, machine;
 const hexadecimal = (number, digits) => number.toString(16).padStart(digits, "0");
 
-class ObjectId extends Value {
-  constructor(id) {
-    super();
-    if (id === undefined || id === null) {
-      counter = (counter + 1) % 0x1000000;
-      id = hexadecimal(Math.floor(Date.now() / 1000), 8) + machine + hexadecimal(counter, 6);
-    } else if (typeof id === "number") {
-      id = hexadecimal(Math.floor(id), 8) + machine + hexadecimal((counter = (counter + 1) % 0x1000000), 6);
-    } else if (id instanceof ObjectId) id = id.id;
-    if (typeof id !== "string" || !/^[0-9a-fA-F]{24}$/.test(id)) fail("an ObjectId has 24 hexadecimal digits");
-    define(this, "id", { value: id.toLowerCase() });
+function counted() {
+  // What comes behind the time in a new ObjectId.
+  if (machine === undefined) {
+    machine = Array.from({ length: 5 }, () => hexadecimal(Math.floor(Math.random() * 256), 2)).join("");
+    counter = Math.floor(Math.random() * 0xffffff);
   }
-  toHexString() { return this.id; }
-  toString() { return this.id; }
-  equals(other) { return other !== null && other !== undefined && String(other).toLowerCase() === this.id; }
-  getTimestamp() { return new Date(parseInt(this.id.slice(0, 8), 16) * 1000); }
-  toExtendedJSON() { return { $oid: this.id }; }
-  toJSON() { return this.id; }
-  static isValid(id) { return id instanceof ObjectId || (typeof id === "string" && /^[0-9a-fA-F]{24}$/.test(id)); }
-  static createFromHexString(id) { return new ObjectId(id); }
+  return machine + hexadecimal((counter = (counter + 1) % 0x1000000), 6);
 }
 
-class Binary extends Value {
-  constructor(data, subtype = 0, text) {
-    super();
-    const bytes = typeof data === "string" ? Uint8Array.fromBase64(base64(data))
-      : data instanceof ArrayBuffer ? new Uint8Array(data) : ArrayBuffer.isView(data)
-        ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : fail("Binary takes text or bytes");
-    define(this, "buffer", { value: bytes });
-    define(this, "sub_type", { value: subtype });
-    define(this, "known", { value: typeof data === "string" ? data : text });
-  }
-  text() { return this.known ?? utf8(this.buffer.toBase64()); }
-  toString() { return this.text(); }
-  length() { return this.buffer.length; }
-  value() { return this.buffer; }
-  toBase64() { return this.buffer.toBase64(); }
-  toHexString() { return this.buffer.toHex(); }
-  toExtendedJSON() { return { $binary: { base64: this.toBase64(), subType: hexadecimal(this.sub_type, 2) } }; }
-  static fromBase64(text, subtype) { return new Binary(Uint8Array.fromBase64(text), subtype); }
-  static fromHex(text, subtype) { return new Binary(Uint8Array.fromHex(text), subtype); }
-  static fromText(text, subtype) { return new Binary(String(text), subtype); }
+function kept(holder, name, value) {
+  // Put a value in place of the getter that made it.
+  define(holder, name, { value, enumerable: true, configurable: true, writable: true });
+  return value;
 }
 
-class Long extends Value {
-  constructor(low = 0, high) {
-    super();
-    const value = typeof high === "number" ? (BigInt(high) << 32n) | BigInt(low >>> 0) : BigInt(low);
-    define(this, "value", { value: BigInt.asIntN(64, value) });
-  }
-  toString(radix) { return this.value.toString(radix); }
-  toNumber() { return Number(this.value); }
-  toBigInt() { return this.value; }
-  valueOf() { return this.value; }
-  equals(other) { return this.compare(other) === 0; }
-  compare(other) { const right = Long.of(other).value; return this.value < right ? -1 : this.value > right ? 1 : 0; }
-  add(other) { return new Long(this.value + Long.of(other).value); }
-  subtract(other) { return new Long(this.value - Long.of(other).value); }
-  multiply(other) { return new Long(this.value * Long.of(other).value); }
-  divide(other) { return new Long(this.value / Long.of(other).value); }
-  toExtendedJSON() { return { $numberLong: this.value.toString() }; }
-  static of(value) { return value instanceof Long ? value : new Long(value); }
-  static fromNumber(number) { return new Long(Math.trunc(number)); }
-  static fromString(text) { return new Long(String(text)); }
-  static fromBigInt(value) { return new Long(value); }
-}
-
-class Numeric extends Value {
-  constructor(value) { super(); define(this, "value", { value: Number(value), enumerable: true }); }
-  valueOf() { return this.value; }
-  toString(radix) { return this.value.toString(radix); }
-}
-class Int32 extends Numeric {
-  constructor(value) { super(value | 0); }
-  toExtendedJSON() { return { $numberInt: String(this.value) }; }
-}
-class Double extends Numeric {
-  toExtendedJSON() { return { $numberDouble: real(this.value) }; }
-}
-
-class Decimal128 extends Value {
-  constructor(text) { super(); define(this, "text", { value: String(text) }); }
-  toString() { return this.text; }
-  toExtendedJSON() { return { $numberDecimal: this.text }; }
-  static fromString(text) { return new Decimal128(text); }
-}
-
-class Timestamp extends Value {
-  constructor(time, increment) {
-    super();
-    if (time !== null && typeof time === "object") ({ t: time, i: increment } = time);
-    define(this, "t", { value: Number(time ?? 0), enumerable: true });
-    define(this, "i", { value: Number(increment ?? 0), enumerable: true });
-  }
-  toExtendedJSON() { return { $timestamp: { t: this.t, i: this.i } }; }
-}
-class MinKey extends Value { toExtendedJSON() { return { $minKey: 1 }; } }
-class MaxKey extends Value { toExtendedJSON() { return { $maxKey: 1 }; } }
-class BSONRegExp extends Value {
-  constructor(pattern, options = "") {
-    super();
-    define(this, "pattern", { value: String(pattern), enumerable: true });
-    define(this, "options", { value: [...String(options)].sort().join(""), enumerable: true });
-  }
-  toExtendedJSON() { return { $regularExpression: { pattern: this.pattern, options: this.options } }; }
-}
-class Other extends Value {
-  // A value that only travels through a function: code, a DBPointer, a symbol, undefined.
-  constructor(written) { super(); define(this, "written", { value: written }); }
-  toExtendedJSON() { return this.written; }
-}
-
-const BSON = {
-  ObjectId: callable(ObjectId), ObjectID: callable(ObjectId), Binary: callable(Binary), Long: callable(Long),
-  Int32: callable(Int32), Double: callable(Double), Decimal128: callable(Decimal128), Timestamp: callable(Timestamp),
-  MinKey: callable(MinKey), MaxKey: callable(MaxKey), BSONRegExp: callable(BSONRegExp),
+// Every call has classes of its own, and needs few of them: each is made when it is first named.
+const types = {
+  get ObjectId() {
+    return kept(types, "ObjectId", class ObjectId extends Value {
+      constructor(id) {
+        super();
+        if (id === undefined || id === null) id = hexadecimal(Math.floor(Date.now() / 1000), 8) + counted();
+        else if (typeof id === "number") id = hexadecimal(Math.floor(id), 8) + counted();
+        else if (id instanceof ObjectId) id = id.id;
+        if (typeof id !== "string" || !/^[0-9a-fA-F]{24}$/.test(id)) fail("an ObjectId has 24 hexadecimal digits");
+        define(this, "id", { value: id.toLowerCase() });
+      }
+      toHexString() { return this.id; }
+      toString() { return this.id; }
+      equals(other) { return other !== null && other !== undefined && String(other).toLowerCase() === this.id; }
+      getTimestamp() { return new Date(parseInt(this.id.slice(0, 8), 16) * 1000); }
+      toExtendedJSON() { return { $oid: this.id }; }
+      toJSON() { return this.id; }
+      static isValid(id) { return id instanceof ObjectId || (typeof id === "string" && /^[0-9a-fA-F]{24}$/.test(id)); }
+      static createFromHexString(id) { return new ObjectId(id); }
+    });
+  },
+  get Binary() {
+    return kept(types, "Binary", class Binary extends Value {
+      #bytes; #known; #subtype;
+      constructor(data, subtype = 0) {
+        super();
+        if (typeof data === "string") this.#known = data;
+        else if (data instanceof ArrayBuffer) this.#bytes = new Uint8Array(data);
+        else if (ArrayBuffer.isView(data)) this.#bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+        else fail("Binary takes text or bytes");
+        this.#subtype = subtype;
+      }
+      get buffer() { return (this.#bytes ??= Uint8Array.fromBase64(toBase64(this.#known))); }
+      get sub_type() { return this.#subtype; }
+      text() { return this.#known ?? toText(this.buffer.toBase64()); }
+      toString() { return this.text(); }
+      length() { return this.buffer.length; }
+      value() { return this.buffer; }
+      toBase64() { return this.buffer.toBase64(); }
+      toHexString() { return this.buffer.toHex(); }
+      toExtendedJSON() { return { $binary: { base64: this.toBase64(), subType: hexadecimal(this.sub_type, 2) } }; }
+      static fromBase64(text, subtype) { return new Binary(Uint8Array.fromBase64(text), subtype); }
+      static fromHex(text, subtype) { return new Binary(Uint8Array.fromHex(text), subtype); }
+      static fromText(text, subtype) { return new Binary(String(text), subtype); }
+    });
+  },
+  get Long() {
+    return kept(types, "Long", class Long extends Value {
+      constructor(low = 0, high) {
+        super();
+        const value = typeof high === "number" ? (BigInt(high) << 32n) | BigInt(low >>> 0) : BigInt(low);
+        define(this, "value", { value: BigInt.asIntN(64, value) });
+      }
+      toString(radix) { return this.value.toString(radix); }
+      toNumber() { return Number(this.value); }
+      toBigInt() { return this.value; }
+      valueOf() { return this.value; }
+      equals(other) { return this.compare(other) === 0; }
+      compare(other) { const right = Long.of(other).value; return this.value < right ? -1 : this.value > right ? 1 : 0; }
+      add(other) { return new Long(this.value + Long.of(other).value); }
+      subtract(other) { return new Long(this.value - Long.of(other).value); }
+      multiply(other) { return new Long(this.value * Long.of(other).value); }
+      divide(other) { return new Long(this.value / Long.of(other).value); }
+      toExtendedJSON() { return { $numberLong: this.value.toString() }; }
+      static of(value) { return value instanceof Long ? value : new Long(value); }
+      static fromNumber(number) { return new Long(Math.trunc(number)); }
+      static fromString(text) { return new Long(String(text)); }
+      static fromBigInt(value) { return new Long(value); }
+    });
+  },
+  get Numeric() {
+    return kept(types, "Numeric", class Numeric extends Value {
+      constructor(value) { super(); define(this, "value", { value: Number(value), enumerable: true }); }
+      valueOf() { return this.value; }
+      toString(radix) { return this.value.toString(radix); }
+    });
+  },
+  get Int32() {
+    return kept(types, "Int32", class Int32 extends types.Numeric {
+      constructor(value) { super(value | 0); }
+      toExtendedJSON() { return { $numberInt: String(this.value) }; }
+    });
+  },
+  get Double() {
+    return kept(types, "Double", class Double extends types.Numeric {
+      toExtendedJSON() { return { $numberDouble: real(this.value) }; }
+    });
+  },
+  get Decimal128() {
+    return kept(types, "Decimal128", class Decimal128 extends Value {
+      constructor(text) { super(); define(this, "text", { value: String(text) }); }
+      toString() { return this.text; }
+      toExtendedJSON() { return { $numberDecimal: this.text }; }
+      static fromString(text) { return new Decimal128(text); }
+    });
+  },
+  get Timestamp() {
+    return kept(types, "Timestamp", class Timestamp extends Value {
+      constructor(time, increment) {
+        super();
+        if (time !== null && typeof time === "object") ({ t: time, i: increment } = time);
+        define(this, "t", { value: Number(time ?? 0), enumerable: true });
+        define(this, "i", { value: Number(increment ?? 0), enumerable: true });
+      }
+      toExtendedJSON() { return { $timestamp: { t: this.t, i: this.i } }; }
+    });
+  },
+  get MinKey() {
+    return kept(types, "MinKey", class MinKey extends Value { toExtendedJSON() { return { $minKey: 1 }; } });
+  },
+  get MaxKey() {
+    return kept(types, "MaxKey", class MaxKey extends Value { toExtendedJSON() { return { $maxKey: 1 }; } });
+  },
+  get BSONRegExp() {
+    return kept(types, "BSONRegExp", class BSONRegExp extends Value {
+      constructor(pattern, options = "") {
+        super();
+        define(this, "pattern", { value: String(pattern), enumerable: true });
+        define(this, "options", { value: [...String(options)].sort().join(""), enumerable: true });
+      }
+      toExtendedJSON() { return { $regularExpression: { pattern: this.pattern, options: this.options } }; }
+    });
+  },
+  get Other() {
+    return kept(types, "Other", class Other extends Value {
+      // A value that only travels through a function: code, a DBPointer, a symbol, undefined.
+      constructor(written) { super(); define(this, "written", { value: written }); }
+      toExtendedJSON() { return this.written; }
+    });
+  },
 };
-BSON.UUID = (text) => new Binary(Uint8Array.fromHex(String(text).replaceAll("-", "")), 4);
+
+const TYPES = [
+  "ObjectId", "Binary", "Long", "Int32", "Double", "Decimal128", "Timestamp", "MinKey", "MaxKey", "BSONRegExp",
+];
+
+const bson = once(() => {
+  // The global BSON: constructors that may be called without `new`, each made when it is first named.
+  const found = {};
+  for (const name of TYPES) {
+    define(found, name, {
+      get: () => kept(found, name, callable(types[name])), set: (value) => { kept(found, name, value); },
+      enumerable: true, configurable: true,
+    });
+  }
+  define(found, "ObjectID", { get: () => found.ObjectId, enumerable: true, configurable: true });
+  found.UUID = uuid;
+  return found;
+});
+const uuid = (text) => new types.Binary(Uint8Array.fromHex(String(text).replaceAll("-", "")), 4);
 
 // --- writing ---------------------------------------------------------------------------------------------------------
 
@@ -175,7 +223,7 @@ function outward(value, canonical, relaxed, depth) {
   switch (typeof value) {
     case "string": case "boolean": return value;
     case "number": return written(value, canonical);
-    case "bigint": return new Long(value).toExtendedJSON();
+    case "bigint": return new types.Long(value).toExtendedJSON();
     case "undefined": return undefined;
     case "function": case "symbol": return undefined;
   }
@@ -189,13 +237,13 @@ function outward(value, canonical, relaxed, depth) {
     return all;
   }
   if (value instanceof Value) {
-    if (relaxed && value instanceof Int32) return value.value;
-    if (relaxed && value instanceof Double && Number.isFinite(value.value)) return value.value;
+    if (relaxed && value instanceof types.Int32) return value.value;
+    if (relaxed && value instanceof types.Double && Number.isFinite(value.value)) return value.value;
     return value.toExtendedJSON();
   }
   if (value instanceof Date) return date(value, relaxed);
   if (value instanceof RegExp) return regular(value);
-  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return new Binary(value).toExtendedJSON();
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return new types.Binary(value).toExtendedJSON();
   if (value instanceof Map) value = Object.fromEntries(value);
   else if (value instanceof Error) value = { name: value.name, message: value.message };
   else if (typeof value.toBSON === "function") return outward(value.toBSON(), canonical, relaxed, depth + 1);
@@ -214,34 +262,36 @@ function put(target, key, value) {
 
 // --- reading ---------------------------------------------------------------------------------------------------------
 
-const WRAPPERS = {
-  $oid: (text) => new ObjectId(text),
-  $numberInt: (text) => Number(text),
-  $numberLong: (text) => {
-    const number = Number(text);
-    return Number.isSafeInteger(number) ? number : new Long(text);
-  },
-  $numberDouble: (text) => Number(text),
-  $numberDecimal: (text) => new Decimal128(text),
-  $date: (given) => new Date(typeof given === "object" && given !== null ? Number(given.$numberLong ?? NaN) : given),
-  $binary: (given, whole) => typeof given === "object" && given !== null
-    ? new Binary(Uint8Array.fromBase64(given.base64), parseInt(given.subType, 16))
-    : new Binary(Uint8Array.fromBase64(given), parseInt(whole.$type ?? "0", 16)),
-  $uuid: (text) => BSON.UUID(text),
-  $timestamp: (given) => new Timestamp(given),
-  $minKey: () => new MinKey(),
-  $maxKey: () => new MaxKey(),
-  $undefined: () => undefined,
-  $regularExpression: ({ pattern, options }) => {
-    try {
-      if (/^[ims]*$/.test(options)) return new RegExp(pattern, options);
-    } catch { /* a pattern of PCRE that JavaScript does not have */ }
-    return new BSONRegExp(pattern, options);
-  },
-  $code: (_, whole) => new Other(whole),
-  $symbol: (_, whole) => new Other(whole),
-  $dbPointer: (_, whole) => new Other(whole),
-};
+const OTHER = Object.freeze({}); // an object that only looks like a wrapper
+
+function unwrapped(key, given, whole) {
+  switch (key) {
+    case "$oid": return new types.ObjectId(given);
+    case "$numberInt": case "$numberDouble": return Number(given);
+    case "$numberLong": {
+      const number = Number(given);
+      return Number.isSafeInteger(number) ? number : new types.Long(given);
+    }
+    case "$numberDecimal": return new types.Decimal128(given);
+    case "$date": return new Date(typeof given === "object" && given !== null ? Number(given.$numberLong ?? NaN) : given);
+    case "$binary":
+      return typeof given === "object" && given !== null
+        ? new types.Binary(Uint8Array.fromBase64(given.base64), parseInt(given.subType, 16))
+        : new types.Binary(Uint8Array.fromBase64(given), parseInt(whole.$type ?? "0", 16));
+    case "$uuid": return uuid(given);
+    case "$timestamp": return new types.Timestamp(given);
+    case "$minKey": return new types.MinKey();
+    case "$maxKey": return new types.MaxKey();
+    case "$undefined": return undefined;
+    case "$regularExpression":
+      try {
+        if (/^[ims]*$/.test(given.options)) return new RegExp(given.pattern, given.options);
+      } catch { /* a pattern of PCRE that JavaScript does not have */ }
+      return new types.BSONRegExp(given.pattern, given.options);
+    case "$code": case "$symbol": case "$dbPointer": return new types.Other(whole);
+  }
+  return OTHER;
+}
 
 function inward(value) {
   // What a function sees of parsed Extended JSON; the objects themselves are changed.
@@ -257,9 +307,12 @@ function inward(value) {
   for (const key in value) {
     if (first) {
       first = false;
-      if (key.charCodeAt(0) === 36 && Object.hasOwn(WRAPPERS, key)) {
+      if (key.charCodeAt(0) === 36) {
         const count = Object.keys(value).length;
-        if (count === 1 || (count === 2 && (key === "$binary" || key === "$code"))) return WRAPPERS[key](value[key], value);
+        if (count === 1 || (count === 2 && (key === "$binary" || key === "$code"))) {
+          const found = unwrapped(key, value[key], value);
+          if (found !== OTHER) return found;
+        }
       }
     }
     const item = value[key];

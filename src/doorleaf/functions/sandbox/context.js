@@ -13,15 +13,17 @@ const moduling = guarded(module, "the stack is full");
 const asking = guarded(ask, "the stack is full");
 const sleeping = guarded(sleep, "the stack is full");
 const forgetting = guarded(forget, "the stack is full");
-const own = () => (settings ??= inward(parse(shared)));
+const toText = guarded(utf8, "no text can be made of this");
+const toBase64 = guarded(base64, "no bytes can be made of this");
+const own = () => (settings ??= parse(shared));
 
-class MongoError extends Error {
+const mongoError = once(() => class MongoError extends Error {
   constructor({ message, name, code, codeName, status }) {
     super(message);
     define(this, "name", { value: name ?? "MongoError" });
     for (const [key, value] of Object.entries({ code, codeName, status })) if (value !== undefined) this[key] = value;
   }
-}
+});
 
 function request(content) {
   // A promise of what the server answers.
@@ -36,7 +38,7 @@ function request(content) {
 function asked(content) {
   // The same at once, without a promise.
   const answer = parse(asking(stringify(content)));
-  if (answer.error !== undefined) throw typeof answer.error === "string" ? new Error(answer.error) : new MongoError(answer.error);
+  if (answer.error !== undefined) throw typeof answer.error === "string" ? new Error(answer.error) : new (mongoError())(answer.error);
   return inward(answer.value);
 }
 
@@ -44,7 +46,7 @@ const plain = (value) => outward(value, false, false, 0);
 
 // --- the database ----------------------------------------------------------------------------------------------------
 
-class Cursor {
+const cursor = once(() => class Cursor {
   #run; #fields; #documents; #position = 0;
   constructor(run, fields) { this.#run = run; this.#fields = fields; }
   #set(name, value) {
@@ -74,7 +76,7 @@ class Cursor {
   async count() { return (await this.#all()).length; }
   close() { return Promise.resolve(); }
   async *[Symbol.asyncIterator]() { for (let one; (one = await this.next()) !== null; ) yield one; }
-}
+});
 
 const options = (given, names) => {
   const found = {};
@@ -88,7 +90,7 @@ const READING = ["collation", "hint", "comment", "maxTimeMS", "let"];
 const WRITING = ["upsert", "arrayFilters", ...READING];
 const MODIFYING = ["projection", "sort", "upsert", "returnNewDocument", "returnDocument", "arrayFilters", ...READING];
 
-class Collection {
+const collection = once(() => class Collection {
   #at;
   constructor(at) { this.#at = at; }
   get name() { return this.#at.collection; }
@@ -96,7 +98,7 @@ class Collection {
 
   find(filter = {}, projection, given) {
     const fields = { filter, projection, ...options(given, ["sort", "limit", "skip", ...READING]) };
-    return new Cursor((fields) => this.#run("find", fields), fields);
+    return new (cursor())((fields) => this.#run("find", fields), fields);
   }
   findOne(filter = {}, projection, given) {
     return this.#run("findOne", { filter, projection, ...options(given, ["sort", "skip", ...READING]) });
@@ -117,7 +119,7 @@ class Collection {
   deleteMany(filter, given) { return this.#run("deleteMany", { filter, ...options(given, READING) }); }
   aggregate(pipeline, given) {
     const fields = { pipeline, ...options(given, ["allowDiskUse", ...READING]) };
-    return new Cursor((fields) => this.#run("aggregate", fields), fields);
+    return new (cursor())((fields) => this.#run("aggregate", fields), fields);
   }
   count(filter = {}, given) { return this.#run("countDocuments", { filter, ...options(given, ["limit", "skip", ...READING]) }); }
   countDocuments(filter, given) { return this.count(filter, given); }
@@ -133,19 +135,19 @@ class Collection {
   watch() { throw new Error("watch is not available in a function"); }
   initializeOrderedBulkOp() { throw new Error("initializeOrderedBulkOp is not available: use bulkWrite"); }
   initializeUnorderedBulkOp() { throw new Error("initializeUnorderedBulkOp is not available: use bulkWrite"); }
-}
+});
 
-class Database {
+const database = once(() => class Database {
   #at;
   constructor(at) { this.#at = at; }
   get name() { return this.#at.database; }
-  collection(name) { return new Collection({ ...this.#at, collection: name }); }
-}
+  collection(name) { return new (collection())({ ...this.#at, collection: name }); }
+});
 
 function service(name) {
   if (!own().sources.includes(name)) return undefined;
   return {
-    db: (database) => new Database({ source: name, database }),
+    db: (named) => new (database())({ source: name, database: named }),
     startSession() { throw new Error("sessions and transactions are not available in a function"); },
   };
 }
@@ -212,12 +214,12 @@ function required(id, parent) {
 function content(value) {
   if (value === undefined || value === null) return undefined;
   if (typeof value === "string") return { text: value };
-  return { base64: value instanceof Binary ? value.toBase64() : new Binary(value).toBase64() };
+  return { base64: value instanceof types.Binary ? value.toBase64() : new types.Binary(value).toBase64() };
 }
 
 function received(given) {
   if (given === undefined || given === null) return undefined;
-  return given.base64 === undefined ? new Binary(given.text) : new Binary(Uint8Array.fromBase64(given.base64));
+  return given.base64 === undefined ? new types.Binary(given.text) : new types.Binary(Uint8Array.fromBase64(given.base64));
 }
 
 const http = {};
@@ -235,7 +237,7 @@ for (const method of ["get", "post", "put", "patch", "delete", "head"]) {
     } else if (encodeBodyAsJSON) {
       text = stringify(body);
       all["Content-Type"] ??= ["application/json"];
-    } else if (typeof body === "object" && body !== null && !(body instanceof Binary) && !ArrayBuffer.isView(body)) {
+    } else if (typeof body === "object" && body !== null && !(body instanceof types.Binary) && !ArrayBuffer.isView(body)) {
       throw new TypeError("body: expected text or Binary; encodeBodyAsJSON writes an object as JSON");
     }
     const { scheme, host, path, query, fragment, url: whole } = rest;
@@ -254,7 +256,7 @@ async function fetch(url, given = {}) {
   for (const [name, value] of Object.entries(given.headers ?? {})) headers[name] = [String(value)];
   const answer = await request({ to: "http", method: String(given.method ?? "GET").toUpperCase(), url: String(url), headers,
     body: content(given.body), follow: given.redirect !== "manual" });
-  const got = received(answer.body) ?? new Binary("");
+  const got = received(answer.body) ?? new types.Binary("");
   const lower = Object.fromEntries(Object.entries(answer.headers).map(([name, all]) => [name.toLowerCase(), all.join(", ")]));
   return {
     status: answer.statusCode, statusText: answer.status, ok: answer.statusCode >= 200 && answer.statusCode < 300, url: String(url),
@@ -346,7 +348,7 @@ function answer() {
   const object = {
     setStatusCode: touch((status) => { said.status = Number(status); }),
     setBody: touch((value) => {
-      if (typeof value !== "string" && !(value instanceof Binary) && !ArrayBuffer.isView(value) && value !== undefined && value !== null) {
+      if (typeof value !== "string" && !(value instanceof types.Binary) && !ArrayBuffer.isView(value) && value !== undefined && value !== null) {
         throw new TypeError("setBody takes text or Binary");
       }
       said.body = content(value);
@@ -388,7 +390,7 @@ function receive(kind, number, text) {
     try {
       const answer = parse(text);
       if (answer.error === undefined) waiting.done(inward(answer.value));
-      else waiting.failed(new MongoError(answer.error));
+      else waiting.failed(new (mongoError())(answer.error));
     } catch (error) {
       waiting.failed(error);
     }
@@ -398,25 +400,28 @@ function receive(kind, number, text) {
 }
 
 let remembered;
+const values = once(() => inward(own().values)), environment = once(() => inward(own().environment));
 const context = {
   get app() { return own().app; },
-  get environment() { return own().environment; },
+  get environment() { return environment(); },
   get user() { return (remembered ??= inward(told.user)); },
   get request() { return told.request; },
   runningAsSystem: () => told.system === true,
   functions: { execute },
-  values: { get: (name) => (Object.hasOwn(own().values, name) ? own().values[name] : undefined) },
+  values: { get: (name) => (Object.hasOwn(values(), name) ? values()[name] : undefined) },
   services: { get: service },
   http,
 };
 const logging = { log: log("info"), info: log("info"), debug: log("debug"), warn: log("warning"), error: log("error") };
 const globals = {
-  context, BSON, EJSON, utils, fetch, console: logging,
+  context, EJSON, utils, fetch, console: logging,
   setTimeout: (work, time, ...given) => after(work, time, false, given), clearTimeout: stop,
   setInterval: (work, time, ...given) => after(work, time, true, given), clearInterval: stop,
   setImmediate: (work, ...given) => after(work, 0, false, given), clearImmediate: stop,
 };
-for (const [name, value] of Object.entries(globals)) define(globalThis, name, { value, writable: true, configurable: true });
+for (const name in globals) globalThis[name] = globals[name];
+const replaced = (value) => define(globalThis, "BSON", { value, writable: true, configurable: true });
+define(globalThis, "BSON", { get: bson, set: replaced, configurable: true });
 // Nothing may run on its own after its call, and nothing looks at the frames of those that call.
 delete globalThis.FinalizationRegistry;
 delete globalThis.WebAssembly;

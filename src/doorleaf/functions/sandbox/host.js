@@ -48,6 +48,8 @@ harden((function* () {}).constructor);
 harden((async function* () {}).constructor);
 harden(Object.getPrototypeOf([][Symbol.iterator]()));
 const bare = (work) => Object.freeze(Object.setPrototypeOf(work, null));
+const utf8 = bare((text) => (typeof text === "string" ? decode(fromBase64(text)) : ""));
+const base64 = bare((text) => (typeof text === "string" ? toBase64(encode(text)) : ""));
 
 // --- messages ------------------------------------------------------------------------------------------------------
 
@@ -186,8 +188,6 @@ function realm() {
     clearTimeout(call.timers.get(number));
     call.timers.delete(number);
   });
-  const utf8 = bare((text) => (typeof text === "string" ? decode(fromBase64(text)) : ""));
-  const base64 = bare((text) => (typeof text === "string" ? toBase64(encode(text)) : ""));
   call.receive = boot(tell, load, module, ask, sleep, forget, utf8, base64, shared);
   return call;
 }
@@ -203,8 +203,11 @@ async function run(text, number) {
     else if (call.timers.size > 0 || later !== undefined) {
       const message = await nextOrWoken(new Promise((woken) => { call.wake = () => woken(undefined); }));
       if (message !== undefined) answer(call, message);
-    } else if (call.open > 0) answer(call, next());
-    else call.receive(FAILED, 0, "the function waits for something that never comes");
+    } else if (call.open > 0) {
+      // The server is at work: the next call's scope is made meanwhile.
+      spare ??= realm();
+      answer(call, next());
+    } else call.receive(FAILED, 0, "the function waits for something that never comes");
   }
   for (const timer of call.timers.values()) clearTimeout(timer);
   call.timers.clear();

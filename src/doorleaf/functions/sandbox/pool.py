@@ -25,8 +25,8 @@ class Pool:
         self._memory_mb = memory_mb
         self._idle: list[Process] = []
         self._all: set[Process] = set()
-        self._queue: deque[asyncio.Future[None]] = deque()
-        self._settling: set[asyncio.Task[None]] = set()
+        self._queue: deque[asyncio.Future[Process | None]] = deque()
+        self._stopping: set[asyncio.Task[None]] = set()
         self._starting = 0
         self._closed = False
 
@@ -37,42 +37,49 @@ class Pool:
 
     async def call(self, text: bytes, server: Served, seconds: float) -> bytes:
         """What :meth:`Process.call` says; waiting for a process is part of the time."""
-        began = asyncio.get_running_loop().time()
-        try:
-            async with asyncio.timeout(seconds):
-                process = await self._take()
-        except TimeoutError:
-            raise FunctionTimeout("no JavaScript process was free in time") from None
+        process = self._free()
+        if process is None:
+            began = asyncio.get_running_loop().time()
+            try:
+                async with asyncio.timeout(seconds):
+                    process = await self._take()
+            except TimeoutError:
+                raise FunctionTimeout("no JavaScript process was free in time") from None
+            seconds = max(seconds - (asyncio.get_running_loop().time() - began), 0.001)
         server.process = process
-        left = seconds - (asyncio.get_running_loop().time() - began)
         try:
-            return await process.call(text, server, max(left, 0.001))
+            return await process.call(text, server, seconds)
         finally:
             server.process = None
-            settling = asyncio.get_running_loop().create_task(self._settle(process))
-            self._settling.add(settling)
-            settling.add_done_callback(self._settling.discard)
+            process.when_settled(self._settled)
+
+    def _free(self) -> Process | None:
+        while self._idle:
+            process = self._idle.pop()
+            if process.alive:
+                return process
+            self._all.discard(process)
+        return None
 
     async def _take(self) -> Process:
-        while True:
-            while self._idle:
-                process = self._idle.pop()
-                if process.alive:
-                    return process
-                self._all.discard(process)
+        process: Process | None = None
+        while process is None or not process.alive:
             if len(self._all) + self._starting < self._most:
                 return await self._started()
-            turn = asyncio.get_running_loop().create_future()
+            turn: asyncio.Future[Process | None] = asyncio.get_running_loop().create_future()
             self._queue.append(turn)
             try:
-                await turn
+                process = await turn
+                if process is not None and not process.alive:
+                    self._all.discard(process)
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
-                    self._wake()
+                    self._give(turn.result())
                 raise
             finally:
                 if turn in self._queue:
                     self._queue.remove(turn)
+        return process
 
     async def _started(self) -> Process:
         self._starting += 1
@@ -81,28 +88,33 @@ class Pool:
             await process.start()
         except BaseException:
             process.kill()
-            self._wake()
+            self._give(None)
             raise
         finally:
             self._starting -= 1
         self._all.add(process)
         return process
 
-    async def _settle(self, process: Process) -> None:
-        """Take a process back once it is done with what its call left behind, or let it go."""
-        if await process.settled() and not self._closed:
-            self._idle.append(process)
-        else:
-            self._all.discard(process)
-            await process.stop()
-        self._wake()
+    def _settled(self, process: Process) -> None:
+        """Take a process back that is done with what its call left behind, or let it go."""
+        if process.alive and not self._closed:
+            self._give(process)
+            return
+        self._all.discard(process)
+        stopping = asyncio.get_running_loop().create_task(process.stop())
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
+        self._give(None)
 
-    def _wake(self) -> None:
+    def _give(self, process: Process | None) -> None:
+        """Give the next call that waits a process, or with None its turn to start one."""
         while self._queue:
             turn = self._queue.popleft()
             if not turn.done():
-                turn.set_result(None)
+                turn.set_result(process)
                 return
+        if process is not None:
+            self._idle.append(process)
 
     async def close(self) -> None:
         """End all processes, also those in the middle of a call."""
@@ -111,6 +123,6 @@ class Pool:
             await process.stop()
         self._all.clear()
         self._idle.clear()
-        while self._settling:
-            await asyncio.wait(self._settling)
+        while self._stopping:
+            await asyncio.wait(self._stopping)
             await asyncio.sleep(0)  # each leaves the set by a callback, which needs its turn

@@ -12,7 +12,7 @@ import os
 import struct
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -107,7 +107,9 @@ class Process(asyncio.SubprocessProtocol):
         self._server: Server | None = None
         self._waiting = 0
         self._done: asyncio.Future[bytes] | None = None
-        self._ready: asyncio.Future[None] | None = None
+        self._settling = False
+        self._settled: Callable[[Process], None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._number = 0
         self._ended = asyncio.get_running_loop().create_future()
         self.alive = True
@@ -157,7 +159,7 @@ class Process(asyncio.SubprocessProtocol):
         loop = asyncio.get_running_loop()
         self._server, self._waiting = server, 0
         self._number = (self._number + 1) & 0xFFFFFFFF
-        self._done, self._ready = loop.create_future(), loop.create_future()
+        self._done, self._settling = loop.create_future(), True
         limit = loop.call_later(seconds, self._too_long, self._done)
         try:
             self.send(Kind.CALL, self._number, text)
@@ -176,15 +178,26 @@ class Process(asyncio.SubprocessProtocol):
             found: dict[str, str] = orjson.loads(await self._done)
         return found
 
-    async def settled(self) -> bool:
-        """Whether the process is ready for another call; one that is not within a second is killed."""
-        if self._ready is not None and self.alive:
-            try:
-                async with asyncio.timeout(READY_SECONDS):
-                    await self._ready
-            except (TimeoutError, DoorleafError):
-                self.kill()
-        return self.alive
+    def when_settled(self, told: Callable[[Process], None]) -> None:
+        """Call ``told`` when the process is ready for another call, within a second or it is killed, or has ended."""
+        if self._settling and self.alive:
+            self._settled = told
+            self._patience = asyncio.get_running_loop().call_later(READY_SECONDS, self._impatient)
+        else:
+            told(self)
+
+    def _impatient(self) -> None:
+        self.kill()
+        self._is_settled()
+
+    def _is_settled(self) -> None:
+        self._settling = False
+        told, self._settled = self._settled, None
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        if told is not None:
+            told(self)
 
     def reply(self, number: int, text: bytes) -> None:
         """Answer a request of the call; nothing once that is over."""
@@ -221,8 +234,8 @@ class Process(asyncio.SubprocessProtocol):
     def _take(self, kind: int, number: int, text: bytes) -> None:
         server, done = self._server, self._done
         if kind == Kind.READY:
-            if self._ready is not None and not self._ready.done() and number == self._number:
-                self._ready.set_result(None)
+            if number == self._number:
+                self._is_settled()
         elif done is None or done.done():
             if kind not in (Kind.LINE, Kind.REQUEST):  # those it may have sent before it was told
                 self._end(FunctionFailed("the process said something that nobody asked for"))
@@ -252,12 +265,13 @@ class Process(asyncio.SubprocessProtocol):
     def _end(self, error: DoorleafError) -> None:
         self._fail(error)
         self.kill()
+        self._is_settled()
 
     def _fail(self, error: DoorleafError) -> None:
-        for future in (self._done, self._ready):
-            if future is not None and not future.done():
-                future.set_exception(error)
-                future.exception()  # whether anybody waits for it or not
+        done = self._done
+        if done is not None and not done.done():
+            done.set_exception(error)
+            done.exception()  # whether anybody waits for it or not
 
     def process_exited(self) -> None:
         self.alive = False
@@ -265,6 +279,7 @@ class Process(asyncio.SubprocessProtocol):
             self._fail(FunctionFailed(f"the function used more memory than {self._memory_mb} MB"))
         else:
             self._fail(FunctionsUnavailable("the JavaScript process of the function has ended"))
+        self._is_settled()
         if not self._ended.done():
             self._ended.set_result(None)
 
