@@ -30,7 +30,7 @@ class Recorder:
         if self._later is not None:
             asyncio.get_running_loop().call_later(self._later, process.reply, number, self._reply)
 
-    def ask(self, text: bytes) -> bytes:
+    def ask(self, text: bytes) -> bytes | None:
         self.asked.append(orjson.loads(text))
         return b'{"error":"refused"}'
 

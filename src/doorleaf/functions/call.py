@@ -130,12 +130,36 @@ class Call:
                 return orjson.dumps(await self.send(asked))
         raise InvalidParameter("the function asked for something that does not exist")
 
-    def ask(self, text: bytes) -> bytes:
-        """The answer to something that the function waits for in place: modules, hashes, tokens."""
+    def ask(self, text: bytes) -> bytes | None:
+        """The answer to something that the function waits for in place: modules, hashes, tokens.
+
+        None for what keys make long, and large input: a thread answers.
+        """
+        if len(text) > MOST_ASKED:
+            error = InvalidParameter(f"expected at most {MOST_ASKED // 1024 // 1024} MiB")
+            return orjson.dumps({"error": described(error)})
         try:
-            if len(text) > MOST_ASKED:
-                raise InvalidParameter(f"expected at most {MOST_ASKED // 1024 // 1024} MiB")
             asked = ejson.loads(text)
+            if len(text) < SMALL_BYTES and not signatures.is_long(asked):
+                return self._answered(asked)
+        except DoorleafError as error:
+            return orjson.dumps({"error": described(error)})
+        task = asyncio.get_running_loop().create_task(self._answer_apart(asked), context=self._context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return None
+
+    async def _answer_apart(self, asked: Document) -> None:
+        try:
+            answer = await CODING.run(self.seconds, self._answered, asked)
+        except DoorleafError as error:
+            answer = orjson.dumps({"error": described(error)})
+        if self.process is not None:
+            self.process.answer(answer)
+
+    def _answered(self, asked: Document) -> bytes:
+        """The answer to :meth:`ask`."""
+        try:
             match asked.get("to"):
                 case "module":
                     file, source = self.version.modules.find(str(asked.get("id")), str(asked.get("from")))

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from typing import Any
 
 from bson import Binary
+from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from doorleaf.access.identity.signed import decode_token, encode_token
 from doorleaf.documents import Document
-from doorleaf.errors import InvalidParameter, Unsupported
+from doorleaf.errors import InvalidParameter
 
 _ALGORITHMS = {"sha1": "sha1", "sha256": "sha256", "sha512": "sha512", "md5": "md5"}
+_NONCE_BYTES = 12
+MOST_BITS = 8192
+"""The largest RSA key."""
 _SIGNATURE = re.compile(rb"sha256=([0-9a-fA-F]{64})")
 
 
@@ -32,23 +43,117 @@ def is_secret(given: str | None, secret: str) -> bool:
     return given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
 
 
+def is_long(asked: Document) -> bool:
+    """Whether what is asked for takes a key whose size makes it long."""
+    return asked.get("does") in ("sign", "verify") or not str(asked.get("method", "HS")).startswith("HS")
+
+
 def compute(asked: Document) -> Any:
-    """The answer to one call of ``utils.crypto``. Raises InvalidParameter or Unsupported."""
-    does = asked.get("does")
-    if does in ("hash", "hmac"):
-        algorithm = _ALGORITHMS.get(str(asked.get("algorithm")).lower().replace("-", ""))
-        if algorithm is None:
-            raise InvalidParameter(f"{does}: the algorithms are {', '.join(sorted(_ALGORITHMS))}")
-        if does == "hash":
-            return Binary(hashlib.new(algorithm, _content(asked.get("input"))).digest())
-        digest = hmac.new(_content(asked.get("secret")), _content(asked.get("input")), algorithm).digest()
-        form = asked.get("form") or "base64"
-        if form == "hex":
-            return digest.hex()
-        if form != "base64":
-            raise InvalidParameter("hmac: expected the output format base64 or hex")
-        return b64encode(digest).decode()
-    raise Unsupported(f"utils.crypto.{str(does)[:50]} is not available")
+    """The answer to one call of ``utils.crypto``. Raises InvalidParameter."""
+    work = _WORK.get(str(asked.get("does")))
+    if work is None:
+        raise InvalidParameter("utils.crypto has no such method")
+    return work(asked)
+
+
+def _hash(asked: Document) -> Binary:
+    return Binary(hashlib.new(_algorithm(asked), _content(asked.get("input"))).digest())
+
+
+def _hmac(asked: Document) -> str:
+    digest = hmac.new(_content(asked.get("secret")), _content(asked.get("input")), _algorithm(asked)).digest()
+    form = asked.get("form") or "base64"
+    if form == "hex":
+        return digest.hex()
+    if form != "base64":
+        raise InvalidParameter("hmac: expected the output format base64 or hex")
+    return b64encode(digest).decode()
+
+
+def _algorithm(asked: Document) -> str:
+    algorithm = _ALGORITHMS.get(str(asked.get("algorithm")).lower().replace("-", ""))
+    if algorithm is None:
+        raise InvalidParameter(f"{asked['does']}: the algorithms are {', '.join(sorted(_ALGORITHMS))}")
+    return algorithm
+
+
+def _encrypt(asked: Document) -> Binary:
+    """AES-GCM: a nonce of 12 bytes, and then the text with its tag, as App Services has it."""
+    cipher, nonce = _cipher(asked), os.urandom(_NONCE_BYTES)
+    return Binary(nonce + cipher.encrypt(nonce, _content(asked.get("input")), None))
+
+
+def _decrypt(asked: Document) -> Binary:
+    cipher, given = _cipher(asked), _content(asked.get("input"))
+    try:
+        return Binary(cipher.decrypt(given[:_NONCE_BYTES], given[_NONCE_BYTES:], None))
+    except (InvalidTag, ValueError):
+        raise InvalidParameter("decrypt: this was not encrypted with this key, or has been changed") from None
+
+
+def _cipher(asked: Document) -> AESGCM:
+    key = _content(asked.get("secret"))
+    if asked.get("algorithm") != "aes":
+        raise InvalidParameter(f"{asked['does']}: the only kind of encryption is aes")
+    if len(key) not in (16, 24, 32):
+        raise InvalidParameter(f"{asked['does']}: expected a key of 16, 24 or 32 bytes, got {len(key)}")
+    return AESGCM(key)
+
+
+def _sign(asked: Document) -> Binary:
+    """RSA over SHA-256; with PSS the salt is as long as the key has room for."""
+    key, scheme = _rsa(asked), _scheme(asked, padding.PSS.MAX_LENGTH)
+    if not isinstance(key, RSAPrivateKey):
+        raise InvalidParameter("sign: expected a private RSA key in PEM")
+    try:
+        return Binary(key.sign(_content(asked.get("input")), scheme, SHA256()))
+    except ValueError:
+        raise InvalidParameter("sign: the key cannot be used") from None
+
+
+def _verify(asked: Document) -> bool:
+    key, scheme = _rsa(asked), _scheme(asked, padding.PSS.AUTO)
+    if not isinstance(key, RSAPublicKey):
+        raise InvalidParameter("verify: expected a public RSA key in PEM")
+    try:
+        key.verify(_content(asked.get("signature")), _content(asked.get("input")), scheme, SHA256())
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _rsa(asked: Document) -> RSAPrivateKey | RSAPublicKey:
+    if asked.get("algorithm") != "rsa":
+        raise InvalidParameter(f"{asked['does']}: the only kind of key is rsa")
+    pem = _content(asked.get("secret"))
+    try:
+        # Whether a private key is sound is for its owner to know, and would take long.
+        key = (
+            load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
+            if b"PRIVATE" in pem
+            else load_pem_public_key(pem)
+        )
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, (RSAPrivateKey, RSAPublicKey)):
+        raise InvalidParameter(f"{asked['does']}: expected an RSA key in PEM, without a password")
+    if key.key_size > MOST_BITS:
+        raise InvalidParameter(f"{asked['does']}: expected an RSA key of at most {MOST_BITS} bits, got {key.key_size}")
+    return key
+
+
+def _scheme(asked: Document, salt: Any) -> padding.AsymmetricPadding:
+    scheme = asked.get("scheme") or "pss"
+    if scheme == "pkcs1v15":
+        return padding.PKCS1v15()
+    if scheme != "pss":
+        raise InvalidParameter(f"{asked['does']}: the schemes are pss and pkcs1v15")
+    return padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=salt)
+
+
+_WORK: dict[str, Callable[[Document], Any]] = {
+    "hash": _hash, "hmac": _hmac, "encrypt": _encrypt, "decrypt": _decrypt, "sign": _sign, "verify": _verify,
+}  # fmt: skip
 
 
 def token(asked: Document) -> Any:

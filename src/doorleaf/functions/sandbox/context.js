@@ -272,10 +272,10 @@ const utils = {
   crypto: {
     hash: (algorithm, input) => asked({ to: "crypto", does: "hash", algorithm, input: bytes(input) }),
     hmac: (input, secret, algorithm, form) => asked({ to: "crypto", does: "hmac", algorithm, input: bytes(input), secret: bytes(secret), form }),
-    encrypt: async (algorithm, input, key) => asked({ to: "crypto", does: "encrypt", algorithm, input: bytes(input), secret: bytes(key) }),
-    decrypt: async (algorithm, input, key) => asked({ to: "crypto", does: "decrypt", algorithm, input: bytes(input), secret: bytes(key) }),
-    sign: async (algorithm, input, key, scheme) => asked({ to: "crypto", does: "sign", algorithm, input: bytes(input), secret: bytes(key), scheme }),
-    verify: async (algorithm, input, key, signature, scheme) => asked({ to: "crypto", does: "verify", algorithm, input: bytes(input), secret: bytes(key), signature: bytes(signature), scheme }),
+    encrypt: (algorithm, input, key) => asked({ to: "crypto", does: "encrypt", algorithm, input: bytes(input), secret: bytes(key) }),
+    decrypt: (algorithm, input, key) => asked({ to: "crypto", does: "decrypt", algorithm, input: bytes(input), secret: bytes(key) }),
+    sign: (algorithm, input, key, scheme) => asked({ to: "crypto", does: "sign", algorithm, input: bytes(input), secret: bytes(key), scheme }),
+    verify: (algorithm, input, key, signature, scheme) => asked({ to: "crypto", does: "verify", algorithm, input: bytes(input), secret: bytes(key), signature: bytes(signature), scheme }),
   },
   jwt: {
     encode: (method, payload, secret, headers) => asked({ to: "jwt", does: "encode", method, payload: plain(payload), secret: String(secret), headers: plain(headers ?? {}) }),

@@ -6,13 +6,12 @@
 import vm from "node:vm";
 import { setImmediate } from "node:timers";
 
-const SETUP = 1, CALL = 2, REPLY = 3, CHECK = 4; // from the server
-const RESULT = 10, FAILED = 11, REQUEST = 12, READY = 13, LINE = 14, ASK = 15, CHECKED = 16; // to the server
+const SETUP = 1, CALL = 2, REPLY = 3, CHECK = 4, WOKEN = 5; // from the server
+const RESULT = 10, FAILED = 11, REQUEST = 12, READY = 13, LINE = 14, ASK = 15, CHECKED = 16, SLEEP = 17, FORGET = 18; // to the server
 const WHOLE = { filename: "doorleaf:prelude" };
 
 const { stdin, stdout } = Deno;
-const readSync = stdin.readSync.bind(stdin), readLater = stdin.read.bind(stdin), writeSync = stdout.writeSync.bind(stdout);
-const { setTimeout, clearTimeout } = globalThis;
+const readSync = stdin.readSync.bind(stdin), writeSync = stdout.writeSync.bind(stdout);
 const { Script, createContext, constants } = vm;
 const fromBase64 = Uint8Array.fromBase64.bind(Uint8Array);
 const toBase64 = (bytes) => bytes.toBase64();
@@ -53,7 +52,7 @@ const base64 = bare((text) => (typeof text === "string" ? toBase64(encode(text))
 
 // --- messages ------------------------------------------------------------------------------------------------------
 
-let held = new Uint8Array(65536), from = 0, to = 0, later;
+let held = new Uint8Array(65536), from = 0, to = 0;
 
 function whole() {
   // A message that is there in full, or undefined.
@@ -91,19 +90,6 @@ function next() {
   }
 }
 
-async function nextOrWoken(woken) {
-  // The next message, or undefined when `woken` comes first; only timers need this slower way.
-  const message = whole();
-  if (message !== undefined) return message;
-  later ??= readLater(room());
-  const got = await Promise.race([later, woken]);
-  if (got === undefined) return undefined;
-  later = undefined;
-  if (got === null) throw new Error("the server has gone");
-  to += got;
-  return whole();
-}
-
 const out = new Uint8Array(65536), head = new DataView(out.buffer);
 
 function write(bytes) {
@@ -125,7 +111,7 @@ function send(kind, number, text) {
 // --- a call --------------------------------------------------------------------------------------------------------
 
 const functions = new Map(), modules = new Map(), waiting = [];
-let shared = "", prelude, spare;
+let shared = "", prelude, spare, asleep = 0;
 
 function compiled(name, text, file) {
   // A script whose value is a function with the source as its body; lines are those of the file.
@@ -133,7 +119,7 @@ function compiled(name, text, file) {
 }
 
 function realm() {
-  const call = { alive: true, done: false, open: 0, timers: new Map(), wake: undefined };
+  const call = { alive: true, done: false, open: 0, timers: new Map() };
   const global = createContext(constants.DONT_CONTEXTIFY);
   const boot = prelude.runInContext(global);
   const tell = bare((kind, number, text) => {
@@ -165,7 +151,7 @@ function realm() {
   });
   const ask = bare((text) => {
     // The server's answer, at once: replies to other requests wait meanwhile.
-    if (!call.alive || typeof text !== "string" || later !== undefined) return '{"error":"not now: a timer is set"}';
+    if (!call.alive || typeof text !== "string") return '{"error":"not now"}';
     send(ASK, 0, text);
     for (;;) {
       const message = next();
@@ -176,17 +162,14 @@ function realm() {
   const sleep = bare((milliseconds, number) => {
     if (!call.alive || typeof milliseconds !== "number" || typeof number !== "number") return;
     if (call.timers.size >= 1000) return;
-    const fire = () => {
-      call.timers.delete(number);
-      if (!call.alive) return;
-      call.receive(0, number, "");
-      call.wake?.();
-    };
-    call.timers.set(number, setTimeout(fire, milliseconds));
+    asleep = (asleep + 1) >>> 0; // no two calls have one: what wakes late wakes nobody
+    call.timers.set(asleep, number);
+    send(SLEEP, asleep, `${Math.ceil(milliseconds)}`);
   });
   const forget = bare((number) => {
-    clearTimeout(call.timers.get(number));
-    call.timers.delete(number);
+    for (const [timer, of] of call.timers) {
+      if (of === number && call.timers.delete(timer) && call.alive) send(FORGET, timer, "");
+    }
   });
   call.receive = boot(tell, load, module, ask, sleep, forget, utf8, base64, shared);
   return call;
@@ -200,17 +183,12 @@ async function run(text, number) {
     await drained();
     if (call.done) break;
     if (waiting.length > 0) answer(call, waiting.shift());
-    else if (call.timers.size > 0 || later !== undefined) {
-      const message = await nextOrWoken(new Promise((woken) => { call.wake = () => woken(undefined); }));
-      if (message !== undefined) answer(call, message);
-    } else if (call.open > 0) {
+    else if (call.open > 0 || call.timers.size > 0) {
       // The server is at work: the next call's scope is made meanwhile.
       spare ??= realm();
       answer(call, next());
     } else call.receive(FAILED, 0, "the function waits for something that never comes");
   }
-  for (const timer of call.timers.values()) clearTimeout(timer);
-  call.timers.clear();
   waiting.length = 0;
   // What the call left behind in the microtask queue runs before anybody else's call; what never ends is killed.
   await drained();
@@ -222,9 +200,13 @@ function drained() {
 }
 
 function answer(call, message) {
-  if (message.kind !== REPLY) return;
-  call.open -= 1;
-  call.receive(REPLY, message.number, message.text);
+  if (message.kind === WOKEN) {
+    const number = call.timers.get(message.number);
+    if (call.timers.delete(message.number)) call.receive(0, number, "");
+  } else if (message.kind === REPLY) {
+    call.open -= 1;
+    call.receive(REPLY, message.number, message.text);
+  }
 }
 
 async function check(text) {
@@ -260,8 +242,7 @@ function setUp(text) {
 
 for (;;) {
   if (prelude !== undefined) spare ??= realm();
-  const message = later === undefined ? next() : await nextOrWoken(new Promise(() => {}));
-  if (message === undefined) continue;
+  const message = next();
   if (message.kind === SETUP) setUp(message.text);
   else if (message.kind === CHECK) send(CHECKED, 0, await check(message.text));
   else if (message.kind === CALL) {

@@ -45,6 +45,7 @@ class Kind(IntEnum):
     CALL = 2
     REPLY = 3
     CHECK = 4
+    WOKEN = 5
     RESULT = 10
     FAILED = 11
     REQUEST = 12
@@ -52,6 +53,8 @@ class Kind(IntEnum):
     LINE = 14
     ASK = 15
     CHECKED = 16
+    SLEEP = 17
+    FORGET = 18
 
 
 class Server(Protocol):
@@ -60,8 +63,8 @@ class Server(Protocol):
     def request(self, number: int, text: bytes) -> None:
         """Begin to answer; the answer goes to :meth:`Process.reply`."""
 
-    def ask(self, text: bytes) -> bytes:
-        """The answer to something that the function waits for in place."""
+    def ask(self, text: bytes) -> bytes | None:
+        """The answer to something that the function waits for in place; None if it goes to :meth:`Process.answer`."""
 
     def line(self, text: bytes) -> None:
         """Something for the log."""
@@ -106,6 +109,7 @@ class Process(asyncio.SubprocessProtocol):
         self._said = b""
         self._server: Server | None = None
         self._waiting = 0
+        self._timers: dict[int, asyncio.TimerHandle] = {}
         self._done: asyncio.Future[bytes] | None = None
         self._settling = False
         self._settled: Callable[[Process], None] | None = None
@@ -166,6 +170,9 @@ class Process(asyncio.SubprocessProtocol):
             return await self._done
         finally:
             limit.cancel()
+            for timer in self._timers.values():
+                timer.cancel()
+            self._timers.clear()
             if self._done.cancelled() or not self._done.done():
                 self.kill()  # nobody waits for it any more
             self._server = None
@@ -205,6 +212,19 @@ class Process(asyncio.SubprocessProtocol):
             self._waiting -= 1
             self.send(Kind.REPLY, number, text)
 
+    def answer(self, text: bytes) -> None:
+        """Answer what the function waits for in place; nothing once the call is over."""
+        if self._server is not None:
+            self.send(Kind.REPLY, 0, text)
+
+    def _may_sleep(self, number: int, text: bytes) -> bool:
+        taken = number in self._timers or len(self._timers) >= MOST_WAITING
+        return not taken and text.isdigit() and len(text) <= 10
+
+    def _wake(self, number: int) -> None:
+        self._timers.pop(number, None)
+        self.send(Kind.WOKEN, number, b"")
+
     def send(self, kind: Kind, number: int, text: bytes) -> None:
         if self.alive and self._stdin is not None:
             self._stdin.write(_HEAD.pack(len(text), kind, number) + text)
@@ -237,7 +257,7 @@ class Process(asyncio.SubprocessProtocol):
             if number == self._number:
                 self._is_settled()
         elif done is None or done.done():
-            if kind not in (Kind.LINE, Kind.REQUEST):  # those it may have sent before it was told
+            if kind not in (Kind.LINE, Kind.REQUEST, Kind.SLEEP, Kind.FORGET):  # sent before it was told
                 self._end(FunctionFailed("the process said something that nobody asked for"))
         elif kind == Kind.RESULT or kind == Kind.CHECKED:
             done.set_result(text)
@@ -252,7 +272,14 @@ class Process(asyncio.SubprocessProtocol):
             else:
                 server.request(number, text)
         elif kind == Kind.ASK:
-            self.send(Kind.REPLY, 0, server.ask(text))
+            answer = server.ask(text)
+            if answer is not None:
+                self.answer(answer)
+        elif kind == Kind.SLEEP and self._may_sleep(number, text):
+            self._timers[number] = asyncio.get_running_loop().call_later(int(text) / 1000, self._wake, number)
+        elif kind == Kind.FORGET:
+            if (timer := self._timers.pop(number, None)) is not None:
+                timer.cancel()
         elif kind == Kind.LINE:
             server.line(text)
         else:
