@@ -57,6 +57,11 @@ ESCAPES = [
     "(() => { let got = 'none'; const f = () => { try { f() } catch (e) {} try { setTimeout(() => 1, 1) } catch (e) { const r = realm(e); if (r !== 'none') got = r } }; f(); return got })()",
     "(() => { let got = 'none'; const f = () => { try { f() } catch (e) {} try { require('x') } catch (e) { const r = realm(e); if (r !== 'none') got = r } }; f(); return got })()",
     "(() => { let got = 'none'; const f = () => { try { f() } catch (e) {} try { context.functions.execute('other') } catch (e) { const r = realm(e); if (r !== 'none') got = r } }; f(); return got })()",
+    "(() => { Uint8Array.prototype.toBase64 = () => '!'; try { new BSON.Binary(new Uint8Array(1)).text(); return 'none' } catch (e) { return e instanceof Error ? realm(e) : 'OUT' } })()",
+    "(() => { String.prototype.toString = () => 5; try { new BSON.Binary('x').buffer } catch (e) { return e instanceof Error ? realm(e) : 'OUT' } return 'none' })()",
+    "(() => { Uint8Array.fromBase64 = realm; Object.defineProperty(Object.prototype, 'get', { value: realm }); try { BSON.ObjectId } catch (e) { return realm(e) } return 'none' })()",
+    "(() => { Object.defineProperty(Object.prototype, 'ObjectId', { get() { throw this } }); try { return realm(BSON.ObjectId('0'.repeat(24))) } catch (e) { return realm(e) } })()",
+    "(async () => { await new Promise((done) => setTimeout(done, 1)); try { require('nothing') } catch (e) { return realm(e) } })()",
     # frames of the caller
     "(() => { let got = 'none'; Error.prepareStackTrace = (e, sites) => { got = 'OUT'; return '' }; new Error('x').stack; return got })()",
     "(() => { const o = {}; Error.prepareStackTrace = (e, s) => s; Error.captureStackTrace(o); return typeof o.stack === 'string' ? 'none' : 'OUT' })()",

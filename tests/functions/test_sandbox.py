@@ -167,24 +167,38 @@ def test_a_stack_is_for_the_log_and_has_the_apps_own_lines_alone() -> None:
     assert "prelude" not in error.stack
 
 
+KILLS = int(os.environ.get("DOORLEAF_TEST_KILLS", "5"))
+"""How many processes are killed in the middle of a call."""
+
+
 def test_killing_the_process_is_one_clear_error_each_time() -> None:
-    async def work(sandbox: Sandbox) -> int:
-        kills = 0
-        for _ in range(20):
+    """And nothing is left behind: no process, no open file, no task."""
+
+    async def work(sandbox: Sandbox) -> None:
+        me, files, tasks = psutil.Process(), list[int](), list[int]()
+        for number in range(KILLS + 1):
             server = Recorder(later=None)
-            calling = asyncio.ensure_future(sandbox.run("waits", server=server))
-            await until(partial(bool, server.requests))
+            name = ("waits", "loops", "sleeps")[number % 3]
+            calling = asyncio.ensure_future(sandbox.run(name, server=server))
+            await until(partial(bool, server.lines))
             [process] = sandbox.pool.processes
             os.kill(process.pid, signal.SIGKILL)
             with pytest.raises(FunctionsUnavailable, match="has ended"):
                 await calling
-            kills += 1
+            await until(lambda: not sandbox.pool.processes)
+            files.append(me.num_fds())
+            tasks.append(len(asyncio.all_tasks()))
+        assert max(files) == files[0]
+        assert max(tasks) <= tasks[0]
         assert await sandbox.run("good", 1) == 2
         assert len(sandbox.pool.processes) == 1
-        return kills
 
-    waits = "exports = () => context.services.get('mongodb-atlas').db('d').collection('c').findOne({})"
-    assert run({"waits": waits, **GOOD}, work) == 20
+    functions = {
+        "waits": "exports = () => { console.log(1); return context.services.get('mongodb-atlas').db('d').collection('c').findOne({}) }",
+        "loops": "exports = () => { console.log(1); for (;;) {} }",
+        "sleeps": "exports = () => { console.log(1); return new Promise((done) => setTimeout(done, 60000)) }",
+    }
+    run({**functions, **GOOD}, work)
     assert not [child for child in psutil.Process().children() if "deno" in child.name()]
 
 

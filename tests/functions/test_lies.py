@@ -1,0 +1,132 @@
+# ruff: noqa: E501  # a lie is a line
+"""A JavaScript process that lies: whatever it sends costs its own call at most, and gets it nothing that it may not have."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from functools import partial
+from typing import Any
+
+import pytest
+from sandboxed import Recorder, Sandbox, call, run, until
+
+from doorleaf.errors import DoorleafError, FunctionFailed
+from doorleaf.functions.sandbox.process import MAX_MESSAGE, MAX_RESULT, MOST_WAITING, Kind, result
+
+GOOD = "exports = (n) => n + 1"
+WAITS = "exports = () => context.services.get('mongodb-atlas').db('d').collection('c').findOne({})"
+
+
+def message(kind: int, text: bytes = b"", number: int = 0, length: int | None = None) -> bytes:
+    return struct.pack("<IBI", len(text) if length is None else length, kind, number) + text
+
+
+REQUEST = message(Kind.REQUEST, b'{"to":"database"}', 7)
+ENDS = [
+    (message(99), "has no meaning"),
+    (message(0), "has no meaning"),
+    (message(Kind.CALL, b"{}"), "has no meaning"),
+    (message(Kind.REPLY, b"{}"), "has no meaning"),
+    (message(Kind.SETUP, b"{}"), "has no meaning"),
+    (message(Kind.WOKEN), "has no meaning"),
+    (message(Kind.SLEEP, b"soon"), "has no meaning"),
+    (message(Kind.SLEEP, b"-1"), "has no meaning"),
+    (message(Kind.SLEEP, b"9" * 5000), "has no meaning"),
+    (message(Kind.SLEEP, "²".encode()), "has no meaning"),
+    (message(Kind.LINE, length=MAX_MESSAGE + 1), "more than 16 MiB"),
+    (message(Kind.REQUEST, length=0xFFFFFFFF), "more than 16 MiB"),
+    (message(Kind.RESULT, length=MAX_RESULT + 1), "more than 16 MiB"),
+    (REQUEST * (MOST_WAITING + 1), "1000 things at once"),
+    (message(Kind.SLEEP, b"60000") * 2, "has no meaning"),
+    (b"".join(message(Kind.SLEEP, b"60000", number) for number in range(MOST_WAITING + 1)), "has no meaning"),
+    (message(Kind.FAILED, b"not JSON"), "the function failed"),
+    (message(Kind.FAILED, b'{"message":{"a":1},"name":[],"stack":5}'), "the function failed"),
+    (message(Kind.FAILED, b"[1]"), "the function failed"),
+    (message(Kind.RESULT, b"not JSON"), "nothing that can be read"),
+    (message(Kind.RESULT, b"[]"), "nothing that can be read"),
+    (message(Kind.RESULT, b'{"value":1}') + message(Kind.RESULT, b'{"value":2}'), "answered"),
+    (message(Kind.RESULT, b'{"value":1}') + REQUEST * 50, "answered"),
+    (message(Kind.RESULT, b'{"value":1}') + message(Kind.ASK, b"{}"), "answered"),
+    (message(Kind.READY, number=12345), "answered"),
+    (message(Kind.FORGET, number=9) * 3, "answered"),
+    (message(Kind.LINE, b"\xff\xfe"), "answered"),
+    (message(Kind.LINE, b"x" * 100_000), "answered"),
+    (message(Kind.ASK, b"\x00"), "never comes"),  # for it is answered, and the process waits for one answer
+]  # fmt: skip
+
+
+class Believing(Recorder):
+    """Answers what can be read of what it is asked."""
+
+    def request(self, number: int, text: bytes) -> None:
+        self.requests.append(text)
+
+    def ask(self, text: bytes) -> bytes:
+        self.asked.append(text)
+        return b'{"error":"refused"}'
+
+    def line(self, text: bytes) -> None:
+        self.lines.append(repr(text))
+
+
+def test_what_a_process_makes_up_costs_its_own_call_at_most() -> None:
+    async def lie(sandbox: Sandbox, told: bytes) -> str:
+        server = Believing(later=None)
+        calling = asyncio.ensure_future(sandbox.pool.call(call("waits"), server, 60))
+        await until(partial(bool, server.requests))
+        [process] = sandbox.pool.processes
+        process.pipe_data_received(1, told)
+        process.reply(1, b'{"value":null}')
+        try:
+            result(await calling)
+        except FunctionFailed as error:
+            return error.message
+        return "answered"
+
+    async def work(sandbox: Sandbox) -> None:
+        for told, expected in ENDS:
+            assert expected in await lie(sandbox, told), told[:60]
+            assert await sandbox.run("good", 1, seconds=60) == 2, told[:60]
+
+    run({"waits": WAITS, "good": GOOD}, work)
+
+
+def test_a_message_in_pieces_and_many_at_once_are_the_same() -> None:
+    async def work(sandbox: Sandbox) -> list[Any]:
+        server = Believing(later=None)
+        calling = asyncio.ensure_future(sandbox.pool.call(call("waits"), server, 60))
+        await until(partial(bool, server.requests))
+        [process] = sandbox.pool.processes
+        told = message(Kind.LINE, b"a") + message(Kind.LINE, b"bc") + message(Kind.RESULT, b'{"value":5}')
+        for index in range(len(told)):
+            process.pipe_data_received(1, told[index : index + 1])
+        return [result(await calling), server.lines]
+
+    assert run({"waits": WAITS}, work) == [{"value": 5}, ["b'a'", "b'bc'"]]
+
+
+HOSTILE = {
+    "loops": "exports = () => { console.log('here'); for (;;) {} }",
+    "spins": "exports = async () => { console.log('here'); for (;;) await null }",
+    "backtracks": "exports = () => { console.log('here'); return /(a+)+$/.test('a'.repeat(60) + 'b') }",
+    "hoards": "exports = () => { console.log('here'); const all = []; for (;;) all.push('x'.repeat(1e6) + all.length) }",
+    "asks": "exports = async () => { console.log('here'); for (;;) await context.functions.execute('other', 'x'.repeat(1e5)) }",
+    "shouts": "exports = () => { for (;;) console.log('x'.repeat(1e4)) }",
+}
+
+
+def test_others_are_served_while_a_function_does_its_worst() -> None:
+    async def work(sandbox: Sandbox) -> None:
+        for name in HOSTILE:
+            server = Recorder()
+            hostile = asyncio.ensure_future(sandbox.run(name, server=server, seconds=60))
+            await until(partial(bool, server.lines))
+            for number in range(20):
+                assert await sandbox.run("good", number, seconds=60) == number + 1
+            assert not hostile.done() or name == "hoards", name  # nobody waited for its end
+            hostile.cancel()
+            with pytest.raises((asyncio.CancelledError, DoorleafError)):
+                await hostile
+
+    run({**HOSTILE, "good": GOOD, "other": GOOD}, work, most=2, apart=("other",))
