@@ -99,7 +99,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more comes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print an object a line.")] = False,
 ) -> None:
-    """Print the last calls of functions and what they logged, by a running server; of its workers, one answers."""
+    """Print the last calls of functions and what they logged, by a running server with all its workers."""
     with contextlib.closing(Server(url, key or os.environ.get("DOORLEAF_KEY", ""))) as server:
         for told in _events(server.follow("/api/admin/v1/functions/live"), endless=follow):
             if name in (None, told["function"]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from doorleaf.access.callers import Caller, Identity, Tell, untold
@@ -15,7 +17,7 @@ from doorleaf.functions.secrets import Secrets
 from doorleaf.functions.triggers.records import Records
 from doorleaf.functions.triggers.running import Triggers
 from doorleaf.functions.triggers.turn import Means
-from doorleaf.metrics import Metrics
+from doorleaf.metrics import FOLDER, Metrics
 from doorleaf.operations import Operation
 from doorleaf.service import DataService
 from doorleaf.settings.model import Settings
@@ -50,6 +52,7 @@ def make_functions(
         observe=metrics.called,
         needed=rules.calls,
         audit=audit if settings.audit_functions else untold,
+        shared=Path(os.environ[FOLDER]) if FOLDER in os.environ else None,
     )
     rules.asks = functions.judge
     return functions

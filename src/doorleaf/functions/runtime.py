@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
 from typing import Any, Protocol
 
 import bson
@@ -65,7 +66,7 @@ class Functions:
     """Runs functions of the app in the folder ``settings.app``.
 
     ``caller`` gives what ``%%user`` and its kin stand for; ``needed`` are the functions that rules call; ``audit`` is
-    told of every call.
+    told of every call; ``shared`` is a folder that all workers have in common.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Functions:
         observe: Observe = lambda name, outcome, seconds: None,
         needed: Collection[str] = (),
         audit: Tell = untold,
+        shared: Path | None = None,
     ) -> None:
         assert settings.app is not None  # noqa: S101  # without an app there are no functions
         self._folder = settings.app
@@ -89,7 +91,7 @@ class Functions:
         self._observe = observe
         self._needed = needed
         self._audit = audit
-        self.told = Told()
+        self.told = Told(folder=shared)
         self._calls = 0
         self._stamp: object = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -117,6 +119,7 @@ class Functions:
         self._tasks = [
             asyncio.create_task(self._watch(), name="functions"),
             asyncio.create_task(self._look(), name="secrets"),
+            asyncio.create_task(self.told.share(), name="functions told"),
         ]
 
     async def stop(self) -> None:

@@ -5,7 +5,7 @@ A secret can be set and deleted; no answer has one.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from typing_extensions import TypedDict
 
 from doorleaf.dialects.about import About, Gives
-from doorleaf.dialects.admin.events import LOOK_SECONDS, event, live_reply
+from doorleaf.dialects.admin.events import event, live_reply
 from doorleaf.dialects.admin.keys import TAG
 from doorleaf.dialects.base import Reply, Request, Route
 from doorleaf.dialects.bodies import Body, Text
@@ -36,9 +36,9 @@ class Secrets(Protocol):
 
 
 class Lines(Protocol):
-    """What functions did of late, by numbers that grow."""
+    """What functions did of late."""
 
-    def since(self, number: int) -> list[Document]: ...
+    def follow(self) -> AsyncGenerator[list[Document], None]: ...
 
 
 class App(Protocol):
@@ -91,7 +91,7 @@ _FUNCTIONS = _about(
 )
 _LIVE = _about(
     summary="Watch what functions do",
-    description="Server-sent events of the process that answers, those of the last calls first. `call` is one that is "
+    description="Server-sent events of all workers, those of the last calls first. `call` is one that is "
     "over: `function`, `outcome` (`ok`, `cancelled`, or a code), `seconds`, `caller`. `line` is one of its log: "
     "`level`, `text`. Both have `time` and `request`.",
     gives=Gives(content=str, content_type="text/event-stream", description="Events, for as long as they are read."),
@@ -141,11 +141,9 @@ def function_routes(app: App) -> tuple[Route, ...]:
 
 
 async def _told(lines: Lines) -> AsyncGenerator[bytes, None]:
-    number, behind = 0, SO_FAR
-    while True:
-        told = lines.since(number)
-        number = told[-1]["number"] if told else number
-        events = [event(line["kind"], {name: line[name] for name in line if name != "kind"}) for line in told]
-        yield b"".join((*events, behind))
-        behind = b""
-        await asyncio.sleep(LOOK_SECONDS)
+    behind = SO_FAR
+    async with contextlib.aclosing(lines.follow()) as following:
+        async for told in following:
+            events = [event(line["kind"], {name: line[name] for name in line if name != "kind"}) for line in told]
+            yield b"".join((*events, behind))
+            behind = b""
