@@ -65,6 +65,13 @@ def test_a_database_as_the_page_makes_it(app: Application) -> None:
     assert "my_customer_project" in again["message"]
 
 
+def test_anybody_may_ask_whether_it_is_there(app: Application) -> None:
+    for path in ("/health_check", "/api/health_check/", "/api/v2/health_check"):
+        told = ok(app, "GET", path)
+        assert (told["success"], told["message"], told["status"]) == (True, "Server is up", "healthy")
+        assert told["timestamp"].endswith("Z")
+
+
 MANY_FIELDS = [{"name": f"f{number}"} for number in range(1000)]
 
 

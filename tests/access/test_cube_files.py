@@ -125,8 +125,11 @@ def test_what_is_no_file_of_documents(events: Crud) -> None:
         told = put_in(events, file, status=400)
         assert told["success"] is False, file
         assert told["message"]
+    put_in(events, b" [ ] ", status=200, idempotency_key="k")
     listed = ok(events.app, "GET", "/api/list_collections", as_=events.who, database_id=events.place["database_id"])
-    assert sum(one["num_documents"] for one in listed["collections"]) == 0
+    assert [(one["name"], one["num_documents"]) for one in listed["collections"]] == [("users", 0)]
+    late = b"\n".join([b"5"] * 150 + [b'{"n":1}'])
+    assert put_in(events, late, "late.ndjson")["rejected_count"] == 150
 
 
 def test_rows_that_are_rejected_are_told(events: Crud) -> None:

@@ -11,6 +11,7 @@ from doorleaf.dialects.datacube.databases import database_routes
 from doorleaf.dialects.datacube.errors import CubeError, cube_envelope
 from doorleaf.dialects.datacube.exporting import export_routes
 from doorleaf.dialects.datacube.handling import credentials
+from doorleaf.dialects.datacube.health import health_routes
 from doorleaf.dialects.datacube.importing import Reports, import_routes
 from doorleaf.dialects.datacube.keys import UserKeys, key_routes
 from doorleaf.dialects.datacube.ownership import Cubes
@@ -26,6 +27,7 @@ def datacube(people: People, keys: UserKeys, cubes: Cubes, reports: Reports, fol
         *document_routes(cubes),
         *import_routes(cubes, reports, folder),
         *export_routes(cubes),
+        *health_routes(),
     )
     return Dialect(
         "datacube",

@@ -163,15 +163,16 @@ class Imports:
         made = await self._put_in(request, inside, form, asked)
         if made.status >= 400:
             return made
-        inside = await self._cubes.enter(request, inside.database.id, "write")
-        into = inside.known(asked.collection)
+        into = (await self._cubes.enter(request, inside.database.id, "write")).database.collection(asked.collection)
+        if into is None:  # there was nothing to be put in
+            return made
         return Made(*await self._reports.keep(into["id"], asked.key, asked.hash, made.status, made.content))
 
     async def _put_in(self, request: Request, inside: Inside, form: Form, asked: _Asked) -> Made:
         sample, bad = await asyncio.to_thread(_looked_through, form, asked)
         if bad and asked.whole:
             return _answer(asked, Report(), "nothing was put in: some rows cannot be")
-        if inside.database.collection(asked.collection) is None:
+        if sample and inside.database.collection(asked.collection) is None:
             made = {"name": asked.collection, "fields": _fields(sample), "enforce": False}
             await add_collections(self._cubes, inside, [made], request)
         undo = _Undo(inside, asked, self._folder) if asked.whole else None
@@ -319,19 +320,21 @@ def _bounded(read: Read) -> Read:
 
 
 def _looked_through(form: Form, asked: _Asked) -> tuple[list[Document], bool]:
-    """The first documents of the file, and where nothing or everything is to be put in, whether any row is none."""
+    """Some of the first documents of the file, and where nothing or everything is to be put in, whether any row is
+    none."""
     try:
         rows = _rows(form, asked)
-        sample = list(islice(rows, SAMPLE))
-        bad = _rejected(asked, sample)
-        if asked.whole:
-            while some := list(islice(rows, SAMPLE)):
-                bad = _rejected(asked, some) or bad
+        sample: list[Document] = []
+        bad, first = False, True
+        while (first or asked.whole or not sample) and (some := list(islice(rows, SAMPLE))):
+            bad = _rejected(asked, some) or bad
+            sample = sample or [row.document for row in some if row.document is not None]
+            first = False
     except Unreadable as error:
         raise mistake("json_file", error.message) from None
     if not asked.whole:
         asked.rejected.clear()
-    return [row.document for row in sample if row.document is not None], bad
+    return sample, bad
 
 
 def _rejected(asked: _Asked, rows: list[Row]) -> bool:
