@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
+import jwt
 import pytest
 from asgi import Answer, Application, application
-from cube_app import SETTINGS, Crud, ask, database, key_of, ok, refused, registered
+from cube_app import SETTINGS, Crud, ask, database, key_of, ok, refused, registered, tokens
 
 from doorleaf.access.datacube import databases
 
@@ -134,6 +135,105 @@ def test_filters_reach_nothing_else(mine: Crud, filters: Any) -> None:
     mine.refused("GET", filters=json.dumps(filters))
     mine.refused("PUT", {"filters": filters, "update_data": {"n": 9}})
     mine.refused("DELETE", {"filters": filters})
+    assert mine.all() == [{"_id": "secret", "n": 1}]
+
+
+def forged(token: str, secret: str, **claims: Any) -> str:
+    """An access token that says something else, signed by somebody else or by nobody."""
+    found = jwt.decode(token, options={"verify_signature": False})
+    return jwt.encode(found | claims, secret, algorithm="HS256" if secret else "none")
+
+
+def shown_by(app: Application, people: tuple[str, str], mine: Crud) -> dict[str, str]:
+    """What somebody may show who would like to be the owner."""
+    owner, other = people
+    name = f"gone{next(NAMES)}"
+    revoked = key_of(app, owner, name)
+    [identifier] = [one["_id"] for one in ok(app, "GET", "/core/api/v1/keys", as_=owner) if one["name"] == name]
+    ok(app, "DELETE", f"/core/api/v1/keys/{identifier}", status=204, as_=owner)
+    user_id = ok(app, "GET", "/core/profile", as_=owner)["id"]
+    profile = ok(app, "GET", "/core/profile", as_=other)
+    session = tokens(app, profile["email"])
+    ended = tokens(app, ok(app, "GET", "/core/profile", as_=owner)["email"])
+    ok(app, "POST", "/core/logout", {"refresh": ended["refresh"]}, status=204)
+    token = owner.removeprefix("Bearer ")
+    return {
+        "a revoked key": revoked,
+        "half a key": revoked[:-1],
+        "the id of a key": f"Api-Key {identifier}",
+        "the id of the owner": f"Bearer {user_id}",
+        "the id of the database": f"Api-Key {mine.place['database_id']}",
+        "a refresh token": f"Bearer {session['refresh']}",
+        "a session that ended": f"Bearer {ended['access']}",
+        "a token that nobody signed": f"Bearer {forged(session['access'], '', sub=user_id)}",
+        "a token that another signed": f"Bearer {forged(session['access'], 's' * 64, sub=user_id)}",
+        "the owner's token behind Basic": f"Basic {token}",
+        "the owner's token as a key": f"Api-Key {token}",
+        "the owner's token but for its end": f"Bearer {token[:-8]}",
+        "two credentials": f"{other}, {owner}",
+        "nothing": "",
+    }
+
+
+def test_nobody_is_the_owner_by_what_they_show(app: Application, people: tuple[str, str], mine: Crud) -> None:
+    shown = shown_by(app, people, mine)
+    for (name, credentials), (method, path) in itertools.product(shown.items(), list(BODIES)):
+        answer = attempt(app, credentials, method, f"/api/{path}", mine.place["database_id"])
+        refused(answer, 401)
+        assert answer.headers["www-authenticate"] == 'Bearer realm="api"', name
+        assert b"secret" not in answer.body
+    assert mine.all() == [{"_id": "secret", "n": 1}]
+    assert len(mine.all(include_deleted="true")) == 2
+
+
+def test_what_is_refused_to_others_is_done_for_the_owner(app: Application, people: tuple[str, str]) -> None:
+    """The requests of all these attempts are good ones."""
+    identifier = database(app, people[0], f"good{next(NAMES)}")
+    name = ok(app, "GET", "/api/get_metadata", as_=people[0], database_id=identifier)["data"]["displayName"]
+    Crud(app, people[0], identifier).insert({"n": 1})
+    for method, path in BODIES:
+        if (method, path) not in (("POST", "drop_collections"), ("POST", "drop_database"), ("DELETE", "drop_database")):
+            answer = attempt(app, people[0], method, f"/api/{path}", identifier)
+            assert answer.status in (200, 201), (path, answer.body)
+    ok(app, "POST", "/api/drop_database", {"database_id": identifier, "confirmation": name}, as_=people[0])
+
+
+@pytest.mark.parametrize(
+    "collection",
+    [
+        "{physical}.users",
+        "users.$cmd",
+        "users\0",
+        "../users",
+        "system.users",
+        "$cmd",
+        "",
+        "datacube",
+        {"$ne": ""},
+        ["users"],
+    ],
+)
+def test_names_of_collections_lead_nowhere_else(
+    app: Application, people: tuple[str, str], mine: Crud, collection: Any
+) -> None:
+    query = {"database_id": mine.place["database_id"]}
+    physical = ok(app, "GET", "/api/get_metadata", as_=people[0], **query)["data"]["dbName"]
+    name = collection.replace("{physical}", physical) if isinstance(collection, str) else collection
+    theirs = database(app, people[1], f"way{next(NAMES)}")
+    place = {"database_id": theirs, "collection_name": name}
+    for method, path in (("POST", "crud"), ("PUT", "crud"), ("DELETE", "crud"), ("POST", "restore")):
+        body = {**BODIES[method, path], **place}
+        answer = ask(app, method, f"/api/{path}", body, as_=people[1])
+        assert answer.status == (404 if isinstance(name, str) and name else 400), answer.body
+    if isinstance(name, str):
+        assert ask(app, "GET", "/api/crud", as_=people[1], **place).status == (404 if name else 400)
+        if name != "datacube":
+            body = {"database_id": theirs, "collections": [{"name": name}]}
+            assert ask(app, "POST", "/api/add_collection", body, as_=people[1]).status == 400
+    both = urlencode(
+        [("database_id", theirs), ("database_id", mine.place["database_id"]), ("collection_name", "users")]
+    )
+    assert app.call("GET", "/api/crud", b"", {"authorization": people[1]}, both.encode()).status == 400
     assert mine.all() == [{"_id": "secret", "n": 1}]
 
 

@@ -30,8 +30,8 @@ from doorleaf.operations import BulkWrite, Find, InsertMany, Namespace, Operatio
 from doorleaf.transfer.bson_file import identified
 from doorleaf.transfer.rows import Row, Rows, Unreadable
 
-BATCH_BYTES = 8 * 1024 * 1024
-"""A batch that has so much is full."""
+BATCH_BYTES = 1024 * 1024
+"""A batch that has so much text is full. As values it may take thirty times the memory, and there are two at once."""
 
 ATTEMPTS = 6
 FIRST_WAIT = 0.5
