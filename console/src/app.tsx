@@ -8,6 +8,7 @@ import { link, useLocation } from "./router";
 import { begin, end, nameOf, type Session, SessionProvider, useSession, type Ways, ways } from "./session";
 import { SignIn } from "./signin";
 import { Icon, Mark } from "./ui/icons";
+import { useKeys } from "./ui/keys";
 import { ForAdministrators, Page as Content } from "./ui/page";
 import { Empty, Failure, IconButton } from "./ui/parts";
 import { Toasts } from "./ui/toasts";
@@ -52,6 +53,7 @@ function Frame(): JSX.Element {
   const [first = SECTIONS[0]?.name, ...path] = location.path;
   const section = SECTIONS.find(({ name }) => name === first);
   const Page = section?.page;
+  const keys = useKeys();
   return (
     <div class="frame">
       <a class="skip" href="#content" onClick={toContent}>
@@ -68,6 +70,7 @@ function Frame(): JSX.Element {
             </a>
           ))}
         </nav>
+        {keys.buttons}
         <div class="who">
           <Icon name="person" />
           <span class="clip" title={caller.administrator ? "An administrator: rules do not judge you" : "You see what the rules allow"}>
@@ -89,6 +92,7 @@ function Frame(): JSX.Element {
           </Empty>
         </Content>
       )}
+      {keys.opened}
     </div>
   );
 }

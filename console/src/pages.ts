@@ -17,6 +17,8 @@ export interface Section {
   readonly title: string;
   readonly icon: IconName;
   readonly page: FunctionComponent<PageProps>;
+  /** Its parts with addresses of their own: the next part of the address, and what it is called. */
+  readonly parts?: readonly (readonly [path: string, title: string])[];
   /** What is there, where it is for those alone who may use the administration. */
   readonly managing?: string;
 }
@@ -24,12 +26,12 @@ export interface Section {
 /** All sections, in the order of the menu; the first is where people begin. */
 export const SECTIONS: readonly Section[] = [
   { name: "data", title: "Data", icon: "database", page: DataSection },
-  { name: "transfer", title: "Import and export", icon: "transfer", page: later(async () => (await import("./transfer/section")).TransferSection) },
+  { name: "transfer", title: "Import and export", icon: "transfer", page: later(async () => (await import("./transfer/section")).TransferSection), parts: [["export", "Export"]] },
   { name: "keys", title: "Keys", icon: "key", page: later(async () => (await import("./keys/section")).KeysSection), managing: "Keys" },
-  { name: "users", title: "Users", icon: "person", page: later(async () => (await import("./users/section")).UsersSection), managing: "Users" },
+  { name: "users", title: "Users", icon: "person", page: later(async () => (await import("./users/section")).UsersSection), managing: "Users", parts: [["waiting", "To be confirmed"]] },
   { name: "workspaces", title: "Workspaces", icon: "stack", page: later(async () => (await import("./workspaces/section")).WorkspacesSection), managing: "Workspaces" },
-  { name: "rules", title: "Rules", icon: "shield", page: later(async () => (await import("./rules/section")).RulesSection), managing: "Rules" },
+  { name: "rules", title: "Rules", icon: "shield", page: later(async () => (await import("./rules/section")).RulesSection), managing: "Rules", parts: [["check", "Check"], ["why", "Why?"]] },
   { name: "endpoints", title: "Endpoints", icon: "bolt", page: later(async () => (await import("./endpoints/section")).EndpointsSection), managing: "Endpoints" },
-  { name: "now", title: "Now", icon: "chart", page: later(async () => (await import("./now/section")).NowSection), managing: "These pages" },
+  { name: "now", title: "Now", icon: "chart", page: later(async () => (await import("./now/section")).NowSection), managing: "These pages", parts: [["audit", "Audit"], ["settings", "Settings"]] },
   { name: "api", title: "API", icon: "code", page: later(async () => (await import("./reference/section")).ReferenceSection) },
 ];

@@ -1,4 +1,4 @@
-"""A server and a browser for the tests of the console: one of each for a file, and a new profile for every test.
+"""A browser for the tests of the console, and a new profile for every test that asks for a page of its own.
 
 Whatever a page does that it must not fails the test that opened it: something that its policy forbids, an error in its
 program, a request to somewhere else.
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
-from seen import SETTINGS, Console, fill
-from servers import Doorleaf, start_doorleaf
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
+from seen import Console
+from servers import Doorleaf
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_MS = 30_000
@@ -52,34 +52,16 @@ def chromium() -> str:
     return str(found)
 
 
-@pytest.fixture(scope="module")
-def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorleaf]:
-    """A server with something to look at."""
-    running = start_doorleaf(tmp_path_factory.mktemp("console") / "data", env=SETTINGS)
-    fill(running)
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        running = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        yield running
-        running.close()
-
-
 @pytest.fixture
 def page(browser: Browser, server: Doorleaf) -> Iterator[Page]:
     """A page that nobody has signed in on."""
-    with _watched(browser, server) as (made, _):
+    with watched(browser, server) as (made, _):
         yield made
 
 
 @pytest.fixture(scope="module")
 def signed_in(browser: Browser, server: Doorleaf) -> Iterator[tuple[Console, list[str]]]:
-    with _watched(browser, server) as (made, wrong):
+    with watched(browser, server) as (made, wrong):
         console = Console(made, server)
         console.sign_in(server.key)
         yield console, wrong
@@ -97,7 +79,7 @@ def console(signed_in: tuple[Console, list[str]]) -> Iterator[Console]:
 
 
 @contextmanager
-def _watched(browser: Browser, server: Doorleaf) -> Iterator[tuple[Page, list[str]]]:
+def watched(browser: Browser, server: Doorleaf) -> Iterator[tuple[Page, list[str]]]:
     """A page, and what was wrong with it so far; it is closed at the end, when nothing may have been."""
     context = browser.new_context(
         viewport={"width": 1280, "height": 800}, locale="en-GB", timezone_id="Europe/Zurich", reduced_motion="reduce"

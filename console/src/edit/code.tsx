@@ -23,6 +23,8 @@ export function Code(props: Props): JSX.Element {
   const editor = useRef<Editor | null>(null);
   const now = useRef(props);
   now.current = props;
+  /** What the editor has told and the page has not given back yet; what comes back is no change from outside. */
+  const echoes = useRef<string[]>([]);
   const [loaded, setLoaded] = useState(false);
   useEffect(() => {
     let gone = false;
@@ -32,8 +34,12 @@ export function Code(props: Props): JSX.Element {
       editor.current = createEditor(host.current, {
         label, value, single, language, placeholder, readOnly,
         fields: () => now.current.fields ?? [],
-        onChange: (text) => now.current.onChange(text),
-        onSubmit: () => now.current.onSubmit?.(),
+        onChange: (text) => {
+          echoes.current = text === now.current.value ? [] : [...echoes.current, text];
+          now.current.onChange(text);
+        },
+        // The last letters may have come with this very key: the page is to know them before it goes on.
+        onSubmit: () => void window.setTimeout(() => now.current.onSubmit?.()),
       });
       setLoaded(true);
     });
@@ -46,7 +52,11 @@ export function Code(props: Props): JSX.Element {
   useEffect(() => {
     if (loaded && now.current.focused) editor.current?.focus();
   }, [loaded]);
-  useEffect(() => editor.current?.set(props.value), [props.value, loaded]);
+  useEffect(() => {
+    const at = echoes.current.lastIndexOf(props.value);
+    echoes.current = echoes.current.slice(at + 1);
+    if (at < 0) editor.current?.set(props.value);
+  }, [props.value, loaded]);
   useEffect(() => editor.current?.fail(props.error ?? null), [props.error, loaded]);
   return (
     <div class={props.single ? "code single" : "code"} data-ready={loaded}>

@@ -4,13 +4,13 @@
  */
 
 import { autocompletion, closeBrackets, closeBracketsKeymap, type Completion, type CompletionContext, completionKeymap, type CompletionResult } from "@codemirror/autocomplete";
-import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
+import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { javascriptLanguage } from "@codemirror/lang-javascript";
 import { jsonLanguage } from "@codemirror/lang-json";
 import { bracketMatching, foldGutter, foldKeymap, HighlightStyle, indentOnInput, indentUnit, LanguageSupport, syntaxHighlighting } from "@codemirror/language";
 import { type Diagnostic, setDiagnostics } from "@codemirror/lint";
 import { highlightSelectionMatches, searchKeymap } from "@codemirror/search";
-import { EditorState, type Extension, Prec } from "@codemirror/state";
+import { Annotation, EditorState, type Extension, Prec } from "@codemirror/state";
 import { drawSelection, EditorView, keymap, lineNumbers, placeholder } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { getFilteredCompletions } from "@mongodb-js/mongodb-constants";
@@ -37,6 +37,9 @@ export interface Editor {
   readonly fail: (error: { message: string; from: number; to: number } | null) => void;
   readonly destroy: () => void;
 }
+
+/** Marks a change that the page made, and knows of. */
+const OUTSIDE = Annotation.define<true>();
 
 const COLOURS = HighlightStyle.define([
   { tag: tags.propertyName, color: "var(--v-key)" },
@@ -110,14 +113,14 @@ function extensions(options: Options): Extension[] {
     new LanguageSupport(options.language === "document" ? jsonLanguage : javascriptLanguage.configure({ top: "SingleExpression" })),
     syntaxHighlighting(COLOURS),
     autocompletion({ override: [completer(options.language, options.fields)], icons: false }),
-    keymap.of([...closeBracketsKeymap, ...completionKeymap, ...defaultKeymap, ...historyKeymap, ...(options.single ? [] : [indentWithTab])]),
+    keymap.of([...closeBracketsKeymap, ...completionKeymap, ...defaultKeymap, ...historyKeymap]),
     placeholder(options.placeholder),
     EditorView.lineWrapping,
     EditorView.contentAttributes.of({ "aria-label": options.label, spellcheck: "false" }),
     EditorState.readOnly.of(options.readOnly),
     THEME,
     EditorView.updateListener.of((update) => {
-      if (update.docChanged) options.onChange(update.state.doc.toString());
+      if (update.docChanged && !update.transactions.some((one) => one.annotation(OUTSIDE))) options.onChange(update.state.doc.toString());
     }),
   ];
 }
@@ -129,7 +132,7 @@ export function createEditor(host: HTMLElement, options: Options): Editor {
   const view = new EditorView({ state, root, parent: root });
   return {
     set: (text) => {
-      if (text !== view.state.doc.toString()) view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } });
+      if (text !== view.state.doc.toString()) view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text }, annotations: OUTSIDE.of(true) });
     },
     focus: () => view.focus(),
     fail: (error) => {

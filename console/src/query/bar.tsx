@@ -29,10 +29,14 @@ export function QueryBar({ texts, parts = PARTS, fields, error, past, onRun }: P
   const [draft, setDraft] = useState(texts);
   const [more, setMore] = useState(PARTS.some((part) => part !== "filter" && texts[part] !== ""));
   const latest = useRef(draft);
-  latest.current = draft;
+  /** The newest text at once: the key that asks may be the one that ends what is typed. */
+  const change = (texts: QueryText): void => {
+    latest.current = texts;
+    setDraft(texts);
+  };
   const changed = JSON.stringify(texts);
   useEffect(() => {
-    setDraft(texts);
+    change(texts);
     if (PARTS.some((part) => part !== "filter" && texts[part] !== "")) setMore(true);
   }, [changed]);
   const wrong = error instanceof QueryError ? error : null;
@@ -49,7 +53,7 @@ export function QueryBar({ texts, parts = PARTS, fields, error, past, onRun }: P
         value={draft[part]}
         fields={fields}
         error={wrong?.part === part ? { message: wrong.message, from: wrong.cause.from, to: wrong.cause.to } : null}
-        onChange={(text) => setDraft((before) => ({ ...before, [part]: text }))}
+        onChange={(text) => change({ ...latest.current, [part]: text })}
         onSubmit={run}
       />
     </div>

@@ -94,16 +94,21 @@ export function Dialog(props: {
   title: string;
   onClose: () => void;
   wide?: boolean;
+  /** Where the focus goes when it is closed; where it was without this, or where this has nothing. */
+  then?: () => HTMLElement | null;
   children: ComponentChildren;
 }): JSX.Element {
   const element = useRef<HTMLDialogElement>(null);
+  const now = useRef(props);
+  now.current = props;
   useEffect(() => {
     const dialog = element.current;
     const before = document.activeElement;
     dialog?.showModal();
     return () => {
       dialog?.close();
-      if (before instanceof HTMLElement) before.focus();
+      const after = now.current.then?.() ?? before;
+      if (after instanceof HTMLElement) after.focus();
     };
   }, []);
   return (
