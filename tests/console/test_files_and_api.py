@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import FilePayload, Page, expect
-from seen import EMAIL, HOSTILE, PASSWORD, SETTINGS, Console, fill, insert, look
+from seen import EMAIL, HOSTILE, PASSWORD, SETTINGS, Console, editor, fill, insert, look
+from seen import write as type_in
 from servers import Doorleaf, start_doorleaf
 from shop_app import endpoint, write
 
@@ -140,11 +141,11 @@ def test_the_first_mistake_may_end_it(console: Console, server: Doorleaf) -> Non
 def test_what_a_query_matches_is_saved(console: Console, server: Doorleaf) -> None:
     page = console.page
     console.go("transfer", "export", "default", "shop", "orders")
-    page.get_by_label("Filter").fill('{"status": "shipped"')
+    type_in(console, "Filter", '{"status": "shipped"')
     expect(page.get_by_role("button", name="Export", exact=True)).to_be_disabled()
     expect(page.get_by_text("Line 1, column")).to_be_visible()
-    page.get_by_label("Filter").fill('{"status": "shipped"}')
-    page.get_by_label("Sort").fill('{"_id": -1}')
+    type_in(console, "Filter", '{"status": "shipped"}')
+    type_in(console, "Sort", '{"_id": -1}')
     look(console)
 
     def saved(kind: str) -> str:
@@ -162,7 +163,7 @@ def test_what_a_query_matches_is_saved(console: Console, server: Doorleaf) -> No
     assert rows[0] == "_id,customer,status,total"
     assert rows[1].startswith('447,"{""name"": ""Customer 6""}",shipped,670.5')
     assert rows[3:] == [""]
-    page.get_by_label("Filter").fill('{"$nope": 1}')
+    type_in(console, "Filter", '{"$nope": 1}')
     page.get_by_role("button", name="Export", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("$nope")
 
@@ -189,7 +190,7 @@ def test_endpoints_are_tried_and_their_calls_seen(console: Console, server: Door
     page.get_by_role("link", name="Endpoints", exact=True).click()
     calls = page.get_by_role("region", name="Last calls")
     page.get_by_role("link", name="POST /greet").click()
-    page.get_by_label("Body", exact=True).fill("hello")
+    type_in(console, "Body", "hello")
     look(console)
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_label("The body of the answer")).to_contain_text("good day")
@@ -221,16 +222,15 @@ def test_every_action_is_tried_with_ones_own_data(console: Console, server: Door
     expect(page.get_by_role("main").get_by_role("heading", name="Administration")).to_be_visible()
     page.get_by_label("Find an action or route").fill("countDoc")
     page.get_by_role("link", name="countDocuments").click()
-    body = page.get_by_label("Body", exact=True)
-    expect(body).to_have_value(re.compile('"database": "aaa",\\s*"collection": "mine"'))
+    expect(editor(console, "Body")).to_contain_text(re.compile('"database": "aaa",\\s*"collection": "mine"'))
     look(console)
-    body.fill('{"database": "shop", "collection": "orders", "filter": {"status": "shipped"}}')
+    type_in(console, "Body", '{"database": "shop", "collection": "orders", "filter": {"status": "shipped"}}')
     expect(page.get_by_label("curl", exact=True)).to_contain_text('"shipped"')
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_label("The body of the answer")).to_contain_text('"count": 150')
     expect(page.get_by_label("curl", exact=True)).not_to_contain_text(server.key)
     look(console)
-    body.fill('{"database": "shop", "collection": "orders", "filter": 5}')
+    type_in(console, "Body", '{"database": "shop", "collection": "orders", "filter": 5}')
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_label("Answer", exact=True)).to_contain_text("400")
     console.go("api", "adminGetKey")

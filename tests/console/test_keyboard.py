@@ -31,10 +31,9 @@ PAGES: tuple[tuple[str, ...], ...] = (
 )
 
 _WATCH = """() => {
-    const hosts = [...document.querySelectorAll(".code-host")].flatMap((host) => host.shadowRoot ? [host.shadowRoot] : []);
+    const hosts = [...document.querySelectorAll(".code-host")].map((host) => host.shadowRoot).filter(Boolean);
     const all = [document, ...hosts].flatMap((root) => [...root.querySelectorAll(
         "a[href], button, input, select, textarea, summary, [tabindex='0'], [contenteditable='true']")]);
-    const radios = new Set();
     const wanted = all.filter((one) => {
         if (one.disabled || one.tabIndex < 0 || !one.checkVisibility({ visibilityProperty: true })) return false;
         if (one.type !== "radio") return true;
@@ -58,7 +57,7 @@ _WATCH = """() => {
 }"""
 _TOLD = """() => {
     const { wanted, seen, dull } = window.walked;
-    const told = (one) => `${one.tagName} ${one.getAttribute("aria-label") ?? one.textContent?.slice(0, 40)} ${one.className}`;
+    const told = (one) => `${one.tagName} ${one.getAttribute("aria-label")} ${one.textContent?.slice(0, 40)}`;
     return [wanted.filter((one) => one.isConnected && !seen.has(one)).map(told), [...dull].map(told)];
 }"""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from seen import EMAIL, PASSWORD, Console, fill, insert, look
+from seen import EMAIL, PASSWORD, Console, fill, insert, look, write
 from servers import Doorleaf, start_doorleaf
 from shop_app import OWNERS
 
@@ -238,10 +238,9 @@ def test_rules_are_judged_while_they_are_typed(console: Console) -> None:
     expect(page.get_by_text("The server takes them.")).to_be_visible()
     page.get_by_label("Begin with").select_option("default shop.orders")
     expect(page.get_by_text("Roles: clerk, customer.")).to_be_visible()
-    rules = page.get_by_label("Rules", exact=True)
-    rules.fill('{"roles": [{"name": "a", "aply_when": {}}]}')
+    write(console, "Rules", '{"roles": [{"name": "a", "aply_when": {}}]}')
     expect(page.get_by_role("status").filter(has_text="unknown key")).to_contain_text("rules.roles[0]")
-    rules.fill('{"roles": [\n  {"name": }\n]}')
+    write(console, "Rules", '{"roles": [\n  {"name": }\n]}')
     expect(page.get_by_text("Line 2, column 12")).to_be_visible()
     expect(page.get_by_text("The server takes them.")).to_have_count(0)
     look(console)
@@ -262,7 +261,7 @@ def test_why_a_request_is_allowed_or_refused(console: Console, server: Doorleaf)
     expect(page.get_by_role("alert")).to_contain_text("No document")
     page.get_by_label("Or fetch").fill("of nobody")
     page.get_by_role("button", name="Fetch").click()
-    expect(page.get_by_label("A stored document")).to_have_value(re.compile("margin"))
+    expect(page.get_by_label("A stored document")).to_contain_text("margin")
     page.get_by_role("button", name="Ask why").click()
     answer = page.get_by_role("region", name="Answer")
     expect(answer).to_contain_text("Allowed: find on shop.orders by somebody")
@@ -318,7 +317,7 @@ def test_the_audit_is_read_with_filters(console: Console, server: Doorleaf) -> N
     page.get_by_label("About").fill("audited")
     filter = page.get_by_role("button", name="Filter")
     filter.click()
-    row = page.get_by_role("row", name="createKey")
+    row = page.get_by_role("row", name=re.compile("createKey.*audited"))
     while row.count() == 0:  # it is written about every second
         filter.click()
         console.go("now", "audit", query="?target=audited&again=" + str(page.evaluate("performance.now()")))

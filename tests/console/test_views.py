@@ -49,11 +49,78 @@ def test_a_pipeline_shows_what_comes_out_of_each_stage(console: Console) -> None
     page.get_by_role("button", name="Run").click()
     expect(page.get_by_role("heading", name="Result")).to_be_visible()
     expect(page.locator(".results")).to_contain_text('"count": 45')
+    page.get_by_role("radio", name="Table").check()
+    expect(page.get_by_role("region", name="Result as a table").get_by_role("row")).to_have_text(["count", "45"])
+    console.check_access()
     page.get_by_role("button", name="Copy as").click()
     expect(page.get_by_label("Program", exact=True)).to_contain_text('"$count": "count"')
     page.keyboard.press("Escape")
+    page.get_by_role("button", name="Saved pipelines").click()
+    page.get_by_label("Save what is shown as").fill("those of a")
+    page.get_by_role("button", name="Save", exact=True).click()
     page.reload()
     expect(second).to_contain_text('"count": 45')
+    page.get_by_role("button", name="Remove stage 2").click()
+    expect(second).to_have_count(0)
+    page.get_by_role("button", name="Saved pipelines").click()
+    page.get_by_role("button", name="those of a", exact=True).click()
+    expect(second).to_contain_text('"count": 45')
+
+
+def test_a_query_is_saved_taken_and_forgotten(console: Console) -> None:
+    page = console.page
+    console.go("data", "default", "shop", "parts", query="?filter={ kind: 'b' }&sort={ _id: -1 }")
+    told = page.locator(".toolbar-count")
+    expect(told).to_contain_text("15 documents")
+    page.get_by_role("button", name="Saved queries").click()
+    page.get_by_label("Save what is shown as").fill("all of b")
+    console.check_access()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Reset").click()
+    expect(told).to_contain_text("60 documents")
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox", name="Where to").fill("all of b")
+    page.keyboard.press("Enter")
+    expect(told).to_contain_text("15 documents")
+    assert "sort=" in page.url
+    page.get_by_role("button", name="Saved queries").click()
+    page.get_by_role("button", name="Forget all of b").click()
+    expect(page.get_by_role("dialog")).to_contain_text("None yet")
+    page.keyboard.press("Escape")
+    assert "all of b" not in page.evaluate("JSON.stringify(localStorage)")
+
+
+def test_columns_are_as_wide_as_somebody_makes_them(console: Console) -> None:
+    page = console.page
+    console.go("data", "default", "shop", "parts")
+    column = page.get_by_role("columnheader", name="kind")
+    edge = page.get_by_role("separator", name="Width of kind")
+    before = column.bounding_box()
+    edge.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    after = column.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert after["width"] == before["width"] + 48
+    box = edge.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 4, box["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 104, box["y"] + 8, steps=3)
+    page.mouse.up()
+    expect(edge).to_have_attribute("aria-valuenow", str(round(after["width"]) + 100))
+    expect(page.get_by_role("columnheader", name="kind")).to_have_attribute("aria-sort", "none")
+
+
+def test_a_collection_that_cannot_be_renamed_is_told_so(console: Console) -> None:
+    page = console.page
+    console.go("data", "default", "shop")
+    page.get_by_role("button", name="Rename parts").click()
+    page.get_by_label("New name").fill("pieces")
+    page.get_by_role("button", name="Rename it").click()
+    expect(page.get_by_role("alert")).to_contain_text("renameCollection")
+    page.keyboard.press("Escape")
 
 
 def test_a_sample_tells_what_documents_have_in_common(console: Console) -> None:

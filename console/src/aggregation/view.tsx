@@ -3,16 +3,18 @@
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { isAborted, type Namespace } from "../api";
-import { jsonLines } from "../documents/display";
+import { jsonLines, Shown } from "../documents/display";
+import { columnsOf } from "../documents/table";
 import { Code } from "../edit/code";
 import { CopyAs, type Request } from "../query/copy";
+import { SavedOnes } from "../query/saving";
 import { go, link } from "../router";
 import { useSession } from "../session";
 import { count, plural } from "../ui/format";
 import { Icon } from "../ui/icons";
-import { Empty, Failure, IconButton } from "../ui/parts";
+import { Choice, Empty, Failure, IconButton } from "../ui/parts";
 import { tell } from "../ui/toasts";
-import { array, int, itemsOf, object, type Value } from "../values/model";
+import { array, field, int, itemsOf, object, type ObjectValue, type Value } from "../values/model";
 import { pipelineOf, type Stage, stage, StageError, stagesOf, TEMPLATES, textOf, writes } from "./model";
 
 const LOOK = 10;
@@ -28,7 +30,14 @@ export function AggregationView({ place, query }: { place: Namespace; query: URL
   const [busy, setBusy] = useState(false);
   const [copied, setCopied] = useState<Request | null>(null);
   const results = useRef<HTMLElement>(null);
+  const [as, setAs] = useState<"json" | "table">("json");
   const text = textOf(stages);
+  const latest = useRef(text);
+  latest.current = text;
+  /** Another pipeline is in the address when a saved one is taken, or somebody goes back. */
+  useEffect(() => {
+    if (given !== latest.current) setStages(stagesOf(given));
+  }, [given]);
   useEffect(() => results.current?.scrollIntoView({ block: "start" }), [result]);
   useEffect(() => go(link(["data", place.source, place.database, place.collection, "aggregation"], { stages: text }), true), [text]);
   const change = (id: number, to: Partial<Stage>): void => setStages(stages.map((one) => (one.id === id ? { ...one, ...to } : one)));
@@ -68,6 +77,7 @@ export function AggregationView({ place, query }: { place: Namespace; query: URL
           <Icon name="code" /> Copy as
         </button>
         <span class="grow" />
+        <SavedOnes kind="pipeline" place={place} asked={{ stages: text }} />
         <span class="toolbar-count" role="status">
           {busy ? "Asking …" : result ? `${plural(result.documents.length, "document")}${result.documents.length === SHOWN ? ", perhaps more" : ""} · ${count(Math.round(result.ms))} ms` : ""}
         </span>
@@ -84,8 +94,19 @@ export function AggregationView({ place, query }: { place: Namespace; query: URL
         ))}
         {result && (
           <section class="results stack" aria-labelledby="results" ref={results}>
-            <h2 id="results">Result</h2>
-            {result.documents.length === 0 ? <p class="muted">No documents.</p> : result.documents.map((document, index) => <Card key={index} document={document} />)}
+            <div class="row">
+              <h2 id="results" class="grow">
+                Result
+              </h2>
+              <Choice label="Result as" value={as} options={[["json", "JSON", "braces"], ["table", "Table", "table"]]} onChange={setAs} />
+            </div>
+            {result.documents.length === 0 ? (
+              <p class="muted">No documents.</p>
+            ) : as === "table" ? (
+              <ResultTable documents={result.documents} />
+            ) : (
+              result.documents.map((document, index) => <Card key={index} document={document} />)
+            )}
           </section>
         )}
       </div>
@@ -113,6 +134,41 @@ function AddStage({ onAdd }: { onAdd: (operator: string, text: string) => void }
         </option>
       ))}
     </select>
+  );
+}
+
+const COLUMNS = 100;
+
+/** What came out, a row for each document and a column for each field. */
+function ResultTable({ documents }: { documents: readonly Value[] }): JSX.Element {
+  const rows = documents.filter((one): one is ObjectValue => one.kind === "object");
+  const all = columnsOf(rows);
+  const columns = all.slice(0, COLUMNS);
+  return (
+    <div class="result-table" tabIndex={0} role="region" aria-label="Result as a table">
+      <table class="list">
+        <thead>
+          <tr>
+            {columns.map((name) => (
+              <th key={name} scope="col">
+                <bdi>{name === "" ? "(no name)" : name}</bdi>
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row, index) => (
+            <tr key={index}>
+              {columns.map((name) => {
+                const value = field(row, name);
+                return <td key={name}>{value && <Shown value={value} />}</td>;
+              })}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {all.length > COLUMNS && <p class="muted small">{plural(all.length - COLUMNS, "more field")} are in the JSON alone.</p>}
+    </div>
   );
 }
 

@@ -3,8 +3,9 @@
 import type { JSX } from "preact";
 import type { Namespace } from "../api";
 import { useSession } from "../session";
-import { FormDialog, textIn, TypedConfirm } from "../ui/form";
+import { Ask, FormDialog, textIn, TypedConfirm } from "../ui/form";
 import { tell } from "../ui/toasts";
+import { object, string } from "../values/model";
 
 export function CreateCollection(props: {
   source: string;
@@ -31,6 +32,23 @@ export function CreateCollection(props: {
         <input name="collection" type="text" required autocomplete="off" spellcheck={false} />
       </label>
     </FormDialog>
+  );
+}
+
+/** Gives a collection another name in its database, where the database can. */
+export function RenameCollection(props: { place: Namespace; onClose: () => void; onDone: () => void }): JSX.Element {
+  const { api } = useSession();
+  const { source, database, collection } = props.place;
+  const rename = async ({ name = "" }: Readonly<Record<string, string>>): Promise<void> => {
+    const command = object([["renameCollection", string(`${database}.${collection}`)], ["to", string(`${database}.${name}`)]]);
+    await api.act("runCommand", { source, database: "admin" }, [["command", command]]);
+    tell({ text: `${collection} is called ${name} now.` });
+    props.onDone();
+  };
+  return (
+    <Ask title="Rename collection" verb="Rename it" fields={[{ name: "name", label: "New name", required: true, value: collection }]} onClose={props.onClose} onAnswer={rename}>
+      <p class="muted small">Programs, rules and keys that have the old name have to be changed too. MongoDB renames; the embedded database does not.</p>
+    </Ask>
   );
 }
 

@@ -10,7 +10,7 @@ import { Icon } from "../ui/icons";
 import { List } from "../ui/list";
 import { Empty, Failure, IconButton, useLoaded, useTitle } from "../ui/parts";
 import { type CollectionInfo, collections, stats } from "./catalogue";
-import { CreateCollection, DropCollection } from "./changing";
+import { CreateCollection, DropCollection, RenameCollection } from "./changing";
 import { inTurn, useSeen } from "./lazily";
 
 interface Props {
@@ -25,6 +25,7 @@ export function DatabasePage({ source, database, turn, changed }: Props): JSX.El
   const { api } = useSession();
   const found = useLoaded((signal) => collections(api, source, database, signal), [api, source, database, turn]);
   const [creating, setCreating] = useState(false);
+  const [renaming, setRenaming] = useState<Namespace | null>(null);
   const [dropping, setDropping] = useState<Namespace | null>(null);
   return (
     <>
@@ -45,7 +46,7 @@ export function DatabasePage({ source, database, turn, changed }: Props): JSX.El
       {found.value !== undefined && found.value.length > 0 && (
         <List label={`Collections of ${database}`} heads={["Collection", "#Documents", "#Size", "#Average", "#Indexes", "#Size of indexes", "-Actions"]}>
           {found.value.map((one) => (
-            <Row key={one.name} one={one} place={{ source, database, collection: one.name }} turn={turn} drop={setDropping} />
+            <Row key={one.name} one={one} place={{ source, database, collection: one.name }} turn={turn} drop={setDropping} rename={setRenaming} />
           ))}
         </List>
       )}
@@ -57,6 +58,16 @@ export function DatabasePage({ source, database, turn, changed }: Props): JSX.El
           onDone={(place) => {
             changed();
             go(link(["data", place.source, place.database, place.collection]));
+          }}
+        />
+      )}
+      {renaming && (
+        <RenameCollection
+          place={renaming}
+          onClose={() => setRenaming(null)}
+          onDone={() => {
+            setRenaming(null);
+            changed();
           }}
         />
       )}
@@ -74,8 +85,8 @@ export function DatabasePage({ source, database, turn, changed }: Props): JSX.El
   );
 }
 
-function Row(props: { one: CollectionInfo; place: Namespace; turn: number; drop: (place: Namespace) => void }): JSX.Element {
-  const { one, place, turn, drop } = props;
+function Row(props: { one: CollectionInfo; place: Namespace; turn: number; drop: (place: Namespace) => void; rename: (place: Namespace) => void }): JSX.Element {
+  const { one, place, turn, drop, rename } = props;
   const { api } = useSession();
   const { seen, mark } = useSeen<HTMLTableRowElement>();
   const told = useLoaded(
@@ -97,6 +108,7 @@ function Row(props: { one: CollectionInfo; place: Namespace; turn: number; drop:
       <td class="number">{numbers ? count(numbers.indexes) : ""}</td>
       <td class="number">{numbers ? size(numbers.indexSize) : ""}</td>
       <td class="number">
+        {one.type === "collection" && <IconButton icon="edit" label={`Rename ${one.name}`} onClick={() => rename(place)} />}
         <IconButton icon="trash" label={`Drop ${one.name}`} onClick={() => drop(place)} />
       </td>
     </tr>

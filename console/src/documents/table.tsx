@@ -18,6 +18,9 @@ export interface TableProps {
   readonly sort: ObjectValue | null;
   readonly selected: ReadonlySet<string>;
   readonly label: string;
+  /** How wide the person made columns, in pixels. */
+  readonly sizes: ReadonlyMap<string, number>;
+  readonly onSize: (column: string, width: number) => void;
   readonly onSort: (column: string) => void;
   readonly onSelect: (document: ObjectValue, on: boolean) => void;
   readonly onSelectAll: (on: boolean) => void;
@@ -50,7 +53,8 @@ export function Table(props: TableProps): JSX.Element {
   const [view, setView] = useState({ top: 0, height: 800 });
   const [active, setActive] = useState({ row: 0, column: 0 });
   const [editing, setEditing] = useState(false);
-  const widths = useMemo(() => widthsOf(columns, rows.slice(0, LOOKED_AT)), [columns, rows.length > 0]);
+  const found = useMemo(() => widthsOf(columns, rows.slice(0, LOOKED_AT)), [columns, rows.length > 0]);
+  const widths = columns.map((column, index) => props.sizes.get(column) ?? found[index] ?? 120);
   const look = (): void => {
     const element = scroller.current;
     if (element) setView({ top: element.scrollTop, height: element.clientHeight });
@@ -135,8 +139,8 @@ export function Table(props: TableProps): JSX.Element {
             <th scope="col" class="grid-select">
               <input type="checkbox" aria-label="Select all that are loaded" checked={all} onChange={(event) => props.onSelectAll(event.currentTarget.checked)} />
             </th>
-            {columns.map((column) => (
-              <Head key={column} column={column} sort={props.sort} onSort={props.onSort} />
+            {columns.map((column, index) => (
+              <Head key={column} column={column} width={widths[index] ?? 120} sort={props.sort} onSort={props.onSort} onSize={props.onSize} />
             ))}
           </tr>
         </thead>
@@ -173,7 +177,8 @@ export function Table(props: TableProps): JSX.Element {
   );
 }
 
-function Head({ column, sort, onSort }: { column: string; sort: ObjectValue | null; onSort: (column: string) => void }): JSX.Element {
+function Head(props: { column: string; width: number; sort: ObjectValue | null; onSort: (column: string) => void; onSize: (column: string, width: number) => void }): JSX.Element {
+  const { column, sort, onSort } = props;
   const direction = sort && field(sort, column);
   const number = direction && "text" in direction ? Number(direction.text) : 0;
   return (
@@ -182,7 +187,43 @@ function Head({ column, sort, onSort }: { column: string; sort: ObjectValue | nu
         <bdi class="clip">{column === "" ? "(no name)" : column}</bdi>
         {number !== 0 && <span class={number > 0 ? "up" : "down"}><Icon name="down" size={11} /></span>}
       </button>
+      <Edge name={column} width={props.width} onSize={(width) => props.onSize(column, width)} />
     </th>
+  );
+}
+
+const NARROW = 48;
+const WIDE = 1200;
+const STEP = 16;
+
+/** The edge of a column, which is dragged, or moved by the arrow keys. */
+function Edge({ name, width, onSize }: { name: string; width: number; onSize: (width: number) => void }): JSX.Element {
+  const began = useRef<{ x: number; width: number } | null>(null);
+  const size = (wanted: number): void => onSize(Math.round(Math.min(WIDE, Math.max(NARROW, wanted))));
+  const keys = (event: KeyboardEvent): void => {
+    const step = event.key === "ArrowRight" ? STEP : event.key === "ArrowLeft" ? -STEP : 0;
+    if (step === 0) return;
+    event.preventDefault();
+    size(width + step);
+  };
+  return (
+    <span
+      class="grid-edge"
+      role="separator"
+      aria-orientation="vertical"
+      aria-label={`Width of ${name}`}
+      aria-valuenow={width}
+      aria-valuemin={NARROW}
+      aria-valuemax={WIDE}
+      tabIndex={0}
+      onKeyDown={keys}
+      onPointerDown={(event) => {
+        event.currentTarget.setPointerCapture(event.pointerId);
+        began.current = { x: event.clientX, width };
+      }}
+      onPointerMove={(event) => began.current && size(began.current.width + event.clientX - began.current.x)}
+      onPointerUp={() => (began.current = null)}
+    />
   );
 }
 

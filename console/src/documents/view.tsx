@@ -8,6 +8,7 @@ import { apply, changesOf, updateOf } from "../edit/changes";
 import { QueryBar } from "../query/bar";
 import { CopyAs } from "../query/copy";
 import { ExplainDialog } from "../query/explain";
+import { SavedOnes } from "../query/saving";
 import { keyOf } from "../query/pages";
 import { fieldsOf, PARTS, QueryError, type QueryText, textsOf } from "../query/query";
 import { go, link } from "../router";
@@ -44,6 +45,7 @@ export function DocumentsView({ place, query }: { place: Namespace; query: URLSe
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
   const [open, setOpen] = useState<Open | null>(null);
   const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
+  const [sizes, setSizes] = useState<ReadonlyMap<string, number>>(new Map());
   const all = useMemo(() => columnsOf(rows), [rows]);
   const columns = useMemo(() => all.filter((name) => !hidden.has(name)), [all, hidden]);
   const fields = useMemo(() => pathsOf(rows.slice(0, 50)), [rows.length > 0, rows[0]]);
@@ -104,7 +106,7 @@ export function DocumentsView({ place, query }: { place: Namespace; query: URLSe
   return (
     <>
       <QueryBar texts={texts} fields={fields} error={error} past={asked.get(name) ?? []} onRun={run} />
-      <Toolbar {...{ documents, view, show, setOpen, chosen }} columns={<ColumnChoice all={all} hidden={hidden} onChange={setHidden} />} />
+      <Toolbar {...{ documents, view, show, setOpen, chosen }} saved={<SavedOnes kind="query" place={place} asked={{ ...texts, view: view === "table" ? "" : view }} />} columns={<ColumnChoice all={all} hidden={hidden} onChange={setHidden} />} />
       {error !== undefined && !(error instanceof QueryError) && <Failure error={error} retry={documents.again} />}
       {rows.length === 0 && !documents.loading && error === undefined && <Nothing query={texts} insert={() => setOpen({ what: "insert" })} />}
       {rows.length > 0 && view === "table" && (
@@ -113,6 +115,8 @@ export function DocumentsView({ place, query }: { place: Namespace; query: URLSe
           rows={rows}
           columns={columns}
           sort={documents.query?.sort ?? null}
+          sizes={sizes}
+          onSize={(column, width) => setSizes((before) => new Map(before).set(column, width))}
           selected={selected}
           label={place.collection}
           onSort={sortBy}
@@ -193,6 +197,7 @@ function Toolbar(props: {
   show: (next: { view: View }) => void;
   setOpen: (open: Open) => void;
   chosen: readonly ObjectValue[];
+  saved: JSX.Element;
   columns: JSX.Element;
 }): JSX.Element {
   const { documents, view, show, setOpen, chosen } = props;
@@ -232,6 +237,7 @@ function Toolbar(props: {
       <span class="grow toolbar-count" role="status">
         {told(documents)}
       </span>
+      {props.saved}
       {view === "table" && props.columns}
       <IconButton icon="refresh" label="Ask again" onClick={documents.again} />
       <Choice label="Shown as" value={view} options={[["table", "Table", "table"], ["json", "JSON", "braces"], ["tree", "Tree", "tree"]]} onChange={(next) => show({ view: next })} />

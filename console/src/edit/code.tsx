@@ -10,6 +10,8 @@ interface Props {
   readonly onChange: (text: string) => void;
   readonly onSubmit?: () => void;
   readonly single?: boolean;
+  /** How many lines are in sight, where it has several; many without this. */
+  readonly rows?: number;
   readonly language?: Language;
   readonly placeholder?: string;
   readonly readOnly?: boolean;
@@ -58,13 +60,15 @@ export function Code(props: Props): JSX.Element {
     if (at < 0) editor.current?.set(props.value);
   }, [props.value, loaded]);
   useEffect(() => editor.current?.fail(props.error ?? null), [props.error, loaded]);
+  const height = props.rows === undefined ? {} : { height: `${Math.round(props.rows * 19.5) + 10}px` };
   return (
     <div class={props.single ? "code single" : "code"} data-ready={loaded}>
-      <div ref={host} class="code-host" hidden={!loaded} />
+      <div ref={host} class="code-host" hidden={!loaded} style={height} />
       {!loaded && (
         <textarea
           aria-label={props.label}
           rows={1}
+          style={height}
           value={props.value}
           readOnly={props.readOnly ?? false}
           placeholder={props.placeholder ?? ""}

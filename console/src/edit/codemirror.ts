@@ -116,7 +116,7 @@ function extensions(options: Options): Extension[] {
     keymap.of([...closeBracketsKeymap, ...completionKeymap, ...defaultKeymap, ...historyKeymap]),
     placeholder(options.placeholder),
     EditorView.lineWrapping,
-    EditorView.contentAttributes.of({ "aria-label": options.label, spellcheck: "false" }),
+    EditorView.contentAttributes.of({ "aria-label": options.label, spellcheck: "false", tabindex: "0" }),
     EditorState.readOnly.of(options.readOnly),
     THEME,
     EditorView.updateListener.of((update) => {

@@ -5,7 +5,7 @@ import { useState } from "preact/hooks";
 import { go, link } from "../router";
 import { useSession } from "../session";
 import { Failure, useLoaded, useTitle } from "../ui/parts";
-import { mistakeIn, TextField } from "../ui/text";
+import { type Mistake, mistakeIn, TextField } from "../ui/text";
 import { field, object, type Value } from "../values/model";
 import { read } from "../values/read";
 import { write } from "../values/write";
@@ -68,7 +68,7 @@ export function Why({ query }: { query: URLSearchParams }): JSX.Element {
           <label class="field">
             <span>Who asks</span>
             <input type="text" required spellcheck={false} autocomplete="off" list="callers" placeholder="An address, an id, or a key's name" value={form.as} aria-invalid={wrongWho ? true : undefined} onInput={(event) => set({ as: event.currentTarget.value })} />
-            {wrongWho && <span class="wrong small">{wrongWho}</span>}
+            {wrongWho && <span class="wrong small">{wrongWho.message}</span>}
           </label>
           <Callers />
           <label class="field">
@@ -161,7 +161,7 @@ function Callers(): JSX.Element {
 /** The document to judge: typed, or fetched by its id. */
 function Stored(props: {
   form: { source: string; database: string; collection: string; document: string };
-  wrong: string | null;
+  wrong: Mistake | null;
   onChange: (text: string) => void;
 }): JSX.Element {
   const { api } = useSession();

@@ -7,6 +7,7 @@ import { collections, databases } from "../data/catalogue";
 import { inTurn } from "../data/lazily";
 import { SECTIONS } from "../pages";
 import { go, here, link } from "../router";
+import { addressOf, savedOf } from "../saved";
 import { type Session, useSession } from "../session";
 import type { IconName } from "./icons";
 import { Icon } from "./icons";
@@ -39,6 +40,7 @@ function fixed({ caller, signOut }: Session, help: () => void): Entry[] {
       : [];
   return [
     ...inside,
+    ...savedOf(caller.id).map((one) => goTo(one.name, `${one.kind === "query" ? "Query" : "Pipeline"} on ${one.place.collection}`, "star", addressOf(one))),
     ...sections.flatMap(({ name, title, icon, parts = [] }) => [
       goTo(title, "Page", icon, link([name])),
       ...parts.map(([part, text]) => goTo(`${title}: ${text}`, "Page", icon, link([name, part]))),

@@ -1,57 +1,51 @@
 /** Texts of programs in forms: what is typed is checked as it is typed, and copied with one press. */
 
 import type { JSX } from "preact";
-import { useId } from "preact/hooks";
+import { Code } from "../edit/code";
 import { TextError } from "../values/read";
 import { Icon } from "./icons";
 import { tell } from "./toasts";
+
+/** What is the matter with a text, and where. */
+export interface Mistake {
+  readonly message: string;
+  readonly from: number;
+  readonly to: number;
+}
 
 /** A field for JSON, or another text in which a mistake has a place; `wrong` is what is the matter with it. */
 export function TextField(props: {
   label: string;
   value: string;
   onChange: (text: string) => void;
-  wrong?: string | null;
+  wrong?: Mistake | null;
   rows?: number;
-  note?: string;
   placeholder?: string;
 }): JSX.Element {
-  const id = useId();
+  const { label, value, onChange, wrong = null, rows = 6, placeholder = "" } = props;
   return (
     <div class="field">
-      <label for={id} class="field-name">
-        {props.label}
-      </label>
-      <textarea
-        id={id}
-        class="mono"
-        rows={props.rows ?? 6}
-        spellcheck={false}
-        autocomplete="off"
-        value={props.value}
-        placeholder={props.placeholder ?? ""}
-        aria-invalid={props.wrong ? true : undefined}
-        aria-describedby={props.wrong || props.note ? `${id}-note` : undefined}
-        onInput={(event) => props.onChange(event.currentTarget.value)}
-      />
-      {(props.wrong || props.note) && (
-        <p id={`${id}-note`} class={props.wrong ? "wrong small" : "muted small"}>
-          {props.wrong || props.note}
-        </p>
-      )}
+      <span class="field-name" aria-hidden="true">
+        {label}
+      </span>
+      <Code label={label} language="document" rows={rows} value={value} onChange={onChange} placeholder={placeholder} error={wrong} />
+      <p class="wrong small" role="status">
+        {wrong?.message}
+      </p>
     </div>
   );
 }
 
 /** What is wrong with a text that `read` reads, with the line; null if nothing is. */
-export function mistakeIn(text: string, read: (text: string) => unknown): string | null {
+export function mistakeIn(text: string, read: (text: string) => unknown): Mistake | null {
   try {
     read(text);
     return null;
   } catch (error) {
-    if (!(error instanceof TextError)) return error instanceof Error ? error.message : String(error);
+    if (!(error instanceof TextError)) return { message: error instanceof Error ? error.message : String(error), from: 0, to: text.length };
     const before = text.slice(0, error.from).split("\n");
-    return `Line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}: ${error.message}`;
+    const message = `Line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}: ${error.message}`;
+    return { message, from: error.from, to: error.to };
   }
 }
 
