@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useCallback, useEffect, useState } from "preact/hooks";
 import { renew } from "./api";
-import { SECTIONS } from "./pages";
+import { SECTIONS, sectionsOf } from "./pages";
 import { link, useLocation } from "./router";
 import { begin, end, nameOf, type Session, SessionProvider, useSession, type Ways, ways } from "./session";
 import { SignIn } from "./signin";
@@ -48,7 +48,8 @@ export function App(): JSX.Element {
 }
 
 function Frame(): JSX.Element {
-  const { caller, signOut, version } = useSession();
+  const session = useSession();
+  const { caller, signOut, version } = session;
   const location = useLocation();
   const [first = SECTIONS[0]?.name, ...path] = location.path;
   const section = SECTIONS.find(({ name }) => name === first);
@@ -64,7 +65,7 @@ function Frame(): JSX.Element {
           <Mark size={22} /> <span>Doorleaf</span>
         </a>
         <nav class="sections" aria-label="Sections">
-          {SECTIONS.filter(({ managing }) => !managing || caller.manages).map(({ name, title, icon }) => (
+          {sectionsOf(session).map(({ name, title, icon }) => (
             <a key={name} href={link([name])} aria-current={name === first ? "page" : undefined}>
               <Icon name={icon} /> <span>{title}</span>
             </a>

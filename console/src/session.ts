@@ -28,6 +28,8 @@ export interface Session {
   readonly caller: Caller;
   readonly sources: readonly DataSource[];
   readonly version: string;
+  /** Whether the person may own databases of DataCube. */
+  readonly datacube: boolean;
   readonly signOut: () => void;
 }
 
@@ -45,6 +47,7 @@ interface Who {
   readonly caller: Caller;
   readonly dataSources: readonly DataSource[];
   readonly version: string;
+  readonly datacube: boolean;
 }
 
 export type Provider = "api-key" | "local-userpass" | "custom-token" | "anon-user";
@@ -65,7 +68,7 @@ export const ways = (): Promise<Ways> => new Api(null).json<Ways>(SESSION);
 export async function begin(token: string | null): Promise<Omit<Session, "signOut">> {
   const api = new Api(token);
   const who = await api.json<Who>("whoami");
-  return { api, caller: who.caller, sources: who.dataSources, version: who.version };
+  return { api, caller: who.caller, sources: who.dataSources, version: who.version, datacube: who.datacube };
 }
 
 /** Sign in by what `shown` has; the answer is an access token. Throws ApiError. */

@@ -255,7 +255,7 @@ def _dialects(settings: Settings, parts: _Parts, explain: Explainer, server: Ser
             max_documents=settings.max_documents,
             run=None if functions is None else functions.call,
         ),
-        whoami(settings.places),
+        whoami(settings.places, datacube=settings.datacube),
         connectome(
             parts.service.execute,
             plain=_plain(settings),

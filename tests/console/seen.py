@@ -53,6 +53,14 @@ class Console:
         self.page.get_by_role("button", name="Sign in").click()
         expect(self.page.get_by_role("link", name="Doorleaf")).to_be_visible()
 
+    def sign_in_as(self, email: str, password: str, *path: str) -> None:
+        self.page.goto(f"{self.server.url}/console{self.hash(*path)}")
+        self.page.get_by_role("radio", name="Email and password").click()
+        self.page.get_by_label("Email", exact=True).fill(email)
+        self.page.get_by_label("Password", exact=True).fill(password)
+        self.page.get_by_role("button", name="Sign in").click()
+        expect(self.page.locator(".who")).to_contain_text(email)
+
     def go(self, *path: str, query: str = "") -> None:
         """Look at another view, without loading the page anew."""
         self.page.evaluate("address => { location.hash = address }", self.hash(*path) + query)

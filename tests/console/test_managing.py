@@ -36,6 +36,7 @@ RULES = {
 SETTINGS = {
     "DOORLEAF_PROVIDERS": "api-key,local-userpass",
     "DOORLEAF_LOGIN_RATE": "",
+    "DOORLEAF_DATACUBE": "1",
     "DOORLEAF_RULES": json.dumps(RULES),
     "DOORLEAF_AUDIT_COLLECTION_DAYS": "1",
     "DOORLEAF_CUSTOM_USER_DATA": json.dumps({"database": "shop", "collection": "people", "user_id_field": "owner"}),
@@ -364,6 +365,19 @@ def test_a_workspace_from_its_making_to_its_end(console: Console, server: Doorle
     page.get_by_label("Id", exact=True).fill("acme-orders")
     page.get_by_role("button", name="Make it").click()
     expect(page.get_by_role("heading", name="acme-orders")).to_be_visible()
+    page.get_by_role("button", name="Change", exact=True).click()
+    page.get_by_label("Documents", exact=True).fill("10")
+    page.get_by_role("checkbox", name="realtime").uncheck()
+    page.get_by_role("button", name="Save", exact=True).click()
+    facts = page.locator(".facts")
+    expect(facts).to_contain_text("documents 10")
+    expect(facts).not_to_contain_text("realtime")
+    page.get_by_role("button", name="Add a member").click()
+    page.get_by_label("The user's id").fill(user_of(server))
+    page.get_by_role("button", name="Add them").click()
+    expect(page.get_by_role("region", name="Members")).to_contain_text("mongo:read")
+    page.get_by_role("button", name=f"Remove {user_of(server)}").click()
+    expect(page.get_by_role("region", name="Members")).to_have_count(0)
     page.get_by_role("button", name="Make a key").click()
     page.get_by_label("Name", exact=True).fill("shop")
     page.get_by_role("button", name="Make it").click()
@@ -401,3 +415,72 @@ def test_a_workspace_from_its_making_to_its_end(console: Console, server: Doorle
     page.get_by_role("button", name="Forget it").click()
     expect(page.get_by_role("heading", name="There are no tenants")).to_be_visible()
     assert status() in (401, 404)
+
+
+# --- credentials in a URL, and databases of users ----------------------------------------------------------------
+
+
+def test_credentials_of_a_collection_from_their_making_to_their_end(console: Console, server: Doorleaf) -> None:
+    page = console.page
+    console.go("data", "default", "shop", "orders", "integration")
+    page.get_by_role("button", name="Make credentials").click()
+    console.check_access()
+    page.get_by_role("button", name="Make them").click()
+    program = page.get_by_label("curl, reading").inner_text()
+    url = re.search(r"'(http[^']+)'", program)
+    assert url is not None
+
+    def status() -> int:
+        return server.call("POST", url[1].removeprefix(server.url), {"query": {}, "limit": 1}).status
+
+    assert status() == 200
+    look(console)
+    page.get_by_role("button", name="I have it").click()
+    assert url[1].split("/")[-2] not in page.content()
+    page.get_by_role("button", name=re.compile("^Rotate read")).click()
+    page.get_by_label("How long").select_option("Not at all: whoever has it is out at once")
+    page.get_by_role("button", name="Rotate it").click()
+    page.get_by_role("button", name="I have it").click()
+    assert status() == 401
+    console.go("integration")
+    listed = page.get_by_role("region", name="Credentials")
+    expect(listed.get_by_role("row", name="shop.orders")).to_have_count(2)
+    page.get_by_role("button", name=re.compile("^Revoke write")).click()
+    page.get_by_label("to confirm").fill("orders")
+    page.get_by_role("button", name="Revoke it").click()
+    expect(listed.get_by_role("row", name="writing")).to_contain_text("revoked")
+    look(console)
+
+
+def test_who_owns_databases_makes_them_and_keys(page: Page, server: Doorleaf) -> None:
+    console = Console(page, server)
+    console.sign_in_as(EMAIL, PASSWORD, "datacube")
+    expect(page.get_by_role("heading", name="No databases yet")).to_be_visible()
+    page.get_by_role("button", name="Create a database").click()
+    page.get_by_label("Name", exact=True).fill("mine")
+    page.get_by_label("Its first collection").fill("people")
+    page.get_by_role("button", name="Create it").click()
+    page.get_by_role("link", name="mine", exact=True).click()
+    expect(page.get_by_role("region", name="Collections").get_by_role("row", name="people")).to_contain_text("0")
+    page.get_by_role("button", name="Add a collection").click()
+    page.get_by_label("Name", exact=True).fill("no name")
+    page.get_by_role("button", name="Add it").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_be_visible()
+    page.keyboard.press("Escape")
+    look(console)
+    identifier = page.url.split("/")[-1].split("?")[0]
+    console.go("datacube", "keys")
+    page.get_by_role("button", name="Make a key").click()
+    page.get_by_label("Name", exact=True).fill("reader")
+    page.get_by_role("checkbox", name="read", exact=True).check()
+    page.get_by_role("button", name="Make it").click()
+    key = page.locator(".secret code").inner_text()
+    page.get_by_role("button", name="I have it").click()
+    path = f"/api/crud?database_id={identifier}&collection_name=people"
+    assert server.call("GET", path, headers={"Authorization": f"Api-Key {key}"}).status == 200
+    look(console)
+    page.get_by_role("button", name="Delete reader").click()
+    page.get_by_label("to confirm").fill("reader")
+    page.get_by_role("button", name="Delete it").click()
+    expect(page.get_by_role("heading", name="No keys yet")).to_be_visible()
+    assert server.call("GET", path, headers={"Authorization": f"Api-Key {key}"}).status == 401

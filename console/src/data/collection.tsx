@@ -26,6 +26,7 @@ const VIEWS: readonly (readonly [name: string, title: string, icon: IconName, vi
   ["aggregation", "Aggregation", "stack", lazy(async () => (await import("../aggregation/view")).AggregationView)],
   ["schema", "Schema", "chart", lazy(async () => (await import("../schema/view")).SchemaView)],
   ["indexes", "Indexes", "bolt", lazy(async () => (await import("../indexes/view")).IndexesView)],
+  ["integration", "Integration", "link", lazy(async () => (await import("../integration/view")).IntegrationView)],
 ];
 
 export function CollectionPage(props: Props): JSX.Element {

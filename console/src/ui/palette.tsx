@@ -5,7 +5,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Api } from "../api";
 import { collections, databases } from "../data/catalogue";
 import { inTurn } from "../data/lazily";
-import { SECTIONS } from "../pages";
+import { sectionsOf } from "../pages";
 import { go, here, link } from "../router";
 import { addressOf, savedOf } from "../saved";
 import { type Session, useSession } from "../session";
@@ -21,13 +21,14 @@ export interface Entry {
 }
 
 const SHOWN = 40;
-const VIEWS = ["Documents", "Aggregation", "Schema", "Indexes"] as const;
+const VIEWS = ["Documents", "Aggregation", "Schema", "Indexes", "Integration"] as const;
 
 const goTo = (title: string, note: string, icon: IconName, address: string): Entry => ({ title, note, icon, run: () => go(address) });
 
 /** What there is for everybody, and in the collection that is shown. */
-function fixed({ caller, signOut }: Session, help: () => void): Entry[] {
-  const sections = SECTIONS.filter(({ managing }) => !managing || caller.manages);
+function fixed(session: Session, help: () => void): Entry[] {
+  const { caller, signOut } = session;
+  const sections = sectionsOf(session);
   const { path } = here();
   const [section, source, database, collection] = path;
   const inside =

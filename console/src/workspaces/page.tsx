@@ -2,6 +2,7 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
+import { messageOf } from "../api";
 import { go, link } from "../router";
 import { useSession } from "../session";
 import { Ask, SecretDialog, TypedConfirm } from "../ui/form";
@@ -12,6 +13,7 @@ import { Failure, useLoaded, useTitle } from "../ui/parts";
 import { PageHead } from "../ui/page";
 import { Snippet } from "../ui/text";
 import { tell } from "../ui/toasts";
+import { AddMember, ChangeWorkspace, Members } from "./change";
 import { SCOPES, scopesOf, type Workspace, type WorkspaceKey, workspacePath } from "./model";
 
 interface Secret {
@@ -30,7 +32,7 @@ export function WorkspacePage({ id }: { id: string }): JSX.Element {
   useTitle(id);
   const { api } = useSession();
   const [turn, setTurn] = useState(0);
-  const [doing, setDoing] = useState<"token" | "key" | "end" | "delete" | null>(null);
+  const [doing, setDoing] = useState<"change" | "member" | "token" | "key" | "end" | "delete" | null>(null);
   const [revoking, setRevoking] = useState<WorkspaceKey | null>(null);
   const [secret, setSecret] = useState<Secret | null>(null);
   const found = useLoaded((signal) => api.json<Workspace>(workspacePath(id), { signal }), [api, id, turn]);
@@ -49,11 +51,22 @@ export function WorkspacePage({ id }: { id: string }): JSX.Element {
     tell({ text });
     setTurn(turn + 1);
   };
+  const leave = async (user: string): Promise<void> => {
+    try {
+      await api.json(workspacePath(id), { method: "PATCH", body: JSON.stringify({ members: { [user]: null } }) });
+      done(`${user} is no member any more.`);
+    } catch (failure) {
+      tell({ text: messageOf(failure), bad: true });
+    }
+  };
   return (
     <>
       <PageHead title={id} icon="stack" tabs={[{ href: link(["workspaces"]), title: "All workspaces", chosen: false }]}>
         {found.value && (
           <>
+            <button type="button" class="button" onClick={() => setDoing("change")}>
+              <Icon name="edit" /> Change
+            </button>
             <button type="button" class="button" onClick={() => setDoing("token")}>
               Make a token
             </button>
@@ -73,6 +86,7 @@ export function WorkspacePage({ id }: { id: string }): JSX.Element {
       {found.value && (
         <div class="panel">
           <About of={found.value} />
+          <Members one={found.value} add={() => setDoing("member")} remove={(user) => void leave(user)} />
           {keys.error !== undefined && <Failure error={keys.error} retry={keys.again} />}
           {keys.value && <Keys listed={keys.value} revoke={setRevoking} />}
           <section>
@@ -81,6 +95,8 @@ export function WorkspacePage({ id }: { id: string }): JSX.Element {
           </section>
         </div>
       )}
+      {found.value && doing === "change" && <ChangeWorkspace one={found.value} onClose={() => setDoing(null)} onDone={done} />}
+      {found.value && doing === "member" && <AddMember one={found.value} onClose={() => setDoing(null)} onDone={done} />}
       {doing === "token" && (
         <Ask
           title="Make a token"
@@ -171,7 +187,6 @@ function About({ of: one }: { of: Workspace }): JSX.Element {
         ["Tenant", one.tenant],
         ["Capabilities", one.capabilities.join(", ")],
         ["Quotas", Object.entries(one.quotas).map(([kind, most]) => `${kind} ${most}`).join(", ") || "none"],
-        ["Members", Object.entries(one.members).map(([user, scopes]) => `${user} (${scopes.join(", ")})`).join("; ") || "none"],
         ["Made", <Moment at={one.created} />],
       ]}
     />

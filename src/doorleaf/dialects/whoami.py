@@ -37,6 +37,7 @@ class Who(TypedDict):
     caller: WhoCaller
     dataSources: Annotated[list[WhoDataSource], Field(description="Those that the caller's key is not kept from.")]
     version: Annotated[str, Field(description="The server's.")]
+    datacube: Annotated[bool, Field(description="Whether the caller may own databases of the DataCube API.")]
 
 
 _WHO = About(
@@ -47,12 +48,18 @@ _WHO = About(
 )
 
 
-def whoami(places: Places) -> Dialect:
-    """The dialect of one route that tells callers about themselves."""
+def whoami(places: Places, *, datacube: bool) -> Dialect:
+    """The dialect of one route that tells callers about themselves; ``datacube`` is whether that API is there."""
 
     async def act(request: Request, given: None) -> Who:
         caller = request.caller
-        return {"caller": _told(caller), "dataSources": _sources(caller, places), "version": __version__}
+        owns = datacube and caller.identity.kind == "normal"
+        return {
+            "caller": _told(caller),
+            "dataSources": _sources(caller, places),
+            "version": __version__,
+            "datacube": owns,
+        }
 
     return Dialect("whoami", (handled("GET", PATH, "whoami", act, _WHO),))
 
