@@ -86,7 +86,7 @@ function Frame(): JSX.Element {
         <Page path={path} query={location.query} />
       ) : (
         <Content>
-          <Empty title="There is no such page" icon="search">
+          <Empty whole title="There is no such page" icon="search">
             <p>
               <a href={link([])}>Go to your data</a>
             </p>

@@ -69,8 +69,8 @@ class Console:
     def hash(*path: str) -> str:
         return "#/" + "/".join(quote(part, safe="") for part in path)
 
-    def check_access(self) -> None:
-        """Have axe look at what is shown: there is nothing that it finds."""
+    def check_access(self, where: str = "") -> None:
+        """Have axe look at what is shown, which is ``where``: there is nothing that it finds."""
         self.page.evaluate(_axe())
         found = self.page.evaluate(
             """async () => {
@@ -79,7 +79,7 @@ class Console:
                 return violations.map(({ id, nodes }) => [id, ...nodes.slice(0, 3).map(told)].join("; "));
             }"""
         )
-        assert found == [], found
+        assert found == [], (where, found)
 
 
 def write(console: Console, label: str, text: str) -> None:

@@ -218,6 +218,40 @@ def test_insert_clone_delete_and_put_back(types: Console) -> None:
     page.keyboard.press("Escape")
 
 
+def test_what_was_done_to_all_that_match_is_taken_back(types: Console) -> None:
+    page = types.page
+    act = types.server.act
+    page.get_by_role("button", name="Update all").click()
+    expect(page.get_by_role("dialog")).to_contain_text("1 document of types match. You can undo this for ten seconds.")
+    write(types, "Update", "{ $set: { string: 'other', added: 1 }, $unset: { big: '' } }")
+    page.get_by_label("to confirm").fill("types")
+    page.get_by_role("button", name="Update them").click()
+    expect(page.get_by_text("1 document changed.")).to_be_visible()
+    assert stored(types, "types", "all")["added"] == {"$numberInt": "1"}
+    page.get_by_role("button", name="Undo").last.click()
+    expect(page.get_by_text("1 document is what it was.")).to_be_visible()
+    back = stored(types, "types", "all")
+    assert {name: back[name] for name in TYPES} == TYPES
+    assert "added" not in back
+    page.get_by_role("button", name="Update all").click()
+    write(types, "Update", "{ $set: { string: 'mine' } }")
+    page.get_by_label("to confirm").fill("types")
+    page.get_by_role("button", name="Update them").click()
+    undo = page.get_by_role("button", name="Undo").last
+    expect(undo).to_be_visible()
+    act("updateOne", database="shop", collection="types", filter={}, update={"$set": {"string": "theirs"}})
+    undo.click()
+    expect(page.get_by_text("0 documents are what they were. 1 was changed by somebody since")).to_be_visible()
+    assert stored(types, "types", "all")["string"] == "theirs"
+    page.get_by_role("button", name="Delete all").click()
+    page.get_by_label("to confirm").fill("types")
+    page.get_by_role("button", name="Delete them").click()
+    expect(page.get_by_role("heading", name="No documents")).to_be_visible()
+    page.get_by_role("button", name="Undo").last.click()
+    expect(page.get_by_role("article")).to_have_count(1)
+    assert stored(types, "types", "all") == back | {"string": "theirs"}
+
+
 def test_what_is_hostile_is_text(console: Console) -> None:
     for view in ("table", "json", "tree"):
         console.go("data", "default", "hostile", HOSTILE, query=f"?view={view}")

@@ -163,6 +163,21 @@ def test_what_a_query_matches_is_saved(console: Console, server: Doorleaf) -> No
     assert rows[0] == "_id,customer,status,total"
     assert rows[1].startswith('447,"{""name"": ""Customer 6""}",shipped,670.5')
     assert rows[3:] == [""]
+    page.evaluate(
+        """() => { window.showSaveFilePicker = async ({ suggestedName }) =>
+            (await navigator.storage.getDirectory()).getFileHandle(suggestedName, { create: true }); }"""
+    )
+    console.go("transfer", "import")
+    console.go("transfer", "export", "default", "shop", "orders", query='?filter={"status":"shipped"}')
+    page.get_by_label("to disk as it comes").check()
+    page.get_by_role("button", name="Export", exact=True).click()
+    expect(page.get_by_role("status").filter(has_text="Done")).to_contain_text("150 documents")
+    on_disk = page.evaluate(
+        """async () => { const folder = await navigator.storage.getDirectory();
+            return (await (await folder.getFileHandle("orders.ndjson")).getFile()).text(); }"""
+    )
+    assert len(on_disk.splitlines()) == 150
+    assert json.loads(on_disk.splitlines()[0])["_id"] == {"$numberInt": "0"}
     type_in(console, "Filter", '{"$nope": 1}')
     page.get_by_role("button", name="Export", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("$nope")

@@ -15,7 +15,7 @@ def parts(signed_in: tuple[Console, list[str]]) -> None:
         {
             "_id": number,
             "kind": "a" if number % 4 else "b",
-            "size": number / 2,
+            "size": number / 2 if number else -900,
             **({} if number % 2 else {"even": {"yes": True}}),
         }
         for number in range(60)
@@ -131,6 +131,8 @@ def test_a_sample_tells_what_documents_have_in_common(console: Console) -> None:
     expect(fields.get_by_role("row", name="kind")).to_contain_text("75 %")
     expect(fields.get_by_role("row", name="even")).to_contain_text("50.0 %")
     expect(fields.get_by_role("row", name="yes")).to_contain_text("Boolean")
+    expect(fields.get_by_role("row", name="size")).to_contain_text("far from the others: -900")
+    expect(fields.get_by_role("row", name="_id")).not_to_contain_text("far from")
     expect(page.get_by_text("A random sample of 60 documents, which is all that match")).to_be_visible()
     console.check_access()
     page.get_by_role("button", name="JSON Schema").click()

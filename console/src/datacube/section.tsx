@@ -26,7 +26,7 @@ export function DataCubeSection({ path }: PageProps): JSX.Element {
   return (
     <Page>
       {!datacube ? (
-        <Empty title="You own no databases here" icon="database">
+        <Empty whole title="You own no databases here" icon="database">
           <p>Databases of DataCube belong to who signs in with email and password, where the setting datacube is on.</p>
         </Empty>
       ) : first === undefined ? (

@@ -2,15 +2,16 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { Api, Namespace } from "../api";
+import { type Api, messageOf, type Namespace } from "../api";
 import { matching } from "../data/catalogue";
 import { Code } from "../edit/code";
 import { parseAny } from "../query/parse";
 import { useSession } from "../session";
-import { plural } from "../ui/format";
+import { count, plural } from "../ui/format";
 import { FormDialog, TypedConfirm } from "../ui/form";
 import { Failure, useLoaded } from "../ui/parts";
 import { tell } from "../ui/toasts";
+import { among, changeBack, changedOnes, putBack, REMEMBERED, remembered } from "./undoing";
 import { array, bool, field, itemsOf, NULL, numberOf, type ObjectValue, object, int } from "../values/model";
 
 /** The filter of documents by their ids. */
@@ -45,42 +46,77 @@ export function DeleteSome(props: { place: Namespace; documents: readonly Object
   );
 }
 
-export function DeleteMatching(props: { place: Namespace; filter: ObjectValue; onClose: () => void; onDone: () => void }): JSX.Element {
+interface MatchingProps {
+  readonly place: Namespace;
+  readonly filter: ObjectValue;
+  readonly onClose: () => void;
+  readonly onDone: () => void;
+}
+
+/** Offer to take something back, and say what became of it. */
+function offer(text: string, back: () => Promise<string>, done: () => void): void {
+  const run = (): void =>
+    void back()
+      .then((told) => tell({ text: told }))
+      .catch((error: unknown) => tell({ text: `It could not be undone: ${messageOf(error)}`, bad: true }))
+      .finally(done);
+  tell({ text, action: { label: "Undo", run } });
+}
+
+/** How many match, and whether it can be undone. */
+function Told({ number, verb }: { number: number | undefined; verb: string }): JSX.Element {
+  if (number === undefined) return <p>Counting …</p>;
+  return (
+    <p>
+      <strong>{plural(number, "document")}</strong> {verb}. {number <= REMEMBERED ? "You can undo this for ten seconds." : `This cannot be undone: more than ${count(REMEMBERED)} are not remembered.`}
+    </p>
+  );
+}
+
+export function DeleteMatching({ place, filter, onClose, onDone }: MatchingProps): JSX.Element {
   const { api } = useSession();
-  const { place, filter } = props;
   const found = useLoaded((signal) => matching(api, place, filter, 0, signal), [api]);
   const run = async (): Promise<void> => {
-    const answer = await api.act("deleteMany", place, [["filter", filter]]);
-    tell({ text: `${plural(numberOf(field(answer, "deletedCount")), "document")} deleted.` });
-    props.onDone();
+    const before = await remembered(api, place, filter);
+    const answer = await api.act("deleteMany", place, [["filter", before ? among(filter, before) : filter]]);
+    const deleted = numberOf(field(answer, "deletedCount"));
+    const text = `${plural(deleted, "document")} deleted.`;
+    if (before && deleted > 0) offer(text, async () => `${plural(await putBack(api, place, before), "document")} put back.`, onDone);
+    else tell({ text });
+    onDone();
   };
   return (
-    <TypedConfirm title="Delete all that match" name={place.collection} verb="Delete them" onClose={props.onClose} onConfirm={run}>
+    <TypedConfirm title="Delete all that match" name={place.collection} verb="Delete them" onClose={onClose} onConfirm={run}>
       {found.error !== undefined && <Failure error={found.error} />}
-      <p>
-        {found.value === undefined ? "Counting …" : <><strong>{plural(found.value, "document")}</strong> of {place.collection} would be gone.</>} This cannot be undone.
-      </p>
+      <Told number={found.value} verb={`of ${place.collection} would be gone`} />
     </TypedConfirm>
   );
 }
 
-export function UpdateMatching(props: { place: Namespace; filter: ObjectValue; onClose: () => void; onDone: () => void }): JSX.Element {
+export function UpdateMatching({ place, filter, onClose, onDone }: MatchingProps): JSX.Element {
   const { api } = useSession();
-  const { place, filter } = props;
   const [text, setText] = useState('{ $set: { "": "" } }');
   const found = useLoaded((signal) => matching(api, place, filter, 0, signal), [api]);
   const run = async (): Promise<void> => {
-    const answer = await api.act("updateMany", place, [["filter", filter], ["update", await parseAny(text)]]);
-    tell({ text: `${plural(numberOf(field(answer, "modifiedCount")), "document")} changed.` });
-    props.onDone();
+    const update = await parseAny(text);
+    const before = await remembered(api, place, filter);
+    const answer = await api.act("updateMany", place, [["filter", before ? among(filter, before) : filter], ["update", update]]);
+    const told = `${plural(numberOf(field(answer, "modifiedCount")), "document")} changed.`;
+    const changed = before ? await changedOnes(api, place, before) : [];
+    const back = async (): Promise<string> => {
+      const number = await changeBack(api, place, changed);
+      const left = changed.length - number;
+      return `${plural(number, "document is what it was", "documents are what they were")}.${left > 0 ? ` ${plural(left, "was", "were")} changed by somebody since, and left so.` : ""}`;
+    };
+    if (changed.length > 0) offer(told, back, onDone);
+    else tell({ text: told });
+    onDone();
   };
   return (
-    <TypedConfirm title="Update all that match" name={place.collection} verb="Update them" onClose={props.onClose} onConfirm={run}>
+    <TypedConfirm title="Update all that match" name={place.collection} verb="Update them" onClose={onClose} onConfirm={run}>
       <Code label="Update" value={text} onChange={setText} />
       {found.error !== undefined && <Failure error={found.error} />}
-      <p>
-        {found.value === undefined ? "Counting …" : <><strong>{plural(found.value, "document")}</strong> of {place.collection} match.</>} This cannot be undone.
-      </p>
+      <Told number={found.value} verb={`of ${place.collection} match`} />
     </TypedConfirm>
   );
 }

@@ -1,7 +1,7 @@
 /** Editing one value where it stands: its text, and its type, which stays unless another is chosen. */
 
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { NULL, TYPE_NAMES, type Kind, type Value } from "../values/model";
 import { read } from "../values/read";
 import { plainText, scalar } from "../values/write";
@@ -54,7 +54,11 @@ export function EditScalar({ value, label, onDone }: Props): JSX.Element {
   const [text, setText] = useState(() => plainText(value) ?? "");
   const [wrong, setWrong] = useState("");
   const input = useRef<HTMLInputElement>(null);
-  useEffect(() => input.current?.select(), []);
+  // At once: the next key is for it already.
+  useLayoutEffect(() => {
+    input.current?.focus();
+    input.current?.select();
+  }, []);
   const done = (event: Event): void => {
     event.preventDefault();
     try {

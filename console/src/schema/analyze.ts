@@ -17,6 +17,8 @@ export interface TypeTold {
   /** The most frequent values, with their shares of those that were kept. */
   readonly frequent: readonly (readonly [text: string, share: number])[];
   readonly distinct: number;
+  /** Values far from all others, the farthest first. */
+  readonly outliers: readonly string[];
 }
 
 export interface FieldTold {
@@ -80,6 +82,7 @@ function told(type: AnyType): TypeTold {
     range: lengths.length > 0 ? `${Math.min(...lengths)} to ${Math.max(...lengths)} items` : rangeOf(values),
     frequent: frequent.filter(([, number]) => number >= 2 && number > values.length / 50).slice(0, FREQUENT).map(([text, number]) => [text, number / values.length]),
     distinct: times.size,
+    outliers: outliersOf(values),
   };
 }
 
@@ -94,6 +97,22 @@ function plain(value: unknown): Plain {
   const text = String(value);
   const number = typeof value === "boolean" ? NaN : Number(text);
   return { text, order: Number.isNaN(number) || /^[0-9a-f]{24}$/.test(text) ? null : number };
+}
+
+const FEWEST = 20;
+const FAR = 3;
+const TOLD = 4;
+
+/** Numbers and dates more than three times the middle half's width away from it (Tukey's outer fences). */
+function outliersOf(values: readonly Plain[]): string[] {
+  const sorted = values.filter((one): one is Plain & { order: number } => typeof one.order === "number" && Number.isFinite(one.order)).sort((one, other) => one.order - other.order);
+  if (sorted.length < FEWEST) return [];
+  const at = (share: number): number => sorted[Math.floor(share * (sorted.length - 1))]!.order;
+  const [low, high] = [at(0.25), at(0.75)];
+  const far = (order: number): number => (order < low ? low - order : order - high);
+  const beyond = sorted.filter(({ order }) => high > low && far(order) > FAR * (high - low));
+  const texts = beyond.sort((one, other) => far(other.order) - far(one.order)).map(({ text }) => text);
+  return [...new Set(texts)].slice(0, TOLD);
 }
 
 function rangeOf(values: readonly Plain[]): string {

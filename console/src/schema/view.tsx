@@ -17,6 +17,9 @@ import { type FieldTold, SAMPLE, type SchemaTold, type TypeTold } from "./analyz
 
 const percent = (share: number): string => (share >= 0.9995 || share === 0 ? `${Math.round(share * 100)} %` : share < 0.001 ? "< 0.1 %" : `${(share * 100).toFixed(1)} %`);
 
+/** A type that so few values have may be a mistake. */
+const RARE = 0.02;
+
 export function SchemaView({ place, query }: { place: Namespace; query: URLSearchParams }): JSX.Element {
   const { api } = useSession();
   const texts = textsOf(query);
@@ -87,7 +90,7 @@ function Row({ one }: { one: FieldTold }): JSX.Element {
       <td>
         {one.types.map((type) => (
           <div key={type.name}>
-            {type.name} {one.types.length > 1 && <span class="muted small">{percent(type.share)}</span>}
+            {type.name} {one.types.length > 1 && <span class={type.share < RARE ? "warned small" : "muted small"}>{percent(type.share)}{type.share < RARE && ", rare"}</span>}
           </div>
         ))}
       </td>
@@ -101,15 +104,21 @@ function Row({ one }: { one: FieldTold }): JSX.Element {
 }
 
 function Values({ type }: { type: TypeTold }): JSX.Element | null {
-  if (type.frequent.length === 0) return type.range ? <div class="muted">{type.range}</div> : type.distinct > 1 ? <div class="muted">{count(type.distinct)} different</div> : null;
+  const { frequent, range, distinct, outliers } = type;
+  if (frequent.length === 0 && !range) return distinct > 1 ? <div class="muted">{count(distinct)} different</div> : null;
   return (
     <div class="frequent">
-      {type.frequent.map(([text, share]) => (
+      {frequent.map(([text, share]) => (
         <span key={text} class="key">
           <bdi class="clip">{text.slice(0, 60) || "(empty)"}</bdi> <span class="muted">{Math.round(share * 100)} %</span>
         </span>
       ))}
-      {type.range && <span class="muted">{type.range}</span>}
+      {range && <span class="muted">{range}</span>}
+      {outliers.length > 0 && (
+        <span class="warned">
+          far from the others: <bdi>{outliers.map((text) => text.slice(0, 40)).join(", ")}</bdi>
+        </span>
+      )}
     </div>
   );
 }

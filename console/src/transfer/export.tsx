@@ -9,7 +9,7 @@ import { Failure } from "../ui/parts";
 import { mistakeIn, TextField } from "../ui/text";
 import type { Entry, Value } from "../values/model";
 import { read } from "../values/read";
-import { download, exportFile, type FileKind, FILES } from "./exporting";
+import { download, exportInto, fileFor, type FileKind, FILES, Memory, writesFiles } from "./exporting";
 
 const NAMES = { filter: "Filter", projection: "Projection", sort: "Sort" } as const;
 
@@ -27,6 +27,7 @@ export function Export({ place, query }: { place: Namespace; query: URLSearchPar
   const [error, setError] = useState<unknown>(null);
   const [told, setTold] = useState("");
   const stop = useRef<AbortController | null>(null);
+  const [toDisk, setToDisk] = useState(false);
   const [running, setRunning] = useState(false);
   useEffect(() => () => stop.current?.abort(), []);
   const wrong = Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, mistakeIn(text, objectIn)]));
@@ -42,13 +43,22 @@ export function Export({ place, query }: { place: Namespace; query: URLSearchPar
     setError(null);
     setTold("It begins …");
     setRunning(true);
+    const name = `${place.collection}.${FILES[kind][1]}`;
+    let file: FileSystemWritableFileStream | null = null;
     try {
-      const { blob, documents } = await exportFile(api, place, fields, kind, stop.current.signal, (number, bytes) =>
-        setTold(`${plural(number, "document")}, ${size(bytes)} …`),
-      );
-      download(blob, `${place.collection}.${FILES[kind][1]}`);
-      setTold(`Done: ${plural(documents, "document")}, ${size(blob.size)}.`);
+      let written = 0;
+      const told = (number: number, bytes: number): void => {
+        written = bytes;
+        setTold(`${plural(number, "document")}, ${size(bytes)} …`);
+      };
+      file = toDisk ? await fileFor(name) : null;
+      const memory = new Memory();
+      const documents = await exportInto(file ?? memory, api, place, fields, kind, stop.current.signal, told);
+      if (file) await file.close();
+      else download(memory.blob(), name);
+      setTold(`Done: ${plural(documents, "document")}, ${size(written)}.`);
     } catch (failure) {
+      await file?.abort().catch(() => undefined); // nothing is left of it
       setTold(isAborted(failure) ? "Stopped." : "");
       if (!isAborted(failure)) setError(failure);
     } finally {
@@ -98,9 +108,16 @@ export function Export({ place, query }: { place: Namespace; query: URLSearchPar
         {!place.collection && <span class="muted small">Name the database and the collection first.</span>}
       </div>
       {error !== null && <Failure error={error} />}
-      <p class="muted small">
-        The file is put together in the memory of the browser. What is larger than {count(1)} GB is better exported by <code>doorleaf export</code>.
-      </p>
+      {writesFiles() ? (
+        <label class="check">
+          <input type="checkbox" checked={toDisk} disabled={running} onChange={(event) => setToDisk(event.currentTarget.checked)} />
+          <span>Write it to disk as it comes, of any length</span>
+        </label>
+      ) : (
+        <p class="muted small">
+          The file is put together in the memory of the browser. What is larger than {count(1)} GB is better exported by <code>doorleaf export</code>.
+        </p>
+      )}
     </form>
   );
 }

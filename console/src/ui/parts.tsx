@@ -1,7 +1,7 @@
 /** Small parts that every page is made of. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ApiError, isAborted, messageOf } from "../api";
 import { Icon, type IconName } from "./icons";
 
@@ -48,11 +48,12 @@ export function Failure({ error, retry }: { error: unknown; retry?: (() => void)
 }
 
 /** What is shown where there is nothing yet, and how something comes to be there. */
-export function Empty(props: { title: string; icon?: IconName; children?: ComponentChildren }): JSX.Element {
+/** With `whole` it is all that the page has, and its title that of the page. */
+export function Empty(props: { title: string; icon?: IconName; whole?: boolean; children?: ComponentChildren }): JSX.Element {
   return (
     <div class="empty">
       {props.icon && <Icon name={props.icon} size={28} />}
-      <h2>{props.title}</h2>
+      {props.whole ? <h1>{props.title}</h1> : <h2>{props.title}</h2>}
       {props.children}
     </div>
   );
@@ -101,11 +102,14 @@ export function Dialog(props: {
   const element = useRef<HTMLDialogElement>(null);
   const now = useRef(props);
   now.current = props;
-  useEffect(() => {
+  const gone = useRef(false);
+  // Before the page is painted: a key that comes at once, such as Escape, is for the dialog already.
+  useLayoutEffect(() => {
     const dialog = element.current;
     const before = document.activeElement;
     dialog?.showModal();
     return () => {
+      gone.current = true;
       dialog?.close();
       const after = now.current.then?.() ?? before;
       if (after instanceof HTMLElement) after.focus();
@@ -120,6 +124,8 @@ export function Dialog(props: {
         event.preventDefault();
         props.onClose();
       }}
+      // Browsers close it without asking when Escape comes twice and nothing was done in between.
+      onClose={() => gone.current || props.onClose()}
     >
       <header class="dialog-head">
         <h2>{props.title}</h2>

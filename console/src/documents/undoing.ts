@@ -1,0 +1,54 @@
+/** Changes to all documents that match, which can be taken back while what they were is known: up to a bound. */
+
+import type { Api, Namespace } from "../api";
+import { changesOf, updateOf } from "../edit/changes";
+import { keyOf } from "../query/pages";
+import { array, bool, type Entry, field, int, itemsOf, numberOf, type ObjectValue, object, type Value } from "../values/model";
+
+/** How many documents are remembered to be put back. */
+export const REMEMBERED = 1000;
+const AT_ONCE = 200;
+
+/** The documents that match, whole; null where they are too many to be remembered. */
+export async function remembered(api: Api, place: Namespace, filter: ObjectValue): Promise<readonly ObjectValue[] | null> {
+  const answer = await api.act("find", place, [["filter", filter], ["limit", int(REMEMBERED + 1)]]);
+  const found = itemsOf(answer, "documents").filter((one): one is ObjectValue => one.kind === "object");
+  return found.length > REMEMBERED || found.some((one) => !field(one, "_id")) ? null : found;
+}
+
+/** The filter of what matches and is among `documents`, so that nothing is touched that is not remembered. */
+export function among(filter: ObjectValue, documents: readonly ObjectValue[]): ObjectValue {
+  const ids = documents.map((one) => field(one, "_id") as Value);
+  return object([["$and", array([filter, object([["_id", object([["$in", array(ids)]])]])])]]);
+}
+
+/** Put documents back that were deleted; how many are there again. */
+export async function putBack(api: Api, place: Namespace, documents: readonly ObjectValue[]): Promise<number> {
+  let count = 0;
+  for (let from = 0; from < documents.length; from += AT_ONCE) {
+    const answer = await api.act("insertMany", place, [["documents", array(documents.slice(from, from + AT_ONCE))], ["ordered", bool(false)]]);
+    count += itemsOf(answer, "insertedIds").length;
+  }
+  return count;
+}
+
+/** What documents are now that were changed, beside what they were. */
+export async function changedOnes(api: Api, place: Namespace, before: readonly ObjectValue[]): Promise<readonly (readonly [was: ObjectValue, is: ObjectValue])[]> {
+  const answer = await api.act("find", place, [["filter", among(object([]), before)], ["limit", int(REMEMBERED)]]);
+  const now = new Map(itemsOf(answer, "documents").flatMap((one) => (one.kind === "object" ? [[keyOf(one), one] as const] : [])));
+  return before.flatMap((was) => {
+    const is = now.get(keyOf(was));
+    return is && changesOf(was, is).length > 0 ? [[was, is] as const] : [];
+  });
+}
+
+/** Make documents what they were, where nobody has changed them since; how many are. */
+export async function changeBack(api: Api, place: Namespace, changed: readonly (readonly [was: ObjectValue, is: ObjectValue])[]): Promise<number> {
+  let count = 0;
+  for (let from = 0; from < changed.length; from += AT_ONCE) {
+    const operations = changed.slice(from, from + AT_ONCE).map(([was, is]) => object([["updateOne", object([...updateOf(is, was)] as Entry[])]]));
+    const answer = await api.act("bulkWrite", place, [["operations", array(operations)], ["ordered", bool(false)]]);
+    count += numberOf(field(answer, "matchedCount"));
+  }
+  return count;
+}
