@@ -21,6 +21,14 @@ export function ReferenceSection({ path, query }: PageProps): JSX.Element {
       list={found.value && <Menu told={found.value} chosen={id ?? ""} query={query} />}
       at={id ?? ""}
     >
+      {!found.value && found.error === undefined && (
+        <header class="page-head">
+          <h1>API</h1>
+          <span class="muted" role="status">
+            Reading what the server offers …
+          </span>
+        </header>
+      )}
       {found.error !== undefined && <Failure error={found.error} retry={found.again} />}
       {found.value && chosen && <OperationPage key={chosen.operationId} operation={chosen} />}
       {found.value && !chosen && (
