@@ -34,7 +34,7 @@ def main() -> int:
         _server(Path(folder), chosen.mongodb) as server,
     ):
         send = OverHttp(server)
-        fuzzer = Fuzzer(send, chosen.seed, server.key, embedded=not chosen.mongodb, live=True)
+        fuzzer = Fuzzer(send, chosen.seed, server.key, embedded=not chosen.mongodb, live=True, talk=send.talk)
         until = time.monotonic() + chosen.seconds
         fuzzer.run(lambda: time.monotonic() > until)
         fuzzer.inspect()

@@ -252,3 +252,37 @@ STREAM_DOORS: tuple[Door, ...] = (
     Door("GET", "/api/export_data", query={**_WHERE, "format": "csv", "filters": _FILTER}, bearer="cube"),
 )
 """What answers for as long as it is listened to; only to be asked over a network."""
+
+IMPORT = "/api/import_data"
+FORM: dict[str, str] = {
+    "database_id": "{cube_database}",
+    "collection_name": "things",
+    "format": "json",
+    "all_or_nothing": "true",
+    "idempotency_key": "again",
+}
+"""The fields of a form that brings a file."""
+FILES: dict[str, bytes] = {
+    "a.json": b'[{"_id": 1, "n": 1, "a": [1, {"b": null}]}, {"n": {"$numberLong": "2"}, "name": "two"}]',
+    "a.ndjson": b'{"n": 1}\n{"n": 2, "day": {"$date": "2026-01-01T00:00:00Z"}}\n\n{"n": "3"}',
+    "a.csv": b'n,name,a.b\r\n1,"one, or ""two""",x\r\n2,,\r\n',
+    "a.tsv": b"n\tname\n1\tone\n",
+}
+"""Files by their names."""
+
+SESSION = f"/v1/workspaces/{WORKSPACE}/realtime/connect"
+_CHANNEL_FILTER: dict[str, Any] = {
+    "operations": ["INSERT", "UPDATE"],
+    "predicates": [{"field": "n", "op": "neq", "value": 1}],
+}
+FRAMES: tuple[dict[str, Any], ...] = (
+    {"type": "auth", "token": "{placed}", "requestId": "a"},
+    {"type": "subscribe", "channel": "mongo:things", "requestId": "b"},
+    {"type": "subscribe", "channelId": "mongo:*", "filter": {"operation": "DELETE", "entity": "things"}},
+    {"type": "subscribe", "channel": "mongo:things", "filter": _CHANNEL_FILTER, "requestId": 1},
+    {"type": "subscribe", "channel": "mongo:things", "resumeAfter": "82" + "0" * 40, "requestId": "c"},
+    {"type": "refresh-token", "token": "{placed}"},
+    {"type": "ping"},
+    {"type": "unsubscribe", "channel": "mongo:things", "requestId": "d"},
+)
+"""What a client says to the realtime gateway."""

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import random
 import urllib.parse
 from dataclasses import dataclass
 from typing import Any
 
-from dialect_doors import CONNECTOME_DOORS, CUBE_DOORS, OTHER_DOORS, STREAM_DOORS, WORKSPACE_DOORS
+from dialect_doors import (
+    CONNECTOME_DOORS,
+    CUBE_DOORS,
+    FILES,
+    FORM,
+    FRAMES,
+    IMPORT,
+    OTHER_DOORS,
+    STREAM_DOORS,
+    WORKSPACE_DOORS,
+)
 from mutations import SPECIAL, Body, Mutator
 from requested import ADMIN, APP, CALL, CLIENT, PROVIDERS, USERPASS, Door
 
@@ -194,6 +205,44 @@ class DoorMutator:
             text = text.replace("A", self._random.choice(("!", "", "%", "\xff")))
         query = urllib.parse.urlencode({"baas_request": text})
         return "GET", f"{CALL}?{query}", b"", self._headers(self._random.choice(("admin", "access")), callers)
+
+    def file(self, callers: Callers) -> Made:
+        """A form with a file, of which a field, the file, or the form itself has been changed."""
+        fields = dict(self._random.sample([*callers.filled(FORM).items()], self._random.randint(1, len(FORM))))
+        fields["database_id"] = callers.cube_database
+        name, content = self._random.choice([*FILES.items()])
+        change = 1.0 if self._random.random() < RIGHT else self._random.random()
+        if change < 0.2:
+            fields[self._random.choice([*FORM, "x"])] = self._text()
+        elif change < 0.4:
+            content = self._mutator.flipped(content * self._random.choice((1, 1, 300)))
+        elif change < 0.5:
+            content = gzip.compress(content, mtime=0)[: self._random.choice((None, 20, -4))]
+        elif change < 0.6:
+            name = self._text().replace("\r", "").replace("\n", "")
+        parts = [f'name="{field}"\r\n\r\n{value}'.encode(errors="replace") for field, value in fields.items()]
+        file = f'name="json_file"; filename="{name}"\r\n\r\n'.encode(errors="replace") + content
+        parts.insert(self._random.choice((len(parts), len(parts), 0)), file)
+        form = b"".join(b"--b\r\nContent-Disposition: form-data; " + part + b"\r\n" for part in parts) + b"--b--\r\n"
+        if 0.6 <= change < 0.8:
+            form = self._mutator.flipped(form)
+        headers = self._headers("cube", callers) | {"content-type": "multipart/form-data; boundary=b"}
+        if 0.8 <= change < 0.85:
+            headers["content-type"] = f"multipart/form-data; boundary={self._text(header=True)}"
+        return "POST", IMPORT, form, headers
+
+    def session(self, callers: Callers) -> tuple[dict[str, str], list[str | bytes]]:
+        """The headers of a handshake with the realtime gateway, and what is said then: texts, and bytes that are no
+        message of the protocol perhaps."""
+        said: list[str | bytes] = []
+        for frame in self._random.choices(FRAMES, k=self._random.randint(1, 6)):
+            text = self._mutator.changed(callers.filled(frame), shallow=True)
+            if self._random.random() < RIGHT:
+                text = json.dumps(callers.filled(frame)).encode()
+            said.append(text.decode("utf-8", "replace"))
+        if self._random.random() < 0.2:
+            said.append(self._random.randbytes(self._random.choice((1, 2, 14, 300))))
+        return self._headers(self._random.choice(("placed", "placed", "", "cube")), callers), said
 
     def _headers(self, bearer: str, callers: Callers) -> dict[str, str]:
         headers = {"content-type": "application/json"}

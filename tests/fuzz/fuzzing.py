@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from dialect_doors import CUBE_PASSWORD, TENANT, WORKSPACE
+from dialect_doors import CUBE_PASSWORD, SESSION, TENANT, WORKSPACE
 from doors import LIMITS, PASSWORD, Callers, DoorMutator, Made
 from mutations import Body, Mutator
 from requested import ADMIN, APP, CALL, USERPASS
@@ -71,10 +71,14 @@ Send = Callable[[str, str, bytes, dict[str, str]], Reply]
 looked at by whoever sent it."""
 
 
+Talk = Callable[[str, dict[str, str], Sequence[str | bytes]], str | None]
+"""Opens a WebSocket at a path, with headers, and says something; what is wrong with the answers."""
+
+
 @dataclass
 class Fuzzer:
     """Mutated requests from one seed. ``key`` is one with full rights; ``doors`` asks for more than actions, and
-    ``live`` opens streams and asks for lines as well."""
+    ``live`` opens streams and asks for lines as well, and ``talk`` talks over a WebSocket."""
 
     send: Send
     seed: int
@@ -82,6 +86,7 @@ class Fuzzer:
     embedded: bool = True
     doors: bool = True
     live: bool = False
+    talk: Talk | None = None
     sent: int = 0
     accepted: int = 0
     slowest: float = 0.0
@@ -102,11 +107,24 @@ class Fuzzer:
             if self.sent % _ROUND == _ROUND - 1:
                 self.inspect()
                 self.refill()
-            self._judge(self._made())
+            if self.talk is not None and self._random.random() < 0.01:
+                self._converse(self.talk)
+            else:
+                self._judge(self._made())
+
+    def _converse(self, talk: Talk) -> None:
+        """Say something to the realtime gateway."""
+        headers, said = self._doors.session(self._callers)
+        self.sent += 1
+        wrong = talk(SESSION, headers, said)
+        if wrong is not None:
+            self.problems.append(f"{wrong}\n  {SESSION} {headers}\n  {said!r}"[:6000])
 
     def _made(self) -> Made:
         """The next request."""
         chance = self._random.random()
+        if self.doors and chance < 0.02:
+            return self._doors.file(self._callers)
         if self.doors and chance < 0.15:
             return self._doors.door(self._callers)
         if self.live and chance < 0.18:

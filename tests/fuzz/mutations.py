@@ -113,9 +113,9 @@ class Mutator:
             if places:
                 self._random.choice(self._kinds)(self._random.choice(places))
         text = json.dumps(made).replace(json.dumps(_AGAIN)[1:-1], "").encode()
-        return self._flipped(text) if self._random.random() < 0.08 else text
+        return self.flipped(text) if self._random.random() < 0.08 else text
 
-    def _flipped(self, text: bytes) -> bytes:
+    def flipped(self, text: bytes) -> bytes:
         changed = bytearray(text)
         for _ in range(self._random.randint(1, 3)):
             changed[self._random.randrange(len(changed))] = self._random.randrange(256)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import time
 from collections import deque
+from collections.abc import Sequence
 
 from fuzzing import PATIENCE
 from servers import Answer, Doorleaf
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import CloseCode
+from websockets.sync.client import connect
 
 STREAMS = 8
 """Streams that are open at once; the oldest is closed for a new one."""
@@ -42,6 +47,38 @@ class OverHttp:
                 self._end(*self._streams.popleft())
             return _read(answer, b"")
         return _read(answer, answer.read())
+
+    def talk(self, path: str, headers: dict[str, str], said: Sequence[str | bytes]) -> str | None:
+        """Open a WebSocket and say something; what is wrong with how it is answered or ended."""
+        shown = {name: text for name, text in headers.items() if name == "authorization"}
+        where = f"ws://127.0.0.1:{self._server.port}{path}"
+        try:
+            session = connect(
+                where, additional_headers=shown, proxy=None, open_timeout=PATIENCE, close_timeout=PATIENCE
+            )
+        except InvalidStatus as refused:
+            status = refused.response.status_code
+            return f"{status} to a handshake: {refused.response.body!r}" if status >= 500 else None
+        heard = ""
+        try:
+            with session:
+                for one in said:
+                    if isinstance(one, bytes):
+                        session.socket.sendall(one)
+                    else:
+                        session.send(one)
+                session.send('{"type": "ping"}')
+                until = time.monotonic() + PATIENCE
+                while '"pong"' not in heard:
+                    heard += str(session.recv(max(until - time.monotonic(), 0)))
+        except TimeoutError:
+            # Bytes that are no message may be the beginning of a long one.
+            return None if isinstance(said[-1], bytes) else f"no answer to a ping: {heard[-500:]}"
+        except (ConnectionClosed, ConnectionError) as closed:
+            code = closed.rcvd.code if isinstance(closed, ConnectionClosed) and closed.rcvd is not None else 0
+            if code == CloseCode.INTERNAL_ERROR or (not code and not isinstance(said[-1], bytes)):
+                return f"the session ended with {closed}: {heard[-500:]}"
+        return f"the session said {heard[-500:]}" if "InternalError" in heard else None
 
     def close(self) -> None:
         """End everything that is open."""
