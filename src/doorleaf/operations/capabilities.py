@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from doorleaf.documents import Document, Pipeline
 from doorleaf.operations.parameters import Alias, Kind, parameter
@@ -34,6 +34,14 @@ class Guard(Protocol):
     def sufficient(self) -> bool | Document | None: ...
 
     def __call__(self, before: Document | None, after: Document | None) -> None: ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A guard that counts how many documents and bytes its write adds."""
+
+    @property
+    def added(self) -> tuple[int, int]: ...
 
 
 _which = partial(parameter, Kind.DOCUMENT, "Which documents; `{}` matches all.")

@@ -231,9 +231,11 @@ class CommandResult(Result):
 
 @dataclass(slots=True)
 class TransactionResult(Result):
-    """What each operation answered, in their order."""
+    """What each operation answered, in their order. ``added`` are the documents and bytes that guards have counted,
+    None where those of the caller know."""
 
     results: list[Result]
+    added: tuple[int, int] | None = None
 
     def size(self) -> int:
         return sum(result.size() for result in self.results)

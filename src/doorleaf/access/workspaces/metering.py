@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import bson
@@ -55,7 +56,7 @@ from doorleaf.operations import (
     altered,
 )
 from doorleaf.operations.capabilities import Guarded, Upserting
-from doorleaf.operations.results import DeleteResult, Result
+from doorleaf.operations.results import DeleteResult, Result, TransactionResult
 
 COLLECTION = "workspace_usage"
 WAIT_SECONDS = 10.0
@@ -290,17 +291,13 @@ async def _delete(operation: DeleteOne, place: Workspace, usage: Usage, execute:
 
 async def _together(operation: Transaction, place: Workspace, usage: Usage, execute: Execute) -> Result:
     """Several writes, whose documents are weighed inside the transaction: what is too much undoes all of it."""
-
-    def room(documents: int, size: int) -> None:
-        require_room(place, usage, documents, size)
-
-    ledger = Ledger(room)
+    ledger = Ledger(partial(require_room, place, usage))
     parts = [
         altered(part, guard=ledger.page(part.guard)) if isinstance(part, Guarded) else part
         for part in operation.operations
     ]
-    result: Result = await execute(altered(operation, operations=parts))
-    usage.add(ledger.documents, ledger.bytes)
+    result: TransactionResult = await execute(altered(operation, operations=parts))
+    usage.add(*(result.added or (ledger.documents, ledger.bytes)))
     return result
 
 

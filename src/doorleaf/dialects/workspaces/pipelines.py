@@ -24,7 +24,7 @@ STAGES = (
 MOST_STAGES, MOST_JOINS, MOST_SORTED = 12, 1, 6
 MOST_BYTES = 64 * 1024
 MOST_DOCUMENTS, MOST_SKIPPED = 1000, 10_000
-MOST_MS = 30_000
+_WRITING_SECONDS = 30.0
 _LARGE_BYTES = 256 * 1024
 _SCRIPTS = frozenset({"$where", "$function", "$accumulator"})
 
@@ -46,12 +46,12 @@ async def _aggregate(asked: Asked) -> Answer:
         raise InvalidParameter("pipeline: must have at least one stage")
     if "$limit" not in pipeline[-1]:
         pipeline.append({"$limit": MOST_DOCUMENTS})
-    operation = Aggregate(namespace=asked.namespace(), pipeline=pipeline, max_time_ms=MOST_MS)
+    operation = Aggregate(namespace=asked.namespace(), pipeline=pipeline)
     documents = (await asked.run(operation)).documents
     if documents.size < _LARGE_BYTES:
         data = ejson.encode_documents(documents, asked.mode)
     else:
-        data = await CODING.run(MOST_MS / 1000, ejson.encode_documents, documents, asked.mode)
+        data = await CODING.run(_WRITING_SECONDS, ejson.encode_documents, documents, asked.mode)
     return Answer(b"".join((b'{"data":', data, b"}")))
 
 

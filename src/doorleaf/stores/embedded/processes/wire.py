@@ -147,12 +147,13 @@ def result_payload(result: Any) -> bytes:
 
 def _held(result: results.Result) -> Document:
     held: Document = {}
+    if isinstance(result, results.TransactionResult):
+        held = {"results": [_held(part) for part in result.results], "added": list(result.added or ())}
+        return {"c": type(result).__name__, "f": held}
     for item in fields(result):
         value = getattr(result, item.name)
         if isinstance(value, Documents):
             held[item.name] = {"b": value.batches}
-        elif isinstance(result, results.TransactionResult):
-            held[item.name] = [_held(part) for part in value]
         elif value is not ABSENT:
             held[item.name] = value
     return {"c": type(result).__name__, "f": held}
@@ -167,7 +168,7 @@ def result_of(payload: bytes) -> Any:
 def _result(found: Document) -> Any:
     cls, held = getattr(results, found["c"]), found["f"]
     if cls is results.TransactionResult:
-        return cls([_result(part) for part in held["results"]])
+        return cls([_result(part) for part in held["results"]], tuple(held["added"]) or None)
     if cls is results.DocumentsResult:
         return cls(Documents(held["documents"]["b"]))
     return cls(**held)

@@ -10,6 +10,7 @@ from doorleaf.errors import DataError, DoorleafError, RequestError
 from doorleaf.mql.context import Context
 from doorleaf.operations import Aggregate, CountDocuments, Distinct, Find, FindOne, Operation
 from doorleaf.operations import Transaction as Together
+from doorleaf.operations.capabilities import Counting
 from doorleaf.operations.results import (
     CountResult,
     DistinctResult,
@@ -44,7 +45,10 @@ def transaction(writing: Transaction, operation: Together, context: Context) -> 
             raise failed_part(index, part, error) from None
         results.append(result)
     context.max_bytes = None
-    return TransactionResult(results)
+    counted = [guard.added for guard in operation.guards if isinstance(guard, Counting)]
+    if not counted:
+        return TransactionResult(results)
+    return TransactionResult(results, (sum(added[0] for added in counted), sum(added[1] for added in counted)))
 
 
 def _one(writing: Transaction, part: Operation[Any], context: Context) -> Result:
