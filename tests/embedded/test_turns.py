@@ -36,6 +36,25 @@ def test_there_is_room_for_so_many_and_the_next_waits() -> None:
     run(scenario)
 
 
+def test_whoever_has_used_less_is_made_room_for() -> None:
+    async def scenario() -> None:
+        turns = Turns(1)
+        turns.used("busy", 5.0)
+        held = await turns.take("first", soon())
+        assert not turns.wanted_by_poorer("first", 9.0)
+        waiting = [asyncio.create_task(turns.take("first", soon())), asyncio.create_task(turns.take("busy", soon()))]
+        await asyncio.sleep(0)
+        assert not turns.wanted_by_poorer("first", 1.0), "one has used more, the other is the same"
+        assert turns.wanted_by_poorer("first", 9.0)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        held.release()
+        assert turns.free == 1
+
+    run(scenario)
+
+
 def test_one_caller_cannot_take_all() -> None:
     async def scenario() -> None:
         turns = Turns(3, 2)

@@ -15,7 +15,7 @@ from opened import C, Run, fill
 
 from doorleaf.documents import Document
 from doorleaf.errors import DataError, RequestError, StoreTimeout, StoreUnavailable
-from doorleaf.operations import Aggregate, CountDocuments, Distinct, Find, FindOne, RunCommand, UpdateOne
+from doorleaf.operations import Aggregate, CountDocuments, DeleteMany, Distinct, Find, FindOne, RunCommand, UpdateOne
 from doorleaf.stores.embedded.processes import forking, pool
 from doorleaf.stores.embedded.processes.answers import HELD_BYTES
 from doorleaf.stores.embedded.processes.forking import FORKS
@@ -340,6 +340,34 @@ def test_quick_operations_do_not_wait_for_long_ones(run: Run) -> None:
         for task in long:
             task.cancel()
         await asyncio.gather(*long, return_exceptions=True)
+        assert store.workers().running == store.workers().waiting == 0
+
+    run(scenario)
+
+
+def test_long_operations_take_turns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nothing is done so soon that it would not have to go on in the long lane.
+    monkeypatch.setattr(pool, "SLICE", 0.0)
+    monkeypatch.setattr(pool, "CROWDED_SLICE", 0.0)
+    monkeypatch.setattr(pool, "PATIENT_SLICE", 0.0)
+
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, {"_id": 1})
+        greedy = [
+            asyncio.create_task(aggregate(store, *BUSY, max_time_ms=60_000, turn=turn))
+            for turn in ("one", "other", "third")
+            for _ in range(4)
+        ]
+        evil = DeleteMany(namespace=C, filter=EVIL, max_time_ms=60_000, turn="writing")
+        writes = [asyncio.create_task(store.execute(evil)) for _ in range(4)]
+        await until(lambda: store.workers().restarted > 6)
+        for number in range(3):
+            found = await aggregate(store, SET, max_time_ms=30_000, turn=f"modest {number}")
+            assert found == [{"_id": 1, "b": 2}]
+        assert not any(task.done() for task in (*greedy, *writes)), "they go on all the while"
+        for task in (*greedy, *writes):
+            task.cancel()
+        await asyncio.gather(*greedy, *writes, return_exceptions=True)
         assert store.workers().running == store.workers().waiting == 0
 
     run(scenario)

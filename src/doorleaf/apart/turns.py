@@ -79,6 +79,15 @@ class Turns:
         """Whether anybody but ``caller`` waits."""
         return any(waiting != caller for waiting in self._waiting)
 
+    def wanted_by_poorer(self, caller: str, seconds: float) -> bool:
+        """Whether somebody waits for what ``caller`` has had for ``seconds``, and has used less of late."""
+        now = time.monotonic()
+        used = self._of_late(caller, now) + seconds
+        return any(
+            other != caller and self._may(other, entries[0].amount) and self._of_late(other, now) < used
+            for other, entries in self._waiting.items()
+        )
+
     def try_take(self, caller: str, amount: int = 1) -> Turn | None:
         """A turn at once, or None when there is no room or others have waited for it."""
         if self.free < amount or not self._may(caller, amount) or self._next() is not None:

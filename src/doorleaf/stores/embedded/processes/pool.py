@@ -2,7 +2,7 @@
 
 An operation begins in the *quick* lane. What is not done after :data:`SLICE` goes on in the *long* lane, with less of
 the processor, if there is room; else it is stopped, and begins anew when its turn comes. So quick operations wait for
-quick ones alone.
+quick ones alone. One that reads in the long lane makes room in turn, where somebody waits who has used less.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -33,6 +33,17 @@ LONG = 3
 
 LONG_EACH = 2
 """Of those in the long lane, how many of one caller."""
+
+LONG_WRITES = 2
+LONG_WRITES_EACH = 1
+"""Of those in the long lane, how many may write: what has written something cannot begin anew for others."""
+
+LONG_SLICE = 0.5
+"""Seconds after which one in the long lane begins anew where somebody waits who has used less of late; twice as many
+each time, so that what is long comes to its end."""
+
+LONG_LOOK = 0.25
+"""How often that is looked at."""
 
 FLOWS = 8
 FLOWS_EACH = 4
@@ -91,12 +102,32 @@ class Counts:
     """Bytes set aside for answers."""
 
 
+@dataclass(slots=True, eq=False)
+class _Running:
+    """An operation on its way through the lanes: what it is, the places that it has, and who carries it out."""
+
+    request: Request
+    packed: list[bytes]
+    answer: Answer
+    caller: str
+    turns: list[Turn] = field(default_factory=list)
+    worker: Worker | None = None
+    done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def release(self) -> None:
+        """Give the places back."""
+        for turn in self.turns:
+            turn.release()
+        self.turns = []
+
+
 class Pool:
     """The workers of one event loop, for all stores that are open in it."""
 
     def __init__(self) -> None:
         self._quick = Turns(QUICK)
         self._long = Turns(LONG, LONG_EACH)
+        self._writes = Turns(LONG_WRITES, LONG_WRITES_EACH)
         self._room = Turns(HELD_BYTES)
         self._flows = Turns(FLOWS, FLOWS_EACH)
         self._flowing: dict[Flow, tuple[Place, str]] = {}
@@ -243,43 +274,87 @@ class Pool:
     async def _attempt(
         self, request: Request, packed: list[bytes], answer: Answer, caller: str, *, fresh: bool = False
     ) -> None:
-        turn = await self._taken(self._long if request.sliced else self._quick, caller, request.deadline)
-        worker: Worker | None = None
+        running = _Running(request, packed, answer, caller)
         try:
-            worker = await (self._forked() if fresh else self._ready(request.place))
-            done = worker.start(request.place, packed, answer)
-            if not request.sliced and not await self._in_its_slice(done, request, caller):
-                longer = None if request.sliceable else self._long.try_take(caller)
-                if longer is not None:
-                    turn.release()
-                    turn = longer
-                    _slow(worker, request)
-                elif not request.writes or await worker.stopped(request.deadline + GRACE):
-                    worker.end()
-                    turn.release()
-                    self._counts.restarted += 1
-                    answer.restart()
-                    if request.sliceable:
-                        request.sliced = True
-                        packed = await _packed(request)
-                    turn = await self._taken(self._long, caller, request.deadline)
-                    worker = await self._ready(request.place)
-                    _slow(worker, request)
-                    done = worker.start(request.place, packed, answer)
-            if not done.done() and not await within(done, request.deadline + GRACE - time.monotonic()):
+            await self._begin(running, fresh=fresh, long=request.sliced)
+            if not request.sliced and not await self._in_its_slice(running.done, request, caller):
+                await self._move(running)
+            await self._in_turns(running)
+            if not running.done.done():
                 # What went before in slices stays, as on a server whose time is over.
-                raise WorkerLost(prepared=True) if worker.prepared and not request.sliced else timed_out()
-            done.result()
+                prepared = running.worker is not None and running.worker.prepared and not request.sliced
+                raise WorkerLost(prepared=True) if prepared else timed_out()
+            running.done.result()
         except BaseException as error:
+            worker = running.worker
             if worker is not None and isinstance(error, WorkerLost):
                 self._counts.lost += 1
                 if worker.gone or not error.prepared:
                     await told(worker.number, error, sliced=request.sliced)
             raise
         finally:
-            turn.release()
-            if worker is not None:
-                self._back(worker)
+            running.release()
+            if running.worker is not None:
+                self._back(running.worker)
+
+    async def _begin(self, running: _Running, *, fresh: bool = False, long: bool = False) -> None:
+        """Start the operation when its turn in a lane comes."""
+        request = running.request
+        if long and request.writes:
+            running.turns.append(await self._taken(self._writes, running.caller, request.deadline))
+        lane = self._long if long else self._quick
+        running.turns.append(await self._taken(lane, running.caller, request.deadline))
+        running.worker = worker = await (self._forked() if fresh else self._ready(request.place))
+        if long:
+            _slow(worker, request)
+        running.done = worker.start(request.place, running.packed, running.answer)
+
+    async def _move(self, running: _Running) -> None:
+        """Give up a place in the quick lane for one in the long lane: go on there if there is room, else begin anew."""
+        request, worker = running.request, running.worker
+        assert worker is not None  # noqa: S101  # begun before
+        longer = None if request.sliceable else self._room_for_long(request, running.caller)
+        if longer is not None:
+            running.release()
+            running.turns = longer
+            _slow(worker, request)
+        elif not request.writes or await worker.stopped(request.deadline + GRACE):
+            await self._anew(running)
+
+    def _room_for_long(self, request: Request, caller: str) -> list[Turn] | None:
+        writes = self._writes.try_take(caller) if request.writes else None
+        if request.writes and writes is None:
+            return None
+        turn = self._long.try_take(caller)
+        if turn is None and writes is not None:
+            writes.release()
+        return None if turn is None else [turn, *([writes] if writes is not None else ())]
+
+    async def _anew(self, running: _Running) -> None:
+        """Stop, and begin anew in the long lane when the turn comes."""
+        request, worker = running.request, running.worker
+        assert worker is not None  # noqa: S101  # begun before
+        worker.end()
+        running.release()
+        self._counts.restarted += 1
+        running.answer.restart()
+        if request.sliceable and not request.sliced:
+            request.sliced = True
+            running.packed = await _packed(request)
+        await self._begin(running, long=True)
+
+    async def _in_turns(self, running: _Running) -> None:
+        """Wait for the end, or the deadline. What only reads makes room for others who have used less."""
+        request, slice_seconds, began = running.request, LONG_SLICE, time.monotonic()
+        while not await within(running.done, min(LONG_LOOK, request.deadline + GRACE - time.monotonic())):
+            now = time.monotonic()
+            if now >= request.deadline + GRACE:
+                return
+            took = now - began
+            if request.writes or took < slice_seconds or not self._long.wanted_by_poorer(running.caller, took):
+                continue
+            await self._anew(running)
+            began, slice_seconds = time.monotonic(), 2 * slice_seconds
 
     async def _in_its_slice(self, done: asyncio.Future[None], request: Request, caller: str) -> bool:
         """Whether ``done`` is before the place in the quick lane, or the turn to write, has to be given up."""
