@@ -284,6 +284,15 @@ def test_a_stream_is_a_share() -> None:
         streams.enter("late", "192.0.2.9")
     for leave in (*mine, *others):
         leave()
+    leave = streams.enter("", HOME)
+    with pytest.raises(TooManyRequests, match="of such callers from one address at once: the limit is 1"):
+        streams.enter("", HOME)
+    streams.enter("", "192.0.2.2")
+    with pytest.raises(TooManyRequests, match="of callers who have not said who they are at once: the limit is 2"):
+        streams.enter("", "192.0.2.3")
+    leave()
+    leave()
+    assert streams.open == 1, "the second time does nothing"
     assert [streams.enter("me", HOME) for _ in range(2)]
     assert Concurrency(0).bounds is False
 

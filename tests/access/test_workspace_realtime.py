@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import urllib.parse
@@ -13,7 +14,7 @@ import pytest
 from live import Events, listening
 from people import SECRET, token
 from servers import Doorleaf, doorleaf
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 PATIENCE = 60.0
@@ -397,3 +398,20 @@ def test_channels_that_are_not_there_and_too_many(home: Home) -> None:
         for number in range(101):
             say(session, type="subscribe", channel=f"mongo:many{number}")
         assert ended(session)[1:] == (4008, "quota_exceeded")
+
+
+def test_strangers_take_no_place_from_those_who_are_known(home: Home) -> None:
+    with contextlib.ExitStack() as strangers, home.connected("one", token=None) as late:
+        for _ in range(49):  # an eighth of all streams
+            strangers.enter_context(home.connected("one", token=None))
+        with pytest.raises(InvalidStatus) as refused, home.connected("one", token=None):
+            pass
+        assert refused.value.response.status_code == 429
+        with home.connected("one") as known:
+            say(known, type="ping")
+            assert hear(known) == {"type": "pong"}
+        say(late, type="auth", token=home.tokens["one"])
+        say(late, type="ping")
+        assert hear(late) == {"type": "pong"}
+        with home.connected("one", token=None):
+            pass  # there is room again: who says who they are is a stranger no more

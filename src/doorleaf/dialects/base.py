@@ -134,6 +134,9 @@ class Session(Protocol):
 
     async def close(self, code: int = 1000, reason: str = "") -> None: ...
 
+    def admitted(self, caller: str) -> None:
+        """Count the session as ``caller``'s, who has just said who they are; raises TooManyRequests."""
+
     def __aiter__(self) -> AsyncIterator[str | bytes]: ...
 
 

@@ -47,6 +47,7 @@ class Session:
         self._closed = False
         self.spoke = asyncio.get_running_loop().time()
         self.received = self.sent = 0
+        self.admitted: Callable[[str], None] = lambda caller: None
 
     async def receive(self) -> str | bytes:
         """The next message; raises Gone when there will be none."""
@@ -126,7 +127,8 @@ class Sessions:
             self.locate(request)
             target = self.routes.find(request)
             await self._meet(target, request)
-            with self._place(request, session), contextlib.suppress(Gone):
+            caller = await self._caller(target, request)
+            with self._place(request, session, caller), contextlib.suppress(Gone):
                 offered = scope.get("subprotocols") or ()
                 agreed = next((name for name in target.route.protocols if name in offered), None)
                 accept = {"type": "websocket.accept", "headers": [(b"x-request-id", request.id.encode())]}
@@ -165,17 +167,32 @@ class Sessions:
             return None
         return await self.authenticator.identify(credentials, dialect.name)
 
+    async def _caller(self, target: Target, request: Request) -> str:
+        """Whose place among the streams a session takes; "" where nobody has said who they are."""
+        identity = request.identity
+        if identity is None and target.route.public:
+            with contextlib.suppress(DoorleafError):  # the route says what is wrong, in its own way
+                identity = await self._identify(target.dialect, request)
+        return "" if identity is None else identity.shown
+
     @contextmanager
-    def _place(self, request: Request, session: Session) -> Iterator[None]:
+    def _place(self, request: Request, session: Session, caller: str) -> Iterator[None]:
         """A place among the streams, for as long as the session lasts."""
         identity = request.identity
+        leaving: list[Callable[[], None]] = []
+
+        def admitted(caller: str) -> None:
+            while leaving:
+                leaving.pop()()
+            leaving.append(self.streams.enter(caller, request.address))
+
         try:
-            leave = self.streams.enter(request.address if identity is None else identity.shown, request.address)
-            try:
-                yield
-            finally:
-                leave()
+            admitted(caller)
+            session.admitted = admitted
+            yield
         finally:
+            while leaving:
+                leaving.pop()()
             if self.admission is not None and identity is not None:
                 self.admission.leave(identity, session.received + session.sent)
 

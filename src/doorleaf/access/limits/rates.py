@@ -263,7 +263,8 @@ class Concurrency:
 class Streams:
     """At most ``most`` streams at once in this process; of these one caller may have a quarter, one address half.
 
-    Without shares one who opens what there is would leave the others nothing.
+    Who has not said who they are may have a quarter together, and an eighth from one address. Without shares one who
+    opens what there is would leave the others nothing.
     """
 
     def __init__(self, most: int) -> None:
@@ -271,6 +272,8 @@ class Streams:
         self._open = 0
         self._callers = Concurrency(max(1, most // 4), "streams of one caller")
         self._addresses = Concurrency(max(1, most // 2), "streams from one address")
+        self._strangers = Concurrency(max(1, most // 4), "streams of callers who have not said who they are")
+        self._nearby = Concurrency(max(1, most // 8), "streams of such callers from one address")
 
     @property
     def open(self) -> int:
@@ -278,28 +281,32 @@ class Streams:
         return self._open
 
     def enter(self, caller: str, address: str) -> Callable[[], None]:
-        """Begin a stream; answers what ends it, once. Raises :class:`TooManyRequests` above the bound or a share."""
+        """Begin a stream; answers what ends it, once. Raises :class:`TooManyRequests` above the bound or a share.
+
+        ``caller`` is "" for somebody who has not said who they are.
+        """
         if self._open >= self._most:
             raise TooManyRequests(
                 f"too many streams at once: the limit of this process is {self._most}", headers={"Retry-After": "10"}
             )
         where = neighbourhood(address)
-        self._callers.enter(caller)
+        own = ((self._callers, caller),) if caller else ((self._strangers, ""), (self._nearby, where))
+        taken: list[tuple[Concurrency, str]] = []
         try:
-            self._addresses.enter(where)
+            for share, name in (*own, (self._addresses, where)):
+                share.enter(name)
+                taken.append((share, name))
         except TooManyRequests:
-            self._callers.leave(caller)
+            for share, name in taken:
+                share.leave(name)
             raise
         self._open += 1
-        over = False
 
         def leave() -> None:
-            nonlocal over
-            if over:
-                return
-            over = True
-            self._open -= 1
-            self._callers.leave(caller)
-            self._addresses.leave(where)
+            if taken:
+                self._open -= 1
+            while taken:
+                share, name = taken.pop()
+                share.leave(name)
 
         return leave

@@ -162,6 +162,11 @@ class Connection:
             raise Ended(DENIED, f"this takes the scope {REALTIME}")
         if "realtime" not in tenancy.workspace.capabilities:
             raise Ended(DENIED, "the workspace has no capability 'realtime'")
+        if self._identity is None:
+            try:
+                self._session.admitted(identity.shown)
+            except TooManyRequests as error:
+                raise Ended(EXCEEDED, error.message) from None
         self._identity = identity
 
     async def _check(self) -> None:
