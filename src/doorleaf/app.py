@@ -82,7 +82,7 @@ def build(
     cubes = (_datacube(settings, authenticator, service),) if settings.datacube else ()
     dialects = (
         *_dialects(settings, parts, explain, server),
-        workspaces(service.execute, workspaced.replays, workspaced.seal, workspaced.logins, authenticator.identify),
+        workspaces(service.execute, workspaced, authenticator.identify),
         *served,
         *cubes,
         _site(settings, ready, parts.metrics, lambda: endpoint.dialects, functions),

@@ -345,6 +345,50 @@ def test_strangers(home: Home, frames: list[Any], code: int) -> None:
         assert (frame["type"], frame["code"], found) == ("error", code, code)
 
 
+def ticket(home: Home, name: str, shown: str) -> str:
+    headers = {"Authorization": f"Bearer {shown}"}
+    answer = home.server.call("POST", f"/v1/mongo/{name}/realtime/tickets", headers=headers)
+    assert answer.status == 201, answer.body
+    assert answer.json.keys() == {"ticket", "expiresAt"}
+    text: str = answer.json["ticket"]
+    return text
+
+
+def test_a_ticket_is_good_for_one_connection_as_who_made_it(home: Home) -> None:
+    made = home.admin("POST", "/workspaces/one/keys", {"name": "tickets", "scopes": ["realtime:read"]})
+    path = "/workspaces/one/realtime/connect?ticket="
+    first, second, third = (ticket(home, "one", made["key"]) for _ in range(3))
+    assert len({first, second, third}) == 3
+    with home.connected("one", None, path + first) as session:
+        subscribe(session, "mongo:ticketed")
+        home.insert("one", "ticketed", _id=1)
+        assert hear(session)["documentId"] == 1
+        for other in (path + first, "/workspaces/two/realtime/connect?ticket=" + second, path + second, path + "dlt_x"):
+            with home.connected("one", None, other) as refused:
+                assert ended(refused)[1:] == (4003, "scope_denied"), (
+                    "used, for another workspace, used up by that, wrong"
+                )
+        with home.connected("one", made["key"], path + third) as refused:
+            assert ended(refused)[1:] == (4003, "scope_denied"), "a ticket or a token"
+        last = ticket(home, "one", made["key"])
+        home.admin("POST", f"/workspaces/one/keys/{made['id']}/revoke")
+        assert ended(session)[1:] == (4003, "scope_denied"), "the key that got the ticket is revoked"
+    with home.connected("one", None, path + last) as refused:
+        assert ended(refused)[1:] == (4003, "scope_denied")
+
+
+def test_who_gets_no_ticket(home: Home) -> None:
+    path = "/v1/mongo/one/realtime/tickets"
+    deaf = {"Authorization": f"Bearer {home.token('one', ['mongo:read', 'mongo:write', 'mongo:admin'])}"}
+    listener = {"Authorization": f"Bearer {home.tokens['one']}"}
+    for headers, body, status in ((deaf, {}, 403), ({}, {}, 401), (listener, {"ttl": 1}, 400)):
+        assert home.server.call("POST", path, body, headers).status == status
+    again = [
+        home.server.call("POST", path, {}, {**listener, "Idempotency-Key": "same"}).json["ticket"] for _ in range(2)
+    ]
+    assert again[0] != again[1], "what is secret is not kept"
+
+
 def test_tokens_of_others(home: Home) -> None:
     for name, other in (("one", home.tokens["two"]), ("nowhere", home.tokens["one"]), ("one", "nonsense")):
         with home.connected(name, other) as session:

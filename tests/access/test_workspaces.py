@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -15,8 +17,9 @@ from typer.testing import CliRunner
 
 from doorleaf.access.callers import Credentials, Identity
 from doorleaf.access.workspaces.tenancy import SCOPES
+from doorleaf.access.workspaces.tickets import SECONDS, Tickets
 from doorleaf.cli.main import app as command
-from doorleaf.errors import DoorleafError
+from doorleaf.errors import DoorleafError, Unauthenticated
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +219,30 @@ def test_a_running_server_follows(tmp_path: Any) -> None:
                 assert time.monotonic() < deadline
                 running.run(asyncio.sleep(0.1))
         run(tmp_path / "data", "workspaces", "delete", name)
+
+
+def test_a_ticket_is_taken_once_by_whichever_process_and_in_time(home: House) -> None:
+    system = home.authenticator.directory.system
+    now = [time.time()]
+    some, others = (Tickets(system, clock=lambda: now[0]) for _ in range(2))
+    shown, nobody = Credentials(bearer="SESAME-token", workspace="one"), Credentials(workspace="one", address="::1")
+
+    async def scenario() -> None:
+        text = (await some.issue(shown))["ticket"]
+        stored = await system.find("workspace_tickets", {})
+        assert text.removeprefix("dlt_") not in str(stored)
+        assert "SESAME" not in str(stored)
+        found = await asyncio.gather(*(one.redeem(text, nobody) for one in (some, others) * 4), return_exceptions=True)
+        taken = [one for one in found if not isinstance(one, BaseException)]
+        assert taken == [replace(nobody, bearer="SESAME-token")]
+        assert [type(one) for one in found if isinstance(one, BaseException)] == [Unauthenticated] * 7
+        late = await others.issue(shown)
+        now[0] += SECONDS
+        assert datetime.fromisoformat(late["expiresAt"]).timestamp() <= now[0]
+        elsewhere = await some.issue(shown)
+        for text, where in ((late["ticket"], nobody), (elsewhere["ticket"], replace(nobody, workspace="other"))):
+            with pytest.raises(Unauthenticated):
+                await some.redeem(text, where)
+        assert await system.find("workspace_tickets", {}) == []
+
+    home.run(scenario())

@@ -32,6 +32,7 @@ from doorleaf.access.workspaces.names import (
 )
 from doorleaf.access.workspaces.replays import Replays
 from doorleaf.access.workspaces.tenancy import CAPABILITIES, Tenancy, Workspace
+from doorleaf.access.workspaces.tickets import Tickets
 from doorleaf.access.workspaces.tokens import issue
 from doorleaf.documents import Document
 from doorleaf.errors import DuplicateKey, InvalidParameter, NotFound, RequestError
@@ -75,6 +76,7 @@ class Workspaces:
     ) -> None:
         self.system = system
         self.replays = Replays(system, clock=clock)
+        self.tickets = Tickets(system, clock=clock)
         self._places = places
         self.logins = logins
         self._system_database = system_database
@@ -127,6 +129,7 @@ class Workspaces:
         await self.system.index(KEYS, "workspace")
         await self.system.index(WORKSPACES, "tenant")
         await self.replays.prepare()
+        await self.tickets.prepare()
         await self.logins.prepare()
 
     # --- tenants ---

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from doorleaf.dialects.about import About, Gives
-from doorleaf.dialects.bodies import Body, Query
+from doorleaf.dialects.bodies import Body, Nothing, Query
 
 TAG = "Workspaces"
 OPEN = ConfigDict(extra="allow")
@@ -164,6 +164,11 @@ class WorkspaceCredentials(TypedDict):
     permissions: list[str]
 
 
+class WorkspaceTicket(TypedDict):
+    ticket: Annotated[str, Field(description="Good for one connection.")]
+    expiresAt: str
+
+
 _about = partial(About, tag=TAG)
 _of_one = partial(_about, refuses=("WorkspaceNotFound", "DocumentNotFound"))
 _writes_one = partial(
@@ -254,6 +259,15 @@ CREDENTIALS = _about(
     example={"ttlSeconds": 600},
     gives=Gives(content=WorkspaceCredentials, status=201, description="Made."),
     refuses=("WorkspaceNotFound", "CapabilityDisabled", "QuotaExceeded"),
+)
+
+
+TICKET = _about(
+    summary="Make a ticket for one connection to the realtime gateway",
+    takes=Nothing,
+    optional=True,
+    gives=Gives(content=WorkspaceTicket, status=201, description="Made."),
+    refuses=("WorkspaceNotFound", "CapabilityDisabled"),
 )
 
 

@@ -6,6 +6,8 @@ door that every operation passes.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from doorleaf.dialects.base import Dialect, Reply, Request, Route
 from doorleaf.dialects.workspaces.bulk import bulk_route
 from doorleaf.dialects.workspaces.changes import changes_route
@@ -14,27 +16,43 @@ from doorleaf.dialects.workspaces.credentials import Logins, credentials_route
 from doorleaf.dialects.workspaces.documents import Sealing, document_routes
 from doorleaf.dialects.workspaces.door import BASE, Door, Execute, Replays, credentials
 from doorleaf.dialects.workspaces.envelope import WorkspaceError, correlation, workspace_error
-from doorleaf.dialects.workspaces.gateway import Identify, gateway_routes
+from doorleaf.dialects.workspaces.gateway import Identify, Tickets, gateway_routes, ticket_route
 from doorleaf.dialects.workspaces.pipelines import aggregate_route
 from doorleaf.errors import NotFound
 
 
-def workspaces(execute: Execute, replays: Replays, seal: Sealing, logins: Logins, identify: Identify) -> Dialect:
-    """The dialect; ``execute`` is the service's, ``seal`` signs cursors for a tenant, ``logins`` are to databases,
-    ``identify`` knows callers."""
-    door = Door(execute, replays)
+class Known(Protocol):
+    """What is known of workspaces. ``seal`` signs cursors for a tenant, ``logins`` are to databases."""
+
+    @property
+    def replays(self) -> Replays: ...
+
+    @property
+    def seal(self) -> Sealing: ...
+
+    @property
+    def logins(self) -> Logins: ...
+
+    @property
+    def tickets(self) -> Tickets: ...
+
+
+def workspaces(execute: Execute, known: Known, identify: Identify) -> Dialect:
+    """The dialect; ``execute`` is the service's, ``identify`` knows callers."""
+    door = Door(execute, known.replays)
     routes = (
-        *document_routes(door, seal),
+        *document_routes(door, known.seal),
         bulk_route(door),
         aggregate_route(door),
         *collection_routes(door),
-        credentials_route(door, logins),
+        credentials_route(door, known.logins),
         changes_route(door),
+        ticket_route(door, known.tickets),
     )
     nowhere = Route("*", f"{BASE}/{{rest...}}", "workspaceUnknown", handle=_unknown, public=True, raw=True)
     return Dialect(
         "workspaces",
-        (*routes, *gateway_routes(execute, identify), nowhere),
+        (*routes, *gateway_routes(execute, identify, known.tickets), nowhere),
         credentials=credentials,
         error=workspace_error,
         prepare=_prepare,

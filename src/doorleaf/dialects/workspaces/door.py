@@ -153,7 +153,7 @@ class Door:
         capability: str = "mongo",
     ) -> Route:
         """The route that does ``act`` for callers with ``scope``; one that ``reads`` takes a body."""
-        writes = method != "GET" and scope != READ
+        writes = method != "GET" and scope not in (READ, REALTIME)  # and never keep what is secret
 
         async def handle(request: Request) -> Reply:
             asked = self._admitted(request, scope, capability)

@@ -10,15 +10,17 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 from doorleaf import ejson
 from doorleaf.access.callers import Caller, Credentials
 from doorleaf.dialects.base import Request, Route, Session, json
 from doorleaf.dialects.events import written
+from doorleaf.dialects.workspaces import abouts
 from doorleaf.dialects.workspaces.changes import Following, follow, told
 from doorleaf.dialects.workspaces.channels import Channel, channel_of
-from doorleaf.dialects.workspaces.door import REALTIME, Execute, credentials
+from doorleaf.dialects.workspaces.door import REALTIME, Answer, Asked, Door, Execute, credentials
 from doorleaf.dialects.workspaces.envelope import code_of
 from doorleaf.documents import Document
 from doorleaf.ejson import Mode
@@ -54,8 +56,18 @@ MOST_CHANNELS = 100
 MOST_BYTES = 64 * 1024
 """How many channels a connection may have, and how long what a client says may be."""
 
+TICKETS = "/realtime/tickets"
+
 Identify = Callable[[Credentials], Awaitable[Any]]
 """Finds out who a caller is."""
+
+
+class Tickets(Protocol):
+    """Makes tickets for those who showed credentials, and takes each once."""
+
+    async def issue(self, shown: Credentials) -> Document: ...
+
+    async def redeem(self, text: str, shown: Credentials) -> Credentials: ...
 
 
 class Ended(Exception):
@@ -68,11 +80,22 @@ class Ended(Exception):
         self.channel = channel
 
 
-def gateway_routes(execute: Execute, identify: Identify) -> tuple[Route, ...]:
+def ticket_route(door: Door, tickets: Tickets) -> Route:
+    """The route that makes a ticket for whoever may listen."""
+
+    async def issue(asked: Asked) -> Answer:
+        if unknown := ejson.loads(asked.request.body or b"{}").keys():
+            raise InvalidParameter(f"{min(unknown)[:50]}: no such field; there is none")
+        return asked.answer(await tickets.issue(credentials(asked.request)), 201)
+
+    return door.route("POST", TICKETS, "workspaceTicket", issue, abouts.TICKET, scope=REALTIME, capability="realtime")
+
+
+def gateway_routes(execute: Execute, identify: Identify, tickets: Tickets) -> tuple[Route, ...]:
     """The routes of the gateway."""
 
     async def connect(request: Request, session: Session) -> None:
-        await Connection(request, session, execute, identify).run()
+        await Connection(request, session, execute, identify, tickets).run()
 
     return tuple(
         Route("GET", path, "workspaceRealtime", session=connect, public=True, listens=True, protocols=(PROTOCOL,))
@@ -83,11 +106,14 @@ def gateway_routes(execute: Execute, identify: Identify) -> tuple[Route, ...]:
 class Connection:
     """One WebSocket. Its client may listen for as long as its token is good."""
 
-    def __init__(self, request: Request, session: Session, execute: Execute, identify: Identify) -> None:
+    def __init__(
+        self, request: Request, session: Session, execute: Execute, identify: Identify, tickets: Tickets
+    ) -> None:
         self._request = request
         self._session = session
         self._execute = execute
         self._identify = identify
+        self._tickets = tickets
         self._shown = credentials(request)
         self._identity: Any = None
         self._channels: dict[str, tuple[asyncio.Task[None], Following]] = {}
@@ -118,6 +144,9 @@ class Connection:
 
     async def _begin(self) -> None:
         """Find out who calls: by what came with the handshake, or else by the first frame."""
+        ticket = dict(parse_qsl(self._request.query.decode("latin-1"))).get("ticket")
+        if ticket is not None:
+            self._shown = await self._redeemed(ticket)
         try:
             await self._admit(self._shown)
         except Ended:
@@ -133,6 +162,17 @@ class Connection:
         if frame.get("type") != "auth":
             raise Ended(DENIED, "the first frame has to be {type: auth, token}")
         await self._refresh(frame)
+
+    async def _redeemed(self, ticket: str) -> Credentials:
+        """What was shown to get a ticket."""
+        if self._shown.bearer is not None or self._shown.api_key is not None:
+            raise Ended(DENIED, "there is a ticket and a token; show one of them")
+        try:
+            return await self._tickets.redeem(ticket, self._shown)
+        except Unauthenticated as error:
+            raise Ended(DENIED, error.message) from None
+        except StoreError as error:
+            raise Ended(UNAVAILABLE, error.message) from None
 
     async def _refresh(self, frame: Document) -> None:
         """Take a token that the client says; a later one has to be the same caller's."""
