@@ -14,6 +14,7 @@ import pytest
 from live import watching
 from servers import MongoServer, doorleaf, mongodb_uri_from_environment
 
+from doorleaf.dialects.events import written
 from doorleaf.documents import Document
 from doorleaf.errors import DataError, DoorleafError, StoreUnavailable
 from doorleaf.operations import DropCollection, InsertMany, InsertOne, Namespace, Watch
@@ -337,3 +338,30 @@ def _write(server: Any) -> None:
     for number in range(20):
         while server.act("insertOne", document={"_id": number}).status not in (201, 409):
             pass
+
+
+def test_what_several_are_told_together_is_made_once() -> None:
+    async def body(router: Router, _: Counting) -> None:
+        some, others, late = [await watch(router) for _ in range(3)]
+        for subscriber in (some, others, late):
+            assert await subscriber.next() == []  # all are at the place of the latest
+        await fill(router, 1, 2)
+        told = await asyncio.gather(some.next(), others.next())
+        assert [[event["documentKey"]["_id"] for event in page or ()] for page in told] == [[1, 2]] * 2
+        assert told[0] is told[1]
+        made: list[Document] = []
+
+        def write(event: Document) -> bytes:
+            made.append(event)
+            return b"%d" % event["documentKey"]["_id"]
+
+        pages = await asyncio.gather(*(written(page or [], "kind", write) for page in told))
+        assert [page.joined for page in pages] == [b"12"] * 2
+        assert len(made) == 2
+        await fill(router, 3)
+        assert await keys(some, 1) == [3]
+        assert await keys(late, 3) == [1, 2, 3], "a page that others had before more came is no end"
+        for subscriber in (some, others, late):
+            await subscriber.close()
+
+    run(body)

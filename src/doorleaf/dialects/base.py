@@ -7,7 +7,7 @@ can be tested without a server.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, Protocol
@@ -120,17 +120,36 @@ Encode = Callable[[Any, Request], Reply]
 Handle = Callable[[Request], Awaitable[Reply]]
 
 
+class Messages(list[bytes]):
+    """Messages that many may be sent: ``joined`` is one after another, ``frames`` what the wire makes of them, once."""
+
+    __slots__ = ("_joined", "frames")
+
+    def __init__(self, messages: Iterable[bytes]) -> None:
+        super().__init__(messages)
+        self.frames: bytes | None = None
+        self._joined: bytes | None = None
+
+    @property
+    def joined(self) -> bytes:
+        if self._joined is None:
+            self._joined = b"".join(self)
+        return self._joined
+
+
 class Session(Protocol):
     """A WebSocket session that has been accepted: messages one by one, text or bytes.
 
     Iterating gives what the client says and ends with it; ``receive`` and ``send`` raise an error that ends the session
-    when the client has gone or reads too slowly. The route's task is cancelled when it has gone. The caller is looked
-    at anew every two seconds, and the session ends when the server does.
+    when the client has gone or reads too slowly. ``send_all`` sends texts, in UTF-8. The route's task is cancelled when
+    the client has gone. The caller is looked at anew every two seconds, and the session ends when the server does.
     """
 
     async def receive(self) -> str | bytes: ...
 
     async def send(self, message: str | bytes) -> None: ...
+
+    async def send_all(self, messages: Messages) -> None: ...
 
     async def close(self, code: int = 1000, reason: str = "") -> None: ...
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Hashable
 
 from doorleaf.apart import CODING
-from doorleaf.dialects.base import Reply, Request
+from doorleaf.dialects.base import Messages, Reply, Request
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError, InvalidParameter
-from doorleaf.operations.results import ChangeStream, Event
+from doorleaf.operations.results import ChangeStream, Event, Events
 
 EVENT_STREAM = b"text/event-stream"
 HEADERS = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
@@ -57,7 +58,7 @@ async def _events(
         while (events := await changes.next()) is not None:
             quiet = 0 if events else quiet + 1
             if events:
-                yield await written(events, kind, write)
+                yield (await written(events, kind, write)).joined
             elif quiet == _QUIET:
                 quiet = 0
                 yield _heartbeat(changes.token if changes.token != told else None)
@@ -73,12 +74,32 @@ def _heartbeat(token: Document | None) -> bytes:
     return b":\n\n" if token is None else b":\n" + id_line(token) + b"\n"
 
 
-async def written(events: list[Document], kind: Hashable, write: Write) -> bytes:
-    """Events as they are sent; each may have a document of 16 MB in it, and another as it was before."""
+async def written(events: list[Document], kind: Hashable, write: Write) -> Messages:
+    """Events as they are sent; each may have a document of 16 MB in it, and another as it was before.
+
+    What several are told together is written once, by the first of them.
+    """
+    if type(events) is not Events:
+        return await _written(events, kind, write)
+    made: Messages | asyncio.Future[Messages] | None = events.told.get(kind)
+    if made is None:
+        made = events.told[kind] = asyncio.ensure_future(_written(events, kind, write))
+        made.add_done_callback(lambda done: _keep(events, kind, done))
+    return made if isinstance(made, Messages) else await asyncio.shield(made)
+
+
+def _keep(events: Events, kind: Hashable, done: asyncio.Future[Messages]) -> None:
+    if done.cancelled() or done.exception() is not None:
+        events.told.pop(kind, None)  # the next one tries again
+    else:
+        events.told[kind] = done.result()
+
+
+async def _written(events: list[Document], kind: Hashable, write: Write) -> Messages:
     unwritten = sum(_weight(event, kind) for event in events)
     if unwritten < _AT_ONCE_BYTES:
-        return _joined(events, kind, write)
-    return await CODING.run(_WRITING_SECONDS, _joined, events, kind, write)
+        return _each(events, kind, write)
+    return await CODING.run(_WRITING_SECONDS, _each, events, kind, write)
 
 
 def _weight(event: Document, kind: Hashable) -> int:
@@ -88,8 +109,8 @@ def _weight(event: Document, kind: Hashable) -> int:
     return 0 if kind in event.told else event.size
 
 
-def _joined(events: list[Document], kind: Hashable, write: Write) -> bytes:
-    return b"".join([_told(event, kind, write) if type(event) is Event else write(event) for event in events])
+def _each(events: list[Document], kind: Hashable, write: Write) -> Messages:
+    return Messages([_told(event, kind, write) if type(event) is Event else write(event) for event in events])
 
 
 def _told(event: Event, kind: Hashable, write: Write) -> bytes:

@@ -6,11 +6,14 @@ import asyncio
 from asyncio import BaseTransport
 from typing import Any
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 
+from doorleaf.dialects.base import Messages
 from doorleaf.http.bounds import Door
-from doorleaf.http.websocket import GONE, STALLED_SECONDS
+from doorleaf.http.websocket import GONE, STALLED_SECONDS, TEXTS
 
 FRAGMENTS = 1_000
 """Most frames of one message: an empty one costs its client hardly anything."""
@@ -41,6 +44,7 @@ class Frames(WebSocketsSansIOProtocol):
             self._gone = asyncio.Event()
             scope: Any = self.scope
             scope["extensions"][GONE] = self._gone
+            scope["extensions"][TEXTS] = self.send_texts
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -81,6 +85,15 @@ class Frames(WebSocketsSansIOProtocol):
                 self.handle_parser_exception()
                 return
         super().send_receive_event_to_app()
+
+    async def send_texts(self, messages: Messages) -> None:
+        """Send texts, as soon as the client has room for them."""
+        await self.writable.wait()
+        if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
+            raise ClientDisconnected
+        if messages.frames is None:  # nothing is compressed, so that they are the same for everybody
+            messages.frames = b"".join([Frame(Opcode.TEXT, message).serialize(mask=False) for message in messages])
+        self.transport.write(messages.frames)
 
     def look(self, now: float) -> None:
         """End it where its client takes nothing of what it is sent."""

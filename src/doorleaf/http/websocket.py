@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from doorleaf.access.callers import Credentials, Identity
 from doorleaf.access.limits.admission import Admission
 from doorleaf.access.limits.rates import Streams
-from doorleaf.dialects.base import Dialect, Reply, Request, Route
+from doorleaf.dialects.base import Dialect, Messages, Reply, Request, Route
 from doorleaf.dialects.routes import Routes, Target
 from doorleaf.errors import DoorleafError, NotFound, PermissionDenied
 from doorleaf.http import faults
@@ -35,15 +35,21 @@ IDLE_SECONDS = 600.0
 GONE = "doorleaf.gone"
 """An extension of our own server's: an event that is set when the connection is lost."""
 
+TEXTS = "doorleaf.texts"
+"""An extension of our own server's: sends several texts at once."""
+
+Texts = Callable[[Messages], Awaitable[None]]
+
 CLOSED, GOING, REFUSED, TOO_SLOW, FAILED, RESTARTING = 1000, 1001, 1008, 1008, 1011, 1012
 
 
 class Session:
     """See :class:`doorleaf.dialects.base.Session`."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, texts: Texts | None = None) -> None:
         self._receive = receive
         self._send = send
+        self._texts = texts
         self._closed = False
         self.spoke = asyncio.get_running_loop().time()
         self.received = self.sent = 0
@@ -73,12 +79,23 @@ class Session:
     async def send(self, message: str | bytes) -> None:
         """Say something; raises Gone when nobody listens, or takes too long to."""
         kind = "text" if isinstance(message, str) else "bytes"
+        await self._sent(self._send({"type": "websocket.send", kind: message}), len(message))
+
+    async def send_all(self, messages: Messages) -> None:
+        """Say several things, texts in UTF-8, as :meth:`send` does."""
+        if self._texts is None:
+            for message in messages:
+                await self.send(message.decode())
+            return
+        await self._sent(self._texts(messages), sum(map(len, messages)))
+
+    async def _sent(self, sending: Awaitable[None], size: int) -> None:
         try:
             async with asyncio.timeout(STALLED_SECONDS):
-                await self._send({"type": "websocket.send", kind: message})
+                await sending
         except (TimeoutError, OSError):
             raise Gone from None
-        self.sent += len(message)
+        self.sent += size
         self.spoke = asyncio.get_running_loop().time()
 
     async def close(self, code: int = CLOSED, reason: str = "") -> None:
@@ -120,7 +137,7 @@ class Sessions:
         address = client[0] if client else ""
         request = Request("GET", scope["path"], {}, address, request_id, scope.get("query_string", b""))
         await receive()  # websocket.connect
-        session = Session(receive, send)
+        session = Session(receive, send, (scope.get("extensions") or {}).get(TEXTS))
         accepted = False
         try:
             request.headers = joined_headers(scope["headers"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
 from typing import Any, Protocol
@@ -272,6 +273,16 @@ class Event(Document):
     def __init__(self, event: Document, size: int) -> None:
         super().__init__(event)
         self.size = size
+        self.told: dict[Any, Any] = {}
+
+
+class Events(list[Document]):
+    """Change events that several are told together: what was made of all of them is kept in ``told``."""
+
+    __slots__ = ("told",)
+
+    def __init__(self, events: Iterable[Document] = ()) -> None:
+        super().__init__(events)
         self.told: dict[Any, Any] = {}
 
 

@@ -25,7 +25,7 @@ from doorleaf.errors import DataError, DoorleafError, StoreError, StoreUnavailab
 from doorleaf.mql.context import Context
 from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.operations import OWN_TURN, Watch, altered
-from doorleaf.operations.results import ChangesResult, ChangeStream, Event
+from doorleaf.operations.results import ChangesResult, ChangeStream, Event, Events
 
 KEPT_EVENTS = 1_000
 KEPT_BYTES = 4 * 1024 * 1024
@@ -33,7 +33,8 @@ KEPT_BYTES = 4 * 1024 * 1024
 
 PAGE_EVENTS = 100
 PAGE_BYTES = 256 * 1024
-"""How much a subscriber is told at once."""
+KEPT_PAGES = 8
+"""How much a subscriber is told at once, and how many such pages are kept for others who are at the same place."""
 
 WAIT_SECONDS = 1.0
 """How long a subscriber waits for an event before it says that there is none."""
@@ -127,6 +128,7 @@ class Feed:
         """The number of the first event that is kept; they are counted from when the feed began."""
         self.events: deque[Event] = deque()
         self._bytes = 0
+        self._pages: dict[int, Events] = {}
         self.token: Document | None = None
         self.error: DoorleafError | None = None
         self.over = False
@@ -222,12 +224,30 @@ class Feed:
 
     async def arrival(self, seconds: float) -> None:
         """Return when something has come, or after some seconds."""
-        waiting = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[None] = loop.create_future()
+        over = loop.call_later(seconds, _release, waiting)
         self._waiting.add(waiting)
         try:
-            await asyncio.wait({waiting}, timeout=seconds)
+            await waiting
         finally:
+            over.cancel()
             self._waiting.discard(waiting)
+
+    def page(self, place: int) -> Events:
+        """The events from ``place`` on, not too many: the same for all who ask for them before others come."""
+        page = self._pages.get(place)
+        if page is None:
+            if len(self._pages) >= KEPT_PAGES:
+                self._pages.clear()
+            page, size, start = Events(), 0, place - self.first
+            for event in islice(self.events, start, start + PAGE_EVENTS):
+                page.append(event)
+                size += event.size
+                if size > PAGE_BYTES:
+                    break
+            self._pages[place] = page
+        return page
 
     async def _read(self) -> None:
         """Read the stream to its end, and again where the database was away."""
@@ -273,10 +293,12 @@ class Feed:
                     raise
 
     def _add(self, events: list[Document]) -> None:
+        self._pages.clear()
         for event in events:
             shared = event if type(event) is Event else Event(event, len(bson.encode(event, codec_options=CODEC)))
             self.events.append(shared)
             self._bytes += shared.size
+            self.over = shared["operationType"] == "invalidate"  # before whoever hears it asks for another feed
             if self.floor is None:
                 self.floor = _data(shared.get("_id"))
         while len(self.events) > KEPT_EVENTS or (self._bytes > KEPT_BYTES and len(self.events) > 1):
@@ -292,8 +314,12 @@ class Feed:
 
     def _wake(self) -> None:
         for waiting in self._waiting:
-            if not waiting.done():
-                waiting.set_result(None)
+            _release(waiting)
+
+
+def _release(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 class Subscriber:
@@ -360,16 +386,12 @@ class Subscriber:
 
     def _taken(self, feed: Feed) -> list[Document]:
         """The next events, without those from before this subscriber came."""
-        start, size = self._place - feed.first, 0
-        taken: list[Document] = []
-        for event in islice(feed.events, start, start + PAGE_EVENTS):
-            self._place += 1
-            if not self._was_before(event):
-                taken.append(event)
-            size += event.size
-            if size > PAGE_BYTES:
-                break
-        return taken
+        page = feed.page(self._place)
+        self._place += len(page)
+        if self._passed is None and self._moment is None:
+            return page
+        taken = [event for event in page if not self._was_before(event)]
+        return page if len(taken) == len(page) else taken
 
     def _was_before(self, event: Document) -> bool:
         if self._passed is not None:

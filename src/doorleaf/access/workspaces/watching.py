@@ -11,7 +11,7 @@ from doorleaf.documents import Document
 from doorleaf.mql.context import Context
 from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.operations import Watch
-from doorleaf.operations.results import ChangeStream, Event
+from doorleaf.operations.results import ChangeStream, Event, Events
 
 _SECONDS = 1.0
 """What judging the events that came together by a caller's filter may take."""
@@ -36,6 +36,7 @@ class ConfinedChanges:
         # Of a shared database the tokens are of others' changes too, and may have their keys inside.
         self._whole = asked.scope == "collection" or not place.shared
         self._last: Document | None = None
+        self._key = ("workspace", place.id, self._full, self._before)
 
     @property
     def token(self) -> Document | None:
@@ -47,7 +48,7 @@ class ConfinedChanges:
         events = await self._changes.next()
         if not events:
             return events
-        told = [seen for event in events if (seen := self._seen(event)) is not None]
+        told = self._told_of(events)
         if told and self._filter:
             told = await JUDGING.run(_SECONDS, self._wanted, told)
         if told:
@@ -62,14 +63,22 @@ class ConfinedChanges:
         matches = compile_filter(self._filter, Context(time.monotonic() + _SECONDS))
         return [event for event in events if event["operationType"] == "invalidate" or matches(event)]
 
+    def _told_of(self, events: list[Document]) -> list[Document]:
+        """What is told of some events, the same list to all who are told the same of the same."""
+        if type(events) is not Events:
+            return [seen for event in events if (seen := self._seen(event)) is not None]
+        if self._key not in events.told:
+            events.told[self._key] = Events(seen for event in events if (seen := self._seen(event)) is not None)
+        found: Events = events.told[self._key]
+        return found
+
     def _seen(self, event: Document) -> Document | None:
         if type(event) is not Event:
             return self._made(event)
-        key = ("workspace", self._place.id, self._full, self._before)
-        if key not in event.told:
+        if self._key not in event.told:
             made = self._made(event)
-            event.told[key] = None if made is None else Event(made, event.size)
-        found: Document | None = event.told[key]
+            event.told[self._key] = None if made is None else Event(made, event.size)
+        found: Document | None = event.told[self._key]
         return found
 
     def _made(self, event: Document) -> Document | None:

@@ -81,7 +81,7 @@ async def _events(changes: ChangeStream, request: Request) -> AsyncGenerator[byt
                 quiet = 0
                 yield b":\n\n"
             else:
-                yield await written(events, "client", _written) if events else b""
+                yield (await written(events, "client", _written)).joined if events else b""
     except DoorleafError as error:
         yield b"event: error\n" + _event(client_envelope(error, request).body)
 

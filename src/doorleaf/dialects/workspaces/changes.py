@@ -23,7 +23,7 @@ from doorleaf.errors import InvalidParameter
 from doorleaf.mql.context import Context
 from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.operations import Watch, altered
-from doorleaf.operations.results import ChangeStream
+from doorleaf.operations.results import ChangeStream, Events
 
 CHANGES = "/collections/{collection}/changes"
 _SECONDS = 1.0
@@ -87,7 +87,16 @@ class Following:
             self._changes = await self._opening(altered(self._operation, start_after=events[-1]["_id"]))
         if events and self._wanted.predicates:
             return await JUDGING.run(_SECONDS, self._judged, events)
-        return [event for event in events if event["operationType"] in self._wanted.kinds]
+        return self._of_kinds(events)
+
+    def _of_kinds(self, events: list[Document]) -> list[Document]:
+        kinds = self._wanted.kinds
+        if type(events) is not Events:
+            return [event for event in events if event["operationType"] in kinds]
+        if kinds not in events.told:
+            events.told[kinds] = Events(event for event in events if event["operationType"] in kinds)
+        found: Events = events.told[kinds]
+        return found
 
     async def close(self) -> None:
         """Close the stream below."""

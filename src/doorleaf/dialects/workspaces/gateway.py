@@ -311,8 +311,8 @@ class Connection:
 
         try:
             while (events := await changes.next()) is not None:
-                for event in events:
-                    await self._session.send((await written([event], ("channel", channel), write)).decode())
+                if events:
+                    await self._session.send_all(await written(events, ("channel", channel), write))
             self._end(Ended(UNAVAILABLE, "the channel has ended", channel))
         except DoorleafError as error:
             self._end(Ended(UNAVAILABLE, error.message, channel))
