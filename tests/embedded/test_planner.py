@@ -230,11 +230,18 @@ def test_what_is_seen_through(filter: Document, expected: Document) -> None:
         {"$or": [{"a": 1}, {"$expr": {"$gt": ["$b", 1]}}]},
         {"a": {"$ne": 1}},
         {"a": {"$exists": True}},
-        {"a": {"$type": "array"}},
     ],
 )
 def test_what_bounds_nothing(filter: Document) -> None:
     assert plan(collection(A), filter).scan
+
+
+def test_arrays_are_nowhere_in_an_index_that_has_none() -> None:
+    among: Document = {"a": {"$type": ["array", "bool"]}}
+    assert plan(collection(A), among).intervals == plan(collection(A), {"a": {"$type": "bool"}}).intervals
+    assert plan(collection(A), {"a": {"$type": "array"}}).intervals == []
+    for filter in (among, {"a": {"$elemMatch": {"$type": "array"}}}):
+        assert plan(collection(A, arrays={"a": 1}), filter).scan
 
 
 def test_the_branches_of_an_or() -> None:

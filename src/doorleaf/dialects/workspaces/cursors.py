@@ -11,7 +11,7 @@ import base64
 import binascii
 import hmac
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -112,15 +112,18 @@ def _sorted_value(document: Document, path: str, direction: int) -> Any:
 
 
 def remainder(path: str, value: Any, direction: int) -> Document | None:
-    """The condition for values that come behind those that compare with ``value``: of other types, and NaN; None where
-    there are none such."""
+    """What is true for all that comes behind those that compare with ``value``, by other types, NaN, or nothing; None
+    where there is none such. It may be true for more."""
     place = _ORDERS.index(type_order(value))
     others = _TYPES[place + 1 :] if direction > 0 else _TYPES[:place]
     names = [name for types in others for name in types]
-    found: Document | None = {path: {"$type": names}} if names else None
-    if direction < 0 and found is not None and _TYPES[place] == ("number",):
-        return {"$or": [{path: math.nan}, found]}
-    return found
+    if not names:
+        return None
+    typed: Document = {path: {"$type": names}}
+    if direction > 0:
+        return typed
+    found = [typed, {path: None}, {path: {"$exists": False}}, {path: []}]
+    return {"$or": [*found, {path: math.nan}] if _TYPES[place] == ("number",) else found}
 
 
 def is_ordinary(value: Any) -> bool:
@@ -128,14 +131,37 @@ def is_ordinary(value: Any) -> bool:
     return not _is_nan(value) and not isinstance(value, MinKey | MaxKey)
 
 
-def following(sort: Document, values: list[Any]) -> Document:
-    """The filter for the documents that come behind those with ``values``."""
-    parts: list[Document] = []
+def following(sort: Document, values: list[Any]) -> Iterator[Document]:
+    """The filters for the documents that come behind those with ``values``; what each finds comes before what the next
+    one does.
+
+    The first are as those up to the last path, the last are behind already by the first path. Each filter also says
+    what it needs of an index: equal values, and values of one type on one side.
+    """
+    parts: list[list[Document]] = []
     before: list[Document] = []
     for (path, direction), value in zip(sort.items(), values, strict=True):
-        parts.append({"$and": [*before, _after(path, value, direction)]})
-        before.append(_same(path, value, direction))
-    return {"$or": parts}
+        parts += [[*before, condition] for condition in reversed(_behind(path, value, direction))]
+        before = [*before, *_equal(path, value), _same(path, value, direction)]
+    return ({"$and": conditions} for conditions in reversed(parts))
+
+
+def _equal(path: str, value: Any) -> list[Document]:
+    """What :func:`_same` implies and an index has in one place."""
+    return [{path: value}] if is_ordinary(value) and value is not EMPTY and value is not None else []
+
+
+def _behind(path: str, value: Any, direction: int) -> list[Document]:
+    """:func:`_after`, in two parts where it can be: values of the same type, and then others."""
+    after = _after(path, value, direction)
+    if not _equal(path, value):
+        return [after]
+    beyond: Document = {path: {"$gt" if direction > 0 else "$lt": value}}
+    others: list[Document] = [{"$nor": [beyond]}, after]
+    rest = remainder(path, value, direction)
+    if rest is None:
+        return [{"$and": [beyond, after]}]
+    return [{"$and": [beyond, after]}, {"$and": [rest, *others]}]
 
 
 def _after(path: str, value: Any, direction: int) -> Document:

@@ -16,8 +16,6 @@ from doorleaf.dialects.workspaces.cursors import (
     behind,
     cursor_of,
     following,
-    is_ordinary,
-    remainder,
     require_pageable,
 )
 from doorleaf.dialects.workspaces.door import READ, WRITE, Answer, Asked, Door, etag_of
@@ -113,25 +111,16 @@ async def _page(asked: Asked, query: Query, about: str, seal: Seal) -> tuple[Doc
 
 async def _behind(asked: Asked, query: Query, find: Find, values: list[Any]) -> tuple[Documents, bool]:
     """The page that comes behind the values of a cursor."""
-    wanted = find.limit
-    find = altered(find, total=None)
-    if len(query.sort) > 1 or not is_ordinary(values[0]):
-        find.filter = (
-            joined([query.filter, following(query.sort, values)]) if query.filter else following(query.sort, values)
-        )
-        return _cut((await asked.run(find)).documents, query.limit)
-    # By one path of which values are unique and no arrays: a range that an index has, and then the other types.
-    (path, direction), value = next(iter(query.sort.items())), values[0]
-    ranged: Document = {path: {"$gt" if direction > 0 else "$lt": value}}
-    find.filter = joined([query.filter, ranged]) if query.filter else ranged
-    documents = (await asked.run(find)).documents
-    rest = remainder(path, value, direction)
-    if len(documents) >= wanted or rest is None:
-        return _cut(documents, query.limit)
-    find.filter = joined([query.filter, rest]) if query.filter else rest
-    find.limit = wanted - len(documents)
-    others = (await asked.run(find)).documents
-    return _cut(Documents([*documents.batches, *others.batches]), query.limit)
+    batches: list[bytes] = []
+    left = find.limit
+    for condition in following(query.sort, values):
+        condition = joined([query.filter, condition]) if query.filter else condition
+        found = (await asked.run(altered(find, filter=condition, limit=left, total=None))).documents
+        batches += found.batches
+        left -= len(found)
+        if not left:
+            break
+    return _cut(Documents(batches), query.limit)
 
 
 def _cut(documents: Documents, limit: int) -> tuple[Documents, bool]:

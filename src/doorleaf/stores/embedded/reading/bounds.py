@@ -153,7 +153,10 @@ def _not_null(predicate: Predicate, arrays: bool) -> Bounds | None:
 
 def _element(predicate: Predicate, arrays: bool) -> Bounds | None:
     """One element meets all of the predicates, so its key lies within the bounds of each."""
-    found = [bounds for inner in predicate.value if (bounds := _bounds(inner, False)) is not None]
+    inside = [
+        inner for inner in predicate.value if inner.operator != "$type" or "array" not in _type_names(inner.value)
+    ]
+    found = [bounds for inner in inside if (bounds := _bounds(inner, False)) is not None]
     if not found:
         return None
     combined = _all_of(found)
@@ -193,6 +196,8 @@ def _of_types(predicate: Predicate, arrays: bool) -> Bounds | None:
     """The brackets of types; arrays are indexed by their elements, whatever types those have."""
     brackets: set[bytes] = set()
     for name in _type_names(predicate.value):
+        if name == "array" and not arrays:
+            continue  # there is none
         if name not in _BRACKETS:
             return None
         brackets.update(_BRACKETS[name])
