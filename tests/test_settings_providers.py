@@ -72,7 +72,7 @@ def test_tables_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             TOKEN + 'metadata_fields = [{ nmae = "x" }]',
             "custom_token.metadata_fields[0].nmae: no such setting; did you mean custom_token.metadata_fields[0].name?",
         ),
-        (TOKEN.replace("HS256", "none"), "custom_token.algorithm: expected one of HS256, RS256, ES256, EdDSA"),
+        (TOKEN.replace("HS256", "none"), "custom_token.algorithm: expected one of HS256, RS256, RS384, RS512, PS256"),
         (TOKEN.replace("HS256", "RS256"), "a key for RS256 is a public key in PEM"),
         ('providers = ["custom-token"]', "need each other"),
         ("custom_token = 5", "custom_token: expected a table, got an integer"),

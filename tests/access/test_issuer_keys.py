@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from people import (
     EC,
     ED,
@@ -21,11 +23,13 @@ from people import (
     house,
     issuer,
     jwk,
+    pem,
     refused,
     shown,
     token,
 )
 
+from doorleaf.access.identity import custom_tokens
 from doorleaf.access.identity import jwks as jwks_module
 
 ON = ("api-key", "custom-token")
@@ -56,6 +60,43 @@ def test_a_key_set_of_each_kind(tmp_path: Path, keys: Issuer, algorithm: str, ke
         for other in {"r", "e", "d"} - {own}:
             assert "signature is invalid" in refused(home, by(key, other, algorithm))
         assert keys.asked == 1, "unknown ids within 30 seconds ask no more"
+
+
+P384, P521 = ec.generate_private_key(ec.SECP384R1()), ec.generate_private_key(ec.SECP521R1())
+FITTING: dict[str, Any] = {
+    **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), RSA),
+    "ES256": EC,
+    "ES384": P384,
+    "ES512": P521,
+    "EdDSA": ED,
+}
+
+
+def test_each_algorithm_takes_its_own_kind_of_key_alone() -> None:
+    assert FITTING.keys() == jwks_module.KINDS.keys()
+    listed = [jwk(key, algorithm, algorithm) for algorithm, key in FITTING.items()]
+    unnamed = json.dumps({"keys": [{name: item[name] for name in item if name != "alg"} for item in listed]}).encode()
+    named = json.dumps({"keys": [{**item, "alg": item["kid"]} for item in listed]}).encode()
+    for algorithm, key in FITTING.items():
+        fitting = {name for name, other in FITTING.items() if other is key}
+        assert jwks_module._usable(unnamed, algorithm).keys() == fitting
+        assert jwks_module._usable(named, algorithm).keys() == {algorithm}
+        for other in {id(one): one for one in FITTING.values()}.values():
+            if other is key:
+                assert custom_tokens._key(algorithm, pem(other)) is not None
+            else:
+                with pytest.raises(ValueError, match="another kind"):
+                    custom_tokens._key(algorithm, pem(other))
+
+
+def test_a_key_set_of_other_lengths(tmp_path: Path, keys: Issuer) -> None:
+    keys.keys = [jwk(RSA, "r", "PS256"), jwk(P384, "e", "ES384")]
+    with with_issuer(tmp_path, keys, "ES384") as home:
+        accepted(home, by(P384, "e", "ES384"))
+        assert "not signed with ES384" in refused(home, by(EC, "e", "ES256"))
+    with with_issuer(tmp_path / "other", keys, "PS256") as home:
+        accepted(home, by(RSA, "r", "PS256"))
+        assert "not signed with PS256" in refused(home, by(RSA, "r", "RS256"))
 
 
 def test_an_issuer_rotates_its_keys(tmp_path: Path, keys: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:

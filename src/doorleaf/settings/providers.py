@@ -59,7 +59,9 @@ class CustomToken(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"]
+    algorithm: Literal[
+        "HS256", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+    ]
     keys: tuple[SecretStr, ...] = ()
     jwks_url: str | None = None
     audience: tuple[str, ...] = ()

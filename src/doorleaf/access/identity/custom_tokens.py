@@ -16,12 +16,12 @@ from hashlib import sha256
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from doorleaf.access.identity.jwks import IssuerKeys, require_strong
+from doorleaf.access.identity.jwks import KINDS, IssuerKeys, require_strong
 from doorleaf.documents import Document
 from doorleaf.errors import Unauthenticated
 from doorleaf.settings.providers import CustomToken
@@ -207,17 +207,22 @@ def _seconds(claims: Document, name: str) -> float | None:
     return float(value)
 
 
+_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+
+
 def _key(algorithm: str, text: str) -> Any:
     """The key for ``algorithm`` that ``text`` holds; ValueError for another kind of key."""
     if algorithm == "HS256":
         return text
     key = load_pem_public_key(text.encode())
-    fits = (
-        (algorithm == "RS256" and isinstance(key, RSAPublicKey))
-        or (algorithm == "ES256" and isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1))
-        or (algorithm == "EdDSA" and isinstance(key, Ed25519PublicKey))
-    )
-    if not fits:
+    kind = ("", "")
+    if isinstance(key, RSAPublicKey):
+        kind = ("RSA", "")
+    elif isinstance(key, EllipticCurvePublicKey):
+        kind = ("EC", _CURVES.get(key.curve.name, ""))
+    elif isinstance(key, Ed25519PublicKey):
+        kind = ("OKP", "Ed25519")
+    if kind != KINDS[algorithm]:
         raise ValueError(f"custom_token.keys: a key is of another kind than {algorithm} takes")
     return require_strong(key)
 

@@ -30,8 +30,14 @@ TIMEOUT = 5.0
 MOST_BYTES = 512 * 1024
 MOST_KEYS = 100
 
-FAMILIES = {"RS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
-"""The kind of key that an algorithm takes."""
+KINDS: Mapping[str, tuple[str, str]] = {
+    **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), ("RSA", "")),
+    "ES256": ("EC", "P-256"),
+    "ES384": ("EC", "P-384"),
+    "ES512": ("EC", "P-521"),
+    "EdDSA": ("OKP", "Ed25519"),
+}
+"""The kind of key that an algorithm takes, and its curve."""
 
 log = logging.getLogger("doorleaf.access")
 
@@ -131,9 +137,9 @@ def _usable(source: bytes, algorithm: str) -> dict[str, Any]:
     for item in listed[:MOST_KEYS]:
         if not isinstance(item, dict) or not isinstance(item.get("kid"), str):
             continue
-        if item.get("kty") != FAMILIES[algorithm] or item.get("use", "sig") != "sig" or "d" in item:
+        if (item.get("kty"), item.get("crv", "")) != KINDS[algorithm] or item.get("use", "sig") != "sig" or "d" in item:
             continue
-        if item.get("alg", algorithm) != algorithm or item.get("crv", "P-256") not in ("P-256", "Ed25519"):
+        if item.get("alg", algorithm) != algorithm:
             continue
         with contextlib.suppress(jwt.PyJWTError, ValueError, TypeError, KeyError):
             usable[item["kid"]] = require_strong(jwt.PyJWK(item, algorithm).key)
