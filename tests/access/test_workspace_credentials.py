@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,20 @@ CAPABLE = ["mongo", "credentials"]
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
-    """The application over a MongoDB that asks everybody who they are."""
+def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A MongoDB that asks everybody who they are."""
     folder = tmp_path_factory.mktemp("asking")
     with secantus(folder) as server, pymongo.MongoClient[Any](server.uri) as client:
         client.admin.command("createUser", "root", pwd="secret", roles=[{"role": "root", "db": "admin"}])
     with secantus(folder, "--auth") as server:
-        uri = server.uri.replace("mongodb://", "mongodb://root:secret@") + "&authSource=admin"
-        with opened(folder / "doorleaf", uri) as running:
-            yield running
+        yield server.uri.replace("mongodb://", "mongodb://root:secret@") + "&authSource=admin"
+
+
+@pytest.fixture(scope="module")
+def guarded(asking: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    """The application over it."""
+    with opened(tmp_path_factory.mktemp("guarded"), asking) as running:
+        yield running
 
 
 def none(own: Place, words: str) -> None:
@@ -83,3 +89,27 @@ def test_credentials_read_one_database_until_they_end(guarded: Application) -> N
             except OperationFailure:
                 return
         assert time.monotonic() < deadline
+
+
+def test_credentials_that_ended_while_no_server_ran_are_removed_by_the_next(asking: str, tmp_path: Path) -> None:
+    folder = tmp_path / "paused"
+    with opened(folder, asking) as app:
+        own = place(app, "acme", "paused", capabilities=CAPABLE)
+        over, lasting = (own.ok("POST", "/credentials", status=201)["username"] for _ in range(2))
+    with pymongo.MongoClient[Any](asking) as client:
+
+        def users() -> set[str]:
+            return {user["user"] for user in client["paused"].command("usersInfo")["users"]}
+
+        assert users() == {over, lasting}
+        logins = client[f"system_{folder.name}"]["workspace_logins"]
+        assert logins.update_one({"user": over}, {"$set": {"expires": datetime(2020, 1, 1)}}).modified_count == 1
+        with opened(folder, asking) as app:
+            deadline = time.monotonic() + 60
+            while over in users():
+                app.run(asyncio.sleep(0.1))
+                assert time.monotonic() < deadline
+            while logins.count_documents({"user": over}):
+                app.run(asyncio.sleep(0.1))
+                assert time.monotonic() < deadline
+            assert users() == {lasting}
