@@ -87,7 +87,11 @@ def test_schemas(own: Place, other: Place) -> None:
     }
     own.insert({"_id": "before"}, "judged")
     other.insert({"_id": "before"}, "judged")
+    assert own.ok("GET", "/collections/judged/schema")["data"] == {"schema": None}
     own.ok("PUT", "/collections/judged/schema", {"schema": schema})
+    assert own.ok("GET", "/collections/judged/schema")["data"] == {"schema": schema}
+    assert other.ok("GET", "/collections/judged/schema")["data"] == {"schema": None}
+    other.refused("GET", "/collections/nowhere/schema", status=404, code="COLLECTION_NOT_FOUND")
     own.insert({"_id": "good", "total": 1, "lines": [{"sku": "a", "qty": 1}]}, "judged")
     bad = {"_id": "bad", "total": -1, "lines": [{"qty": "x"}], "to": {}, "more": 1}
     error = own.refused("POST", own.documents("judged"), bad, status=400, code="VALIDATION_ERROR")
@@ -98,6 +102,12 @@ def test_schemas(own: Place, other: Place) -> None:
     own.refused("PUT", own.one("good", "judged"), {"a": 1}, status=400, code="VALIDATION_ERROR")
     other.insert(bad, "judged")
     other.refused("DELETE", "/collections/nowhere/schema", status=404, code="COLLECTION_NOT_FOUND")
+    own.ok("DELETE", "/collections/judged/schema")
+    assert own.ok("GET", "/collections/judged/schema")["data"] == {"schema": None}
+    own.ok("PUT", "/collections/judged/schema", {"schema": {"minProperties": 1, "additionalProperties": False}})
+    assert own.ok("GET", "/collections/judged/schema")["data"]["schema"] == {
+        "minProperties": 1, "additionalProperties": False
+    }  # fmt: skip
     own.ok("DELETE", "/collections/judged/schema")
     own.insert(bad, "judged")
     wrong: list[Any] = [

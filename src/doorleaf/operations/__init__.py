@@ -3,7 +3,7 @@
 from doorleaf.operations.base import OWN_TURN, Effect, Operation, R, altered
 from doorleaf.operations.capabilities import Guard
 from doorleaf.operations.lasting import Scan, Watch, WatchDatabase, WatchServer
-from doorleaf.operations.modifying import SetValidator
+from doorleaf.operations.modifying import GetValidator, SetValidator
 from doorleaf.operations.places import Namespace
 from doorleaf.operations.registry import (
     OPERATIONS,
@@ -60,6 +60,7 @@ __all__ = [
     "FindOneAndDelete",
     "FindOneAndReplace",
     "FindOneAndUpdate",
+    "GetValidator",
     "Guard",
     "InsertMany",
     "InsertOne",

@@ -1,4 +1,4 @@
-"""What is done to a collection that is there, and is no action of its own."""
+"""What is done to the options of a collection that is there, and is no action of its own."""
 
 from __future__ import annotations
 
@@ -20,3 +20,12 @@ class SetValidator(Operation[results.CommandResult]):
     result = results.CommandResult
 
     validator: Document = parameter(Kind.DOCUMENT, "A filter that documents have to match.", required=True)
+
+
+@dataclass(kw_only=True)
+class GetValidator(Operation[results.CommandResult]):
+    """Answers as ``listCollections`` does, with the options of one collection."""
+
+    name = "getValidator"
+    summary = "Read the validator of a collection"
+    result = results.CommandResult

@@ -22,6 +22,7 @@ from doorleaf.operations import (
     CreateCollection,
     CreateIndex,
     Effect,
+    GetValidator,
     Namespace,
     Operation,
     RunCommand,
@@ -43,6 +44,8 @@ _FORBIDDEN_IN_DATABASE = frozenset('/\\. "$\0')
 _DATA = frozenset({"document", "replacement", "sort", "collation", "keys"})
 _LOOKED_AT_BY_ITSELF = frozenset({"pipeline", "command"})
 
+_NO_ACTIONS = (Watch, WatchDatabase, WatchServer, Scan, GetValidator, SetValidator, Transaction)
+
 _FIELDS: dict[type[Operation[Any]], tuple[str, ...]] = {
     operation: tuple(
         item.attribute
@@ -50,7 +53,16 @@ _FIELDS: dict[type[Operation[Any]], tuple[str, ...]] = {
         if item.kind in (Kind.DOCUMENT, Kind.PIPELINE, Kind.UPDATE)
         and item.attribute not in _DATA | _LOOKED_AT_BY_ITSELF
     )
-    for operation in (*OPERATIONS.values(), Watch, WatchDatabase, WatchServer, Scan, SetValidator, Transaction)
+    for operation in (
+        *OPERATIONS.values(),
+        Watch,
+        WatchDatabase,
+        WatchServer,
+        Scan,
+        SetValidator,
+        GetValidator,
+        Transaction,
+    )
 }
 """The fields whose operators the database runs, read from the operations so that a new one is covered."""
 

@@ -35,6 +35,7 @@ from doorleaf.operations import (
     FindOneAndDelete,
     FindOneAndReplace,
     FindOneAndUpdate,
+    GetValidator,
     InsertMany,
     InsertOne,
     ListCollections,
@@ -328,6 +329,13 @@ def _set_validator(operation: SetValidator, place: Workspace) -> Operation[Any]:
     return RunCommand(namespace=there, command=command, max_time_ms=operation.max_time_ms, turn=operation.turn)
 
 
+def _get_validator(operation: GetValidator, place: Workspace) -> Operation[Any]:
+    here = operation.namespace
+    command: Document = {"listCollections": 1, "filter": {"name": here.collection}}
+    there = Namespace(here.database, "", here.data_source)
+    return RunCommand(namespace=there, command=command, max_time_ms=operation.max_time_ms, turn=operation.turn)
+
+
 def _watch(operation: Watch, place: Workspace) -> Operation[Any]:
     full, before = operation.full_document, operation.full_document_before_change
     if full == "whenAvailable":
@@ -360,6 +368,7 @@ _NARROWED: dict[type[Operation[Any]], Callable[[Any, Workspace], Operation[Any]]
     ListIndexes: _as_it_is,
     ListCollections: _as_it_is,
     SetValidator: _set_validator,
+    GetValidator: _get_validator,
     Watch: _watch,
     WatchDatabase: _watch,
 }

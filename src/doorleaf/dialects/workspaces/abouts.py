@@ -242,6 +242,9 @@ SET_SCHEMA = _of_collection(
     example={"schema": {"required": ["total"], "properties": {"total": {"bsonType": "number"}}}},
     gives=Gives(content=WorkspaceMade),
 )
+GET_SCHEMA = _of_collection(
+    summary="Read the schema of a collection; null where nothing is judged", gives=Gives(content=WorkspaceMade)
+)
 DROP_SCHEMA = _of_collection(summary="Judge by no schema any more", gives=Gives(content=WorkspaceDropped))
 LIST_INDEXES = _of_collection(summary="List the indexes of a collection", gives=Gives(content=WorkspaceIndexes))
 CREATE_INDEX = _about(

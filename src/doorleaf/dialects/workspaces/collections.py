@@ -8,7 +8,7 @@ from typing import Any
 from doorleaf.dialects.base import Route
 from doorleaf.dialects.workspaces import abouts
 from doorleaf.dialects.workspaces.door import ADMIN, READ, Answer, Asked, Door, check_collection
-from doorleaf.dialects.workspaces.schemas import validator_of
+from doorleaf.dialects.workspaces.schemas import schema_of, validator_of
 from doorleaf.documents import Document
 from doorleaf.errors import Conflict, DataError, InvalidParameter, MissingParameter, NotFound
 from doorleaf.operations import (
@@ -16,6 +16,7 @@ from doorleaf.operations import (
     CreateIndex,
     DropCollection,
     DropIndex,
+    GetValidator,
     ListCollections,
     ListIndexes,
     SetValidator,
@@ -39,6 +40,7 @@ def collection_routes(door: Door) -> tuple[Route, ...]:
         made("GET", COLLECTIONS, "workspaceListCollections", _listed, abouts.LIST_COLLECTIONS, scope=READ),
         takes("POST", COLLECTIONS, "workspaceCreateCollection", _create, abouts.CREATE_COLLECTION),
         made("DELETE", ONE, "workspaceDropCollection", _drop, abouts.DROP_COLLECTION, scope=ADMIN),
+        made("GET", SCHEMA, "workspaceGetSchema", _schema, abouts.GET_SCHEMA, scope=READ),
         takes("PUT", SCHEMA, "workspaceSetSchema", _set_schema, abouts.SET_SCHEMA),
         made("DELETE", SCHEMA, "workspaceDropSchema", _drop_schema, abouts.DROP_SCHEMA, scope=ADMIN),
         made("GET", INDEXES, "workspaceListIndexes", _indexes, abouts.LIST_INDEXES, scope=READ),
@@ -96,6 +98,13 @@ async def _drop(asked: Asked) -> Answer:
 
 
 # --- schemas ---------------------------------------------------------------------------------------------------------
+
+
+async def _schema(asked: Asked) -> Answer:
+    found = (await asked.run(GetValidator(namespace=asked.namespace()))).result["cursor"]["firstBatch"]
+    if not found:
+        raise _absent()
+    return asked.answer({"data": {"schema": schema_of(found[0].get("options", {}).get("validator"))}})
 
 
 async def _set_schema(asked: Asked) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from doorleaf.documents import Document
-from doorleaf.errors import InvalidParameter
+from doorleaf.errors import InvalidParameter, PermissionDenied
 from doorleaf.operations.fields import wrong
 
 _HIDDEN = ("_tenantId", "_workspaceId")
@@ -37,3 +37,23 @@ def validator_of(schema: Any) -> Document:
         if isinstance(schema.get(name), int) and not isinstance(schema[name], bool):
             fitted[name] = schema[name] + len(_HIDDEN)
     return {"$jsonSchema": fitted}
+
+
+def schema_of(validator: Document | None) -> Document | None:
+    """The schema that :func:`validator_of` made a validator of; PermissionDenied for a validator of another kind."""
+    if not validator:
+        return None
+    fitted = validator.get("$jsonSchema")
+    if len(validator) != 1 or not isinstance(fitted, dict):
+        raise PermissionDenied("what judges this collection is no schema of the workspace")
+    schema = dict(fitted)
+    properties = schema.get("properties")
+    if "additionalProperties" in schema and isinstance(properties, dict):
+        own = {name: value for name, value in properties.items() if name not in _HIDDEN}
+        schema["properties"] = own
+        if not own:
+            del schema["properties"]
+    for name in _COUNTS:
+        if isinstance(schema.get(name), int) and not isinstance(schema[name], bool):
+            schema[name] -= len(_HIDDEN)
+    return schema
