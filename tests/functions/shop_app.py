@@ -29,6 +29,7 @@ FUNCTIONS: dict[str, str] = {
     "through": "exports = async function () { return { mine: await context.functions.execute('mine'), all: await context.functions.execute('all_notes'), sum: context.functions.execute('sum', 2, 3) } }",
     "sum": "exports = (a, b) => a + b",
     "given": "exports = (...given) => given",
+    "kinds": "exports = (...given) => given.map((one) => typeof one)",
     "hidden": "exports = () => 'never seen'",
     "guarded": "exports = (n) => n * 2",
     "told": "exports = () => ({ limit: context.values.get('limit'), key: context.values.get('key'), none: context.values.get('none'), environment: context.environment, app: context.app.clientAppId })",
@@ -77,7 +78,7 @@ async def main(request, response, context):
     "pythrows": "def main(context):\n    raise KeyError('lost')\n",
 }  # fmt: skip
 CONFIG: dict[str, dict[str, Any]] = {
-    "mine": {}, "through": {}, "given": {}, "sum": {}, "throws": {}, "pythrows": {}, "forbidden": {}, "loops": {},
+    "mine": {}, "through": {}, "given": {}, "kinds": {}, "sum": {}, "throws": {}, "pythrows": {}, "forbidden": {}, "loops": {},
     "hidden": {"private": True},
     "guarded": {"can_evaluate": {"%%args.0": {"$lt": 10}, "%%user.type": "normal"}},
 }  # fmt: skip

@@ -222,14 +222,21 @@ def test_functions_are_called_by_name(server: Doorleaf) -> None:
         refused = called(server, headers, name)
         assert (refused.status_code, refused.json()["error_code"]) == (404, "FunctionNotFound")
     assert called(server, headers, "guarded", 9).json() == {"$numberInt": "18"}
-    assert called(server, headers, "guarded", 10).status_code == 403
+    refused = called(server, headers, "guarded", 10)
+    told = {"error": 'rule not matched for function "guarded"', "error_code": "FunctionExecutionError"}
+    assert (refused.status_code, refused.json()) == (400, told)
+    missing = called(server, headers, "kinds", {"$undefined": True}, None, {"a": {"$undefined": True}})
+    assert missing.json() == ["undefined", "object", "object"]
     thrown = called(server, headers, "throws")
     assert (thrown.status_code, thrown.json()) == (
         400,
         {"error": "no such thing", "error_code": "FunctionExecutionError"},
     )
     thrown = called(server, headers, "pythrows")
-    assert (thrown.status_code, thrown.json()) == (400, {"error": "'lost'", "error_code": "FunctionExecutionError"})
+    assert (thrown.status_code, thrown.json()) == (
+        400,
+        {"error": "KeyError: 'lost'", "error_code": "FunctionExecutionError"},
+    )
     assert "functions/throws.js:1" in server.output()
 
 

@@ -41,6 +41,8 @@ from doorleaf.functions.version import DEEPEST, Version, broken, kept, missing
 from doorleaf.settings.model import Settings
 
 LOG = logging.getLogger("doorleaf.functions")
+_BARE = frozenset({"Error", "MongoError"})
+"""What functions throw that clients are told by its message alone."""
 LOOK_SECONDS = 2.0
 """How often it is looked whether a secret has changed."""
 
@@ -272,7 +274,7 @@ class Functions:
         if call.function.language == "python":
             token = DEPTH.set(call.depth)
             try:
-                return await self._observed(call, python.run(call, arguments))
+                return await self._observed(call, python.run(call, _stored(arguments)))
             finally:
                 DEPTH.reset(token)
         text = await _written(arguments, call)
@@ -311,6 +313,8 @@ class Functions:
                 told = f"{failure.thrown}: {failure.message}"
                 stack = failure.stack or told
             call.log(logging.WARNING, f"failed: {stack}", f"failed: {told}")
+            if isinstance(failure, FunctionFailed) and failure.thrown not in _BARE and not call.depth:
+                failure.message = told
             raise
         except asyncio.CancelledError:
             outcome = "cancelled"
@@ -364,13 +368,25 @@ class Functions:
         tree = parse(arguments_as_document(allowed), "can_evaluate")
         condition = bind(tree, self._caller(identity or SYSTEM, request))
         if condition is not True and (
-            condition is False or not matcher(condition)({"args": arguments}, None, ABSENT, ABSENT)
+            condition is False or not matcher(condition)({"args": _stored(arguments)}, None, ABSENT, ABSENT)
         ):
-            raise PermissionDenied(f"the rule can_evaluate of the function {function.name} does not hold")
+            raise FunctionFailed(f'rule not matched for function "{function.name}"')
+
+
+def _stored(arguments: list[Any]) -> list[Any]:
+    """``arguments`` with null for those that are missing."""
+    return [None if argument is ABSENT else argument for argument in arguments]
 
 
 async def _written(arguments: list[Any], call: Call) -> bytes:
     """``arguments`` as Extended JSON; large ones, a change event of the database perhaps, are written in a thread."""
+    if ABSENT in arguments:
+        parts = [b'{"$undefined":true}' if it is ABSENT else await _written_all([it], call) for it in arguments]
+        return b"[" + b",".join(part if part.startswith(b"{") else part[1:-1] for part in parts) + b"]"
+    return await _written_all(arguments, call)
+
+
+async def _written_all(arguments: list[Any], call: Call) -> bytes:
     try:
         small = len(bson.encode({"": arguments}, codec_options=CODEC)) < SMALL_BYTES
     except (BSONError, OverflowError, TypeError, ValueError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import orjson
 from bson import Int64
 
 from doorleaf import ejson
@@ -18,7 +19,7 @@ from doorleaf.dialects.base import Later, Reply, Request, Route
 from doorleaf.dialects.client import watch as client_watch
 from doorleaf.dialects.client.auth import TAG
 from doorleaf.dialects.client.models import FunctionCall, StreamedCall
-from doorleaf.documents import Document
+from doorleaf.documents import ABSENT, Document
 from doorleaf.errors import InvalidParameter, MissingParameter, NotFound, Unsupported
 from doorleaf.operations import (
     Aggregate,
@@ -97,7 +98,8 @@ STREAM = About(
 
 
 Run = Callable[[str, list[Any], Any, Request], Awaitable[Any]]
-"""Runs a function of the app: its name, its arguments, the caller's identity, and the request."""
+"""Runs a function of the app: its name, its arguments, with ABSENT for those left out, the caller's identity, and the
+request."""
 
 
 def function_routes(*, places: Places, max_documents: int, run: Run | None = None) -> tuple[Route, ...]:
@@ -186,10 +188,19 @@ def _later(run: Run, body: Document, request: Request) -> Later:
     if type(arguments) is not list:
         raise wrong("arguments", "an array", arguments)
 
+    if b"$undefined" in request.body:
+        arguments = _with_missing(arguments, request.body)
+
     async def reply() -> Reply:
         return Reply(200, ejson.dumps(await run(name, arguments, request.identity, request), ejson.Mode.CANONICAL))
 
     return Later(reply)
+
+
+def _with_missing(arguments: list[Any], body: bytes) -> list[Any]:
+    """``arguments`` with ABSENT for those that the client left out, which is not what null says."""
+    written = orjson.loads(body)["arguments"]
+    return [ABSENT if text == {"$undefined": True} else it for it, text in zip(arguments, written, strict=True)]
 
 
 _PLACE = ("database", "collection")
