@@ -8,6 +8,7 @@ import struct
 from functools import partial
 from typing import Any
 
+import psutil
 import pytest
 from sandboxed import Recorder, Sandbox, call, run, until
 
@@ -125,6 +126,7 @@ def test_others_are_served_while_a_function_does_its_worst() -> None:
             for number in range(20):
                 assert await sandbox.run("good", number, seconds=60) == number + 1
             assert not hostile.done() or name == "hoards", name  # nobody waited for its end
+            assert all(psutil.Process(it.pid).nice() > psutil.Process().nice() for it in sandbox.pool.processes)
             hostile.cancel()
             with pytest.raises((asyncio.CancelledError, DoorleafError)):
                 await hostile
