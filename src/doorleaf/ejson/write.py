@@ -38,10 +38,10 @@ import bson
 import orjson
 from bson import Binary, Code, DatetimeMS, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 
-from doorleaf.documents import CODEC, Documents
+from doorleaf.documents import ABSENT, CODEC, Documents
 from doorleaf.ejson.modes import Mode
 from doorleaf.ejson.transcoder import native as native
-from doorleaf.operations.results import DocumentResult, DocumentsResult, Result
+from doorleaf.operations.results import DocumentResult, DocumentsResult, InsertOneResult, Result, UpdateResult
 
 PIECE_BYTES = 512 * 1024
 PIECE_DOCUMENTS = 500
@@ -84,7 +84,21 @@ def encode_result(result: Result, mode: Mode) -> bytes:
         return b'{"document":' + body + b"}"
     if type(result) is DocumentsResult:
         return b'{"documents":' + encode_documents(result.documents, mode) + b"}"
-    return dumps(result.wire(), mode)
+    return _of_write(result, mode) or dumps(result.wire(), mode)
+
+
+def _of_write(result: Result, mode: Mode) -> bytes:
+    """The answer of a write of one document as most are, which need not be looked at member by member; else ""."""
+    if type(result) is InsertOneResult:
+        number = result.inserted_id
+        if type(number) is ObjectId:
+            bare = mode is Mode.PLAIN or mode is Mode.ATLAS
+            return (b'{"insertedId":"%b"}' if bare else b'{"insertedId":{"$oid":"%b"}}') % number.binary.hex().encode()
+    elif type(result) is UpdateResult and result.upserted_id is ABSENT and mode is not Mode.CANONICAL:
+        matched, modified = result.matched_count, result.modified_count
+        if type(matched) is int and type(modified) is int:
+            return b'{"matchedCount":%d,"modifiedCount":%d}' % (matched, modified)
+    return b""
 
 
 def _looked_at(result: DocumentResult, mode: Mode) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from time import perf_counter
+from typing import Any
 
 from doorleaf.errors import DoorleafError, StoreError
 from doorleaf.operations import Operation, R, Watch
@@ -45,11 +46,11 @@ class Router:
     async def execute(self, operation: Operation[R]) -> R:
         store, observe = self._named[operation.namespace.data_source], self.observe
         if observe is None:
-            return await self._execute(store, operation)
+            return await (self._watch(store, operation) if isinstance(operation, Watch) else store.execute(operation))
         began = perf_counter()
         outcome = "cut"
         try:
-            result = await self._execute(store, operation)
+            result = await (self._watch(store, operation) if isinstance(operation, Watch) else store.execute(operation))
             outcome = "ok"
             return result
         except Exception as error:
@@ -58,14 +59,11 @@ class Router:
         finally:
             observe(operation.name, outcome, perf_counter() - began)
 
-    async def _execute(self, store: Store, operation: Operation[R]) -> R:
-        if not isinstance(operation, Watch):
-            return await store.execute(operation)
-
+    async def _watch(self, store: Store, operation: Watch) -> Any:
         async def opening(watch: Watch) -> ChangeStream:
             return (await store.execute(watch)).changes
 
-        return await self._hub.watch(operation, store, opening)  # type: ignore[return-value]  # what R is for a Watch
+        return await self._hub.watch(operation, store, opening)
 
     def pools(self) -> dict[tuple[str, str], float]:
         """How many connections and processes the data sources have, by name and what is counted."""

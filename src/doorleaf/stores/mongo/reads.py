@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
 from typing import Any
 
 import bson
@@ -36,7 +37,7 @@ from doorleaf.operations.results import (
 )
 from doorleaf.stores.base import require_small
 from doorleaf.stores.mongo.arguments import RAW, aggregating, hinted, ordering, outputs, present, time_limit
-from doorleaf.stores.mongo.lanes.commands import Follow, ShortWay
+from doorleaf.stores.mongo.lanes.commands import Follow, ShortWay, encoded, extended
 from doorleaf.stores.mongo.lanes.replies import batch, cursor_id
 from doorleaf.stores.mongo.lanes.retries import repeated
 
@@ -49,10 +50,12 @@ _FIRST_BATCH = 1_000
 
 async def find_one(way: ShortWay, database: Database, operation: FindOne) -> DocumentResult:
     """One ``find`` command without a cursor."""
-    command = _find_command(operation) | {"limit": 1, "singleBatch": True}
-    replies = await way.read(database.name, command)
+    collection, limit = operation.namespace.collection, time_limit(operation)
+    ordinary = _first(database.name, collection, limit)
+    replies = await way.read(database.name, extended(ordinary, _choosing(operation)))
     if replies is not None:
         return DocumentResult(batch(replies[0]) or None)
+    command = {"find": collection, "maxTimeMS": limit, "limit": 1, "singleBatch": True} | _choosing(operation)
     if level := database.read_concern.document:
         command["readConcern"] = level
     reply: Any = await repeated(
@@ -63,25 +66,43 @@ async def find_one(way: ShortWay, database: Database, operation: FindOne) -> Doc
     return DocumentResult(bytes(found[0].raw) if found else None)
 
 
-def _find_command(operation: FindOne | Find) -> Document:
-    command: Document = {
-        "find": operation.namespace.collection,
-        "filter": operation.filter,
-        "maxTimeMS": time_limit(operation),
-    }
-    for name, value in (
-        ("sort", operation.sort),
-        ("projection", operation.projection),
-        ("skip", operation.skip),
-        ("collation", operation.collation),
-        ("hint", operation.hint),
-        ("let", operation.let),
-    ):
-        if value:
-            command[name] = value
+@lru_cache(maxsize=256)
+def _first(database: str, collection: str, limit: int) -> bytes:
+    """The part of the command for one document that most requests to a collection have in common."""
+    return encoded(database, {"find": collection, "maxTimeMS": limit, "limit": 1, "singleBatch": True})
+
+
+@lru_cache(maxsize=256)
+def _all(database: str, collection: str, limit: int, most: int) -> bytes:
+    """The same for ``most`` documents, 0 for any number."""
+    command = {"find": collection, "maxTimeMS": limit, "batchSize": most or _FIRST_BATCH}
+    return encoded(database, command | present(limit=most or None))
+
+
+@lru_cache(maxsize=256)
+def _piped(database: str, collection: str, limit: int, most: int) -> bytes:
+    """The same for a pipeline whose first batch may have ``most`` documents."""
+    return encoded(database, {"aggregate": collection, "maxTimeMS": limit, "cursor": {"batchSize": most}})
+
+
+def _choosing(operation: FindOne | Find) -> Document:
+    """The fields of a ``find`` command that say which documents, and in what form."""
+    fields: Document = {"filter": operation.filter}
+    if operation.sort:
+        fields["sort"] = operation.sort
+    if operation.projection:
+        fields["projection"] = operation.projection
+    if operation.skip:
+        fields["skip"] = operation.skip
+    if operation.collation:
+        fields["collation"] = operation.collation
+    if operation.hint:
+        fields["hint"] = operation.hint
+    if operation.let:
+        fields["let"] = operation.let
     if operation.comment is not None:
-        command["comment"] = operation.comment
-    return command
+        fields["comment"] = operation.comment
+    return fields
 
 
 async def find(way: ShortWay, database: Database, operation: Find) -> DocumentsResult:
@@ -99,10 +120,8 @@ async def find(way: ShortWay, database: Database, operation: Find) -> DocumentsR
 
 async def _found(way: ShortWay, database: Database, operation: Find) -> Documents:
     """The documents of a find. The first batch is asked to hold them all, so that there is seldom a second."""
-    command = _find_command(operation) | {"batchSize": operation.limit or _FIRST_BATCH}
-    if operation.limit:
-        command["limit"] = operation.limit
-    replies = await way.read(database.name, command, _reading(operation))
+    ordinary = _all(database.name, operation.namespace.collection, time_limit(operation), operation.limit)
+    replies = await way.read(database.name, extended(ordinary, _choosing(operation)), _reading(operation))
     if replies is not None:
         return Documents([found for reply in replies if (found := batch(reply))])
     return Documents([found async for found in each_batch(_opened(database, operation), operation)])
@@ -173,17 +192,18 @@ async def each_batch(
 
 async def aggregate(way: ShortWay, database: Database, operation: Aggregate) -> DocumentsResult:
     """All batches; more documents than ``cap`` are an error, and reading stops there."""
-    options = {**aggregating(operation), "maxTimeMS": time_limit(operation)}
+    options, limit = aggregating(operation), time_limit(operation)
     collection, size = operation.namespace.collection, operation.cap + 1
     batches: list[bytes] | None = None
     if isinstance(operation.pipeline, list) and not outputs(operation.pipeline):
-        command = {"aggregate": collection, "pipeline": operation.pipeline, "cursor": {"batchSize": size}, **options}
+        ordinary = _piped(database.name, collection, limit, size)
+        command = extended(ordinary, {"pipeline": operation.pipeline, **options})
         replies = await way.read(database.name, command, _reading(operation, operation.cap))
         if replies is not None:
             batches = [found for reply in replies if (found := batch(reply))]
     if batches is None:
         stages = operation.pipeline
-        opened = database[collection].aggregate_raw_batches(stages, batchSize=size, **options)
+        opened = database[collection].aggregate_raw_batches(stages, batchSize=size, maxTimeMS=limit, **options)
         batches = [found async for found in each_batch(await opened, operation, operation.cap)]
     # A document has five bytes at least, so that few of them need no counting.
     if sum(map(len, batches)) > 5 * operation.cap:

@@ -183,11 +183,15 @@ class MongoStore:
             deadline = self._limits.now() + seconds + GRACE
             if self._limit is None:
                 find = FINDS.get(type(operation)) if operation.max_scan is None else None
-                if find is None:
+                if find is not None:
+                    with self._limits.until(deadline):
+                        found: R = await find(self._way, database, operation)
+                    return found
+                short = short_writes.WRITES.get(type(operation))
+                if short is None or operation.max_scan is not None or guard.is_guarded(operation):
                     return await self._within(database, operation, deadline)
-                with self._limits.until(deadline):
-                    found: R = await find(self._way, database, operation)
-                return found
+                done = await short(self._way, database, operation, deadline)
+                return await self._driven(database, operation, deadline) if done is None else done  # type: ignore[return-value]  # what R is for the operation
             with pymongo.timeout(seconds):  # the URI's own limit is for everything that is done for one operation
                 return await self._within(database, operation, deadline)
         except (PyMongoError, BSONError, OverflowError, TimeoutError) as error:
@@ -209,13 +213,17 @@ class MongoStore:
         return result
 
     async def _run(self, database: Database, operation: Operation[R], deadline: float) -> R:
-        kind = type(operation)
-        result: R
-        short = short_writes.WRITES.get(kind)
+        short = short_writes.WRITES.get(type(operation))
         if short is not None and not guard.is_guarded(operation):
             done = await short(self._way, database, operation, deadline)
             if done is not None:
                 return done  # type: ignore[return-value]  # what R is for the operation
+        return await self._driven(database, operation, deadline)
+
+    async def _driven(self, database: Database, operation: Operation[R], deadline: float) -> R:
+        """The result of the driver's own way."""
+        kind = type(operation)
+        result: R
         if may_write(operation):
             await self._writable(database, deadline)
         async with asyncio.timeout_at(deadline):

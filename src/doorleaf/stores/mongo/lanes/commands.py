@@ -98,15 +98,17 @@ class ShortWay:
     # --- reading -------------------------------------------------------------------------------------------------
 
     async def read(
-        self, database: str, command: Document, reading: Callable[[], Follow] | None = None
+        self, database: str, command: Document | bytes, reading: Callable[[], Follow] | None = None
     ) -> list[bytes] | None:
         """The server's replies to a reading ``command`` and to what ``reading`` says comes after it, as BSON.
+
+        A command that is BSON names its ``database`` itself.
 
         None when nothing was sent and the operation has to go the driver's way. Raises what PyMongo would.
         """
         if not self._lanes.usable:
             return None
-        body = encoded(database, command)
+        body = command if isinstance(command, bytes) else encoded(database, command)
         retries: ReadRetries | None = None
         while True:
             lane = self._lanes.free() if retries is None else await self._another(retries)
@@ -188,7 +190,7 @@ class ShortWay:
         try:
             with self._limits.until(deadline):
                 lane = self._lanes.free() or await self._lanes.take()
-                return None if lane is None else await self._numbered(lane, message, progress)
+                return None if lane is None else await self._written(lane, message, progress)
         except TimeoutError:
             if progress.sent:
                 raise
@@ -196,9 +198,9 @@ class ShortWay:
                 raise WaitQueueTimeoutError("no connection in time") from None
             raise ServerSelectionTimeoutError("no server in time") from None
 
-    async def _numbered(self, lane: Lane, message: _Write, progress: _Progress) -> Document:
+    async def _written(self, lane: Lane, message: _Write, progress: _Progress) -> Document:
         """The reply to ``message``, under a number by which a server that can do that knows it again."""
-        session = None
+        session, retries = None, None
         self._join(lane)
         if message.numbered and lane.knows and lane.session is not None:
             # The write has it to itself until its last answer.
@@ -207,7 +209,17 @@ class ShortWay:
             message.session = lane.lsid + _TRANSACTION + _LONG.pack(session.transaction_id)
         try:
             progress.sent = True
-            return await self._written(lane, message, session)
+            while True:
+                try:
+                    return await self._attempt(lane, message, session)
+                except (ConnectionFailure, OperationFailure) as error:
+                    retries = retries or WriteRetries(self._client, able=session is not None)
+                    await retries.again(error)
+                lane = await self._another(retries)
+                self._join(lane)
+                if session is not None and not lane.knows:
+                    self._lanes.give(lane)
+                    raise retries.given_up()
         except BaseException as error:
             if session is not None:
                 if not isinstance(error, (OperationFailure, NotPrimaryError)):
@@ -215,29 +227,17 @@ class ShortWay:
                 self._client._topology.return_server_session(session)
             raise
 
-    async def _written(self, lane: Lane, message: _Write, session: Any) -> Document:
-        retries: WriteRetries | None = None
-        while True:
-            try:
-                answer = await self._exchange(lane, message.body, message)
-                reply = carried_out(answer) if message.sequence else None
-                reply = reply or bson.decode(answer, message.codec)
-                error = unwritten(reply)
-                if error is None:
-                    self._keep(lane, session, message)
-                    self._lanes.give(lane)
-                    return reply
-                await self._back(lane, error)
-                raise error
-            except (ConnectionFailure, OperationFailure) as error:
-                if retries is None:
-                    retries = WriteRetries(self._client, able=session is not None)
-                await retries.again(error)
-            lane = await self._another(retries)
-            self._join(lane)
-            if session is not None and not lane.knows:
-                self._lanes.give(lane)
-                raise retries.given_up()
+    async def _attempt(self, lane: Lane, message: _Write, session: Any) -> Document:
+        answer = await self._exchange(lane, message.body, message)
+        done = carried_out(answer) if message.sequence else None
+        reply = done or bson.decode(answer, message.codec)
+        error = None if done else unwritten(reply)
+        if error is not None:
+            await self._back(lane, error)
+            raise error
+        self._keep(lane, session, message)
+        self._lanes.give(lane)
+        return reply
 
     def _keep(self, lane: Lane, session: Any, message: _Write) -> None:
         """Leave the session of a write that is done with the lane, which had it before."""
@@ -328,3 +328,9 @@ class ShortWay:
 def encoded(database: str, command: Document) -> bytes:
     """``command`` for ``database`` as BSON."""
     return bson.encode({**command, "$db": database}, codec_options=CODEC)
+
+
+def extended(command: bytes, fields: Document) -> bytes:
+    """A ``command`` that is BSON, with ``fields`` behind its own."""
+    more = bson.encode(fields, codec_options=CODEC)
+    return b"".join((_SIZE.pack(len(command) + len(more) - 5), command[4:-1], more[4:]))

@@ -27,7 +27,7 @@ _CLUSTER_TIME = b"\x11clusterTime\x00"
 _COUNT = b"\x10n\x00"
 _CHANGED = b"\x10nModified\x00"
 _OK = b"\x01ok\x00\x00\x00\x00\x00\x00\x00\xf0?"
-_MORE_TO_SAY = (b"writeErrors\x00", b"writeConcernError\x00", b"upserted\x00")
+_ERRORS, _CONCERN, _UPSERTED = b"writeErrors\x00", b"writeConcernError\x00", b"upserted\x00"
 _SIZE = Struct("<i").unpack_from
 _LONG = Struct("<q").unpack_from
 _STAMP = Struct("<Q").unpack_from
@@ -116,13 +116,14 @@ def carried_out(reply: bytes) -> Document | None:
 
     The server begins with the count, and what is behind it up to ``ok`` is its own; so nothing need be decoded.
     """
-    if not reply.startswith(_COUNT, 4) or any(name in reply for name in _MORE_TO_SAY):
+    if not reply.startswith(_COUNT, 4) or _ERRORS in reply or _CONCERN in reply or _UPSERTED in reply:
         return None
     ok, changed = reply.find(_OK, 11), reply.find(_CHANGED, 11)
     if ok < 0 or changed > ok:
         return None
-    told = {"n": _SIZE(reply, 7)[0], "ok": 1}
-    return told if changed < 0 else told | {"nModified": _SIZE(reply, changed + len(_CHANGED))[0]}
+    if changed < 0:
+        return {"n": _SIZE(reply, 7)[0], "ok": 1}
+    return {"n": _SIZE(reply, 7)[0], "ok": 1, "nModified": _SIZE(reply, changed + len(_CHANGED))[0]}
 
 
 def unwritten(reply: Mapping[str, Any]) -> PyMongoError | None:

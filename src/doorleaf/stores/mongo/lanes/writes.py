@@ -111,8 +111,11 @@ async def _update(
 ) -> UpdateResult | None:
     many = isinstance(operation, UpdateMany)
     statement = {"q": operation.filter, "u": change, "multi": many, "upsert": operation.upsert}
-    statement |= present(sort=None if isinstance(operation, UpdateMany) else operation.sort or None, **options)
-    reply = await _reply(way, database, operation, deadline, "update", "updates", statement | _choice(operation))
+    if not isinstance(operation, UpdateMany) and operation.sort:
+        statement["sort"] = operation.sort
+    statement |= present(**options)
+    statement |= _choice(operation)
+    reply = await _reply(way, database, operation, deadline, "update", "updates", statement)
     if reply is None:
         return None
     if "upserted" in reply:
@@ -185,11 +188,13 @@ async def _modified(
 
 
 def _choice(operation: Hinted) -> Document:
+    if operation.collation is None and operation.hint is None:
+        return {}
     hint = hinted(operation.hint)
     return present(collation=operation.collation, hint=dict(hint) if isinstance(hint, list) else hint)
 
 
-async def _reply(
+def _reply(
     way: ShortWay,
     database: Database,
     operation: Operation[Any],
@@ -197,13 +202,13 @@ async def _reply(
     name: str,
     array: str,
     statement: Document,
-) -> Document | None:
+) -> Awaitable[Document | None]:
     """The reply to the command ``name`` with one ``statement``, which was carried out."""
     member = bson.encode(statement, codec_options=CODEC)
-    return await _sent(way, database, operation, deadline, name, {"ordered": True}, array, member)
+    return _sent(way, database, operation, deadline, name, {"ordered": True}, array, member)
 
 
-async def _sent(
+def _sent(
     way: ShortWay,
     database: Database,
     operation: Operation[Any],
@@ -212,10 +217,10 @@ async def _sent(
     fields: Document,
     array: str = "",
     statement: bytes = b"",
-) -> Document | None:
+) -> Awaitable[Document | None]:
     concern = database.write_concern
     if not concern.acknowledged:
-        return None
+        return _nothing()
     variables = operation.let if isinstance(operation, Parametrized) else None
     limit, collection = time_limit(operation), operation.namespace.collection
     if array and variables is None and operation.comment is None and not concern.document:
@@ -225,7 +230,11 @@ async def _sent(
         command = encoded(database.name, {name: collection, **fields, "maxTimeMS": limit, **further})
     # A server knows a write of many documents by their filter no more when it comes again.
     once = type(operation) not in (UpdateMany, DeleteMany)
-    return await way.write(command, array, statement, deadline, numbered=once)
+    return way.write(command, array, statement, deadline, numbered=once)
+
+
+async def _nothing() -> None:
+    """The reply where nothing was sent."""
 
 
 @lru_cache(maxsize=256)
