@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,14 +63,21 @@ class DataService:
         self._scopes = scopes or Scopes()
         self._metering = metering
 
-    async def execute(self, operation: Operation[R], caller: Caller, size: int = 0, spent: float = 0.0) -> R:
+    def execute(
+        self, operation: Operation[R], caller: Caller, size: int = 0, spent: float = 0.0
+    ) -> Coroutine[Any, Any, R]:
         """The result of ``operation``, which ``caller`` asks for. Raises DoorleafError.
 
         ``size`` is the number of bytes that the operation came in, ``spent`` the seconds of its time that are over.
         """
         admission = self._admission
         if admission is None or not (admission.asks_operations or caller.identity.limits is not None):
-            return await self._execute(operation, caller, size, spent)
+            return self._execute(operation, caller, size, spent)
+        return self._accounted(admission, operation, caller, size, spent)
+
+    async def _accounted(
+        self, admission: Admission, operation: Operation[R], caller: Caller, size: int, spent: float
+    ) -> R:
         async with admission.around(operation, caller) as done:
             result = await self._execute(operation, caller, size, spent)
             done(result)

@@ -99,8 +99,8 @@ class Values:
         return bytes(changed)
 
 
-def sanitized(name: str, folder: Path) -> Path:
-    """The program ``name`` of this folder with everything native, which ends at the first byte that is not its own."""
+def sanitized(name: str, folder: Path, only: str = "*.c") -> Path:
+    """The program ``name`` of this folder with what is native, which ends at the first byte that is not its own."""
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("there is no C compiler")
@@ -110,7 +110,7 @@ def sanitized(name: str, folder: Path) -> Path:
     if subprocess.run([compiler, *flags, str(empty), "-o", str(program)], capture_output=True, check=False).returncode:
         pytest.skip("the compiler has no sanitizers")
     native = ROOT / "src/doorleaf/ejson/native"
-    sources = [source for source in sorted(native.glob("*.c")) if source.name != "module.c"]
+    sources = [source for source in sorted(native.glob(only)) if source.name != "module.c"]
     own = Path(__file__).with_name(name)
     command = [compiler, *flags, f"-I{native}", str(own), *map(str, sources), "-lm", "-o", str(program)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -129,6 +129,16 @@ def test_heads(server: Doorleaf, lines: Sequence[bytes], statuses_wanted: list[i
     assert inserted(server) - before == (1 if statuses_wanted[-1] == 201 else 0)
 
 
+def test_a_request_is_answered_alike_however_it_comes(server: Doorleaf) -> None:
+    """Whole, and known by its bytes, or in pieces, and read by the parser: also by turns on one connection."""
+    request = insert(server, b"X-Request-Id: mine", body=DOCUMENT)
+    before = inserted(server)
+    [(status, headers, _), *others] = exchange(server, request, request[:40], request[40:], request, pause=0.05)[0]
+    assert (status, headers["x-request-id"]) == (201, "mine")
+    assert [(status, headers.keys()) for status, headers, _ in others] == [(201, headers.keys())] * 2
+    assert inserted(server) - before == 3
+
+
 def test_an_endless_head_is_ended(server: Doorleaf) -> None:
     """Before anybody is known, so it must not cost memory."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=SLOW_TO_ANSWER) as connection:

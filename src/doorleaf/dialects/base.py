@@ -105,7 +105,8 @@ class Reply:
     @property
     def goes_on(self) -> bool:
         """Whether it takes as long as its client does, or longer."""
-        return self.stream is not None or isinstance(self.pieces, AsyncIterator)
+        pieces = self.pieces
+        return self.stream is not None or (pieces is not None and isinstance(pieces, AsyncIterator))
 
 
 @dataclass(frozen=True, slots=True)

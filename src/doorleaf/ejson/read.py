@@ -31,7 +31,7 @@ from doorleaf.errors import InvalidParameter
 MAX_DEPTH = 100
 """How deep objects and arrays may nest inside the root; a wrapper counts as the value that it is."""
 
-NATIVE_BYTES = 160
+NATIVE_BYTES = 32
 """From here on the native part is faster; to become values from BSON takes as long for one as for ten."""
 
 _NO_WRAPPER = frozenset(WRAPPERS).isdisjoint

@@ -87,11 +87,11 @@ class Sending:
 
     def write_both(self, head: bytes, body: bytes) -> None:
         """The same for an answer of two parts, at once and without a copy of a long one."""
-        if len(body) < COPIED_BYTES:
-            self.write(head + body)
-            return
         self._written += len(head) + len(body)
-        self._transport.writelines((head, body))
+        if len(body) < COPIED_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.writelines((head, body))
 
     async def all_of(self, head: bytes, body: bytes) -> bool:
         """Write an answer as fast as the client reads it; False when it has gone, or was too slow."""

@@ -22,9 +22,10 @@ from uvicorn.server import ServerState
 from doorleaf.http import answers
 from doorleaf.http.bounds import ConnectionBounds, Door
 from doorleaf.http.compression import Headers, Pieces
-from doorleaf.http.exchange import Exchange, place
+from doorleaf.http.exchange import Exchange
 from doorleaf.http.marks import DRAINING, READING, WHOLE_ANSWER
 from doorleaf.http.offers import PassingOver
+from doorleaf.http.ordinary import Fields, scope_of, whole
 from doorleaf.observability import REQUEST_ID
 
 KNOWN = "0.54."
@@ -98,11 +99,8 @@ class Connection(PassingOver):
         self.lenient = bounds.lenient_lines
         self.parser = self.new_parser()
         self._chunked = False  # whether the request at hand has a transfer encoding
-        door = _DOORS.get(self.server_state)
-        if door is None:
-            door = _DOORS[self.server_state] = Door(bounds)
+        self.door = door = _DOORS.setdefault(self.server_state, _DOORS.get(self.server_state) or Door(bounds))
         door.follow(bounds)
-        self.door = door
         self.counted = ""
         self._head = 0  # bytes so far of a head that is not complete
         self._body = 0  # bytes so far of the body
@@ -112,7 +110,7 @@ class Connection(PassingOver):
         self._lingers_since: float | None = None
         self._dropped = 0
         self._heard = self._began = self._idle = 0.0
-        self._running: RequestResponseCycle | None = None
+        self._running: Exchange | None = None
         self._task: Task[None] | None = None
 
     # --- the life of a connection ------------------------------------------------------------------------------------
@@ -151,7 +149,7 @@ class Connection(PassingOver):
         cycle = self._running
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
-            cycle.message_event.set()
+            cycle.tell()
             # Nobody waits for what it reads any more; a write is carried through.
             if self._task is not None and cycle.scope.get(READING):
                 self._task.cancel()
@@ -190,6 +188,9 @@ class Connection(PassingOver):
         if not in_body and len(data) + self._head > HEAD_BYTES and self._head_is_too_long(data):
             self._refuse(431, f"what comes before the body is longer than {HEAD_BYTES} bytes")
             return
+        if not (in_body or self._head or self._framing) and (came := whole(self, data)) is not None:
+            self._begin(*came)
+            return
         body = self._body
         self._parts -= self._parts > 0
         try:
@@ -215,6 +216,17 @@ class Connection(PassingOver):
             self._framing = 0 if self._body != body else self._framing + len(data)
             if self._framing > HEAD_BYTES:
                 self._refuse(431, f"more than {HEAD_BYTES} bytes have come between two parts of the body, or behind it")
+
+    def _begin(self, target: bytes, headers: Fields, body: bytes) -> None:
+        """Have a request answered that came whole."""
+        self.headers = headers
+        self.expect_100_continue = False
+        self._body, self._parts = len(body), 0
+        self.scope = scope = scope_of(self, target, headers, "1.1", "POST")
+        self.cycle = cycle = Exchange(self, scope, keep_alive=True, body=body)
+        scope["extensions"] = {WHOLE_ANSWER: cycle}
+        self._is_in_use()
+        self._start_asgi_task(cycle, self.app)
 
     def _drop(self, size: int) -> None:
         """What comes after the last answer of a connection."""
@@ -256,21 +268,8 @@ class Connection(PassingOver):
         version = parser.get_http_version()
         if not (self._host if version == "1.1" else version == "1.0" and not self._chunked):  # RFC 9112, 2.3, 3.2, 6.1
             raise ValueError("another version, or no Host")
-        path, raw_path, query = place(self.url, self.root_path)
         scope: Any = self.scope
-        scope |= {
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": version,
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "root_path": self.root_path,
-            "state": self.app_state.copy(),
-            "method": parser.get_method().decode("ascii"),
-            "path": path,
-            "raw_path": raw_path,
-            "query_string": query,
-        }
+        scope |= scope_of(self, self.url, self.headers, version, parser.get_method().decode("ascii"))
         if parser.should_upgrade() and self._should_upgrade():
             return
         before = self.cycle
@@ -310,7 +309,7 @@ class Connection(PassingOver):
         exchange = cast("Exchange", cycle)
         exchange.task = task = self.loop.create_task(exchange.run(app, self.tasks))
         self.tasks.add(task)
-        self._running, self._task = cycle, task
+        self._running, self._task = exchange, task
 
     # --- what goes ---------------------------------------------------------------------------------------------------
 
@@ -328,12 +327,12 @@ class Connection(PassingOver):
         cycle.response_started = True
         head = self._heads.of(status, content_type, len(body), request_id, cycle.default_headers)
         self.sending.write_both(head, body)
-        self._complete(cycle)
+        cycle.response_complete = True
+        cycle.tell()
+        self.on_response_complete()
         return True
 
-    def answer(
-        self, cycle: RequestResponseCycle, status: int, headers: Headers, body: bytes | Pieces
-    ) -> Awaitable[None] | None:
+    def answer(self, cycle: Exchange, status: int, headers: Headers, body: bytes | Pieces) -> Awaitable[None] | None:
         """Write a whole answer; what to wait for when the client does not take it at once.
 
         ``headers`` are trusted and have the length of ``body``, or say that it comes in chunks.
@@ -353,7 +352,7 @@ class Connection(PassingOver):
         self._complete(cycle)
         return None
 
-    async def _send(self, cycle: RequestResponseCycle, head: bytes, body: bytes | Pieces) -> None:
+    async def _send(self, cycle: Exchange, head: bytes, body: bytes | Pieces) -> None:
         sending = self.sending
         try:
             whole = await (sending.each_of(head, body) if isinstance(body, Pieces) else sending.all_of(head, body))
@@ -365,9 +364,9 @@ class Connection(PassingOver):
         else:
             cycle.disconnected = True
 
-    def _complete(self, cycle: RequestResponseCycle) -> None:
+    def _complete(self, cycle: Exchange) -> None:
         cycle.response_complete = True
-        cycle.message_event.set()
+        cycle.tell()
         if not cycle.keep_alive:
             if self._over or (self._in_body() and cycle is self.cycle):
                 self._linger()
@@ -416,7 +415,7 @@ class Connection(PassingOver):
             self.sending.write(answers.head(status, headers, keep_alive=False) + body)
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
-            cycle.message_event.set()
+            cast("Exchange", cycle).tell()
         self._linger()
         address = self.client[0] if self.client else "-"
         REQUEST_ID.set(request_id)

@@ -232,9 +232,10 @@ class Endpoint:
     def _tell(self, route: Route, request: Request, reply: Reply, code: str, started: float, reason: str = "") -> None:
         caller, seconds = request.identity, perf_counter() - started
         shown = "" if caller is None else caller.shown
-        event = Answered(route.name, reply.status, seconds, code, shown, request.address)
-        event.namespace, event.received, event.reason = request.namespace, request.received, reason
-        event.sent, event.lasting = reply.sent or len(reply.body), reply.goes_on
+        where, size, sent = request.namespace, request.received, reply.sent or len(reply.body)
+        event = Answered(
+            route.name, reply.status, seconds, code, shown, request.address, where, size, sent, reason, reply.goes_on
+        )
         for observe in self._observers:
             observe(event)
 
@@ -302,7 +303,10 @@ class Endpoint:
             request.upload = Upload(request.headers, receive, route.limit or limit)
             return self._held(await route.handle(request), request)
         if is_small(request.headers):
-            request.body = await read(request.headers, receive, limit)
+            body = None if (answer := answer_of(scope)) is None else answer.take(limit)
+            request.body = body = await read(request.headers, receive, limit) if body is None else body
+            if len(body) < _WEIGHED_BYTES and route.decode is not None and route.encode is not None:
+                return await self._operate(route.decode, route.encode, request, scope, perf_counter())
             return await self._reply(route, request, scope, None)
         check_length(request.headers, limit)
         stranger = route.public

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,11 +26,14 @@ class Exchange(RequestResponseCycle):
     more_body = True
     response_started = False
     response_complete = False
+    told = False
+    """Whether something has come, or nothing will, since it was asked for last, where there is no event yet."""
     chunked_encoding: bool | None = None
     expected_content_length = 0
     task: asyncio.Task[None]
 
-    def __init__(self, connection: Any, scope: Any, *, keep_alive: bool) -> None:
+    def __init__(self, connection: Any, scope: Any, *, keep_alive: bool, body: bytes | None = None) -> None:
+        """``body`` is that of a request that came whole."""
         # Not uvicorn's own beginning: it takes as long as reading the head did.
         self.scope = scope
         self.connection = connection
@@ -38,11 +41,42 @@ class Exchange(RequestResponseCycle):
         self.flow = connection.flow
         self.logger = connection.logger
         self.default_headers = connection.server_state.default_headers
-        self.message_event = asyncio.Event()
         self.on_response = connection.on_response_complete
         self.keep_alive = keep_alive
         self.waiting_for_100_continue = connection.expect_100_continue
-        self.body = bytearray()
+        if body is None:
+            self.body = bytearray()
+        else:
+            self.body = body  # type: ignore[assignment]  # nothing is added to it
+            self.told, self.more_body = True, False
+
+    @cached_property
+    def message_event(self) -> asyncio.Event:  # type: ignore[override]
+        """Is set when something has come or nothing will; made for whoever waits, which most requests never do."""
+        event = asyncio.Event()
+        if self.told:
+            event.set()
+        return event
+
+    def tell(self) -> None:
+        """Say that something has come, or nothing will."""
+        self.told = True
+        if "message_event" in self.__dict__:
+            self.message_event.set()
+
+    def take(self, limit: int) -> bytes | None:
+        """The body, if all of it is there, untaken, of no more than ``limit`` bytes, and its client awaits no word."""
+        event, body = self.__dict__.get("message_event"), self.body
+        there = self.told if event is None else event.is_set()
+        if self.more_body or not there or self.waiting_for_100_continue or len(body) > limit:
+            return None
+        if self.disconnected or self.response_complete:
+            return None
+        self.told, self.body = False, bytearray()
+        if event is not None:
+            event.clear()
+        self.flow.resume_reading()
+        return bytes(body)
 
     async def receive(self) -> Any:
         """Receive as uvicorn does, at once what is there."""
@@ -50,6 +84,7 @@ class Exchange(RequestResponseCycle):
         if not self.waiting_for_100_continue and event.is_set() and not (self.disconnected or self.response_complete):
             self.flow.resume_reading()
             event.clear()
+            self.told = False
             body, self.body = self.body, bytearray()
             return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
         return await super().receive()

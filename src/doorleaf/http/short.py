@@ -14,6 +14,11 @@ from doorleaf.http.marks import WHOLE_ANSWER
 class Answer(Protocol):
     """What writes a whole answer at once."""
 
+    def take(self, limit: int) -> bytes | None:
+        """The body of the request, if all of it is there and nobody took it; None where there are more than ``limit``
+        bytes, too: it comes as ASGI says."""
+        ...
+
     def short(self, status: int, content_type: bytes, request_id: str, body: bytes) -> bool:
         """Write one that has no other headers, if that can be done without waiting; whether it was."""
         ...

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "head.h"
 #include "parts.h"
 #include "read.h"
 #include "transcode.h"
@@ -118,12 +119,53 @@ static PyObject *bson(PyObject *module, PyObject *given) {
     return finished(&out, outcome);
 }
 
+/* A list of the fields of `head`: pairs of bytes, the names in lower case. */
+static PyObject *fields(const char *given, const struct head *head) {
+    PyObject *listed = PyList_New((Py_ssize_t)head->count);
+    for (size_t index = 0; listed && index < head->count; index++) {
+        const struct part *name = head->names + index, *value = head->values + index;
+        PyObject *first = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)name->size);
+        PyObject *second = PyBytes_FromStringAndSize(given + value->at, (Py_ssize_t)value->size);
+        PyObject *pair = first && second ? PyTuple_Pack(2, first, second) : NULL;
+        if (pair) {
+            char *written = PyBytes_AsString(first); /* nobody else has seen it yet */
+            for (size_t byte = 0; byte < name->size; byte++)
+                written[byte] = (char)lower((uint8_t)given[name->at + byte]);
+            PyList_SetItem(listed, (Py_ssize_t)index, pair);
+        } else {
+            Py_CLEAR(listed);
+        }
+        Py_XDECREF(first);
+        Py_XDECREF(second);
+    }
+    return listed;
+}
+
+static PyObject *request(PyObject *module, PyObject *came) {
+    (void)module;
+    char *given;
+    Py_ssize_t size;
+    struct head head;
+    if (PyBytes_AsStringAndSize(came, &given, &size) < 0) return NULL;
+    if (!ordinary((const uint8_t *)given, (size_t)size, &head)) Py_RETURN_NONE;
+    PyObject *listed = fields(given, &head);
+    PyObject *target = PyBytes_FromStringAndSize(given + head.target.at, (Py_ssize_t)head.target.size);
+    PyObject *body = PyBytes_FromStringAndSize(given + head.body.at, (Py_ssize_t)head.body.size);
+    PyObject *found = listed && target && body ? PyTuple_Pack(3, target, listed, body) : NULL;
+    Py_XDECREF(listed);
+    Py_XDECREF(target);
+    Py_XDECREF(body);
+    return found;
+}
+
 static PyMethodDef functions[] = {
     {"bson", bson, METH_O, "bson(json): a JSON object with Extended JSON inside as BSON, or None for Python to read."},
     {"document", document, METH_VARARGS,
      "document(bson, mode, plus): one BSON document as a JSON object, or None when it is left to Python."},
     {"documents", documents, METH_VARARGS,
      "documents(batches, mode, plus): a list of bytes, each whole BSON documents, as a JSON array, or None."},
+    {"request", request, METH_O,
+     "request(came): the target, the fields and the body of a whole POST without anything rare, or None."},
     {NULL, NULL, 0, NULL},
 };
 

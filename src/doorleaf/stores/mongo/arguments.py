@@ -77,7 +77,7 @@ def hinted(value: str | Document | None) -> str | list[tuple[str, Any]] | None:
 
 def check_update(update: Document | Pipeline) -> None:
     """Refuse what MongoDB would take for a whole replacement."""
-    if isinstance(update, Mapping) and not next(iter(update), "").startswith("$"):
+    if not isinstance(update, list) and not next(iter(update), "").startswith("$"):
         raise DataError("the update has no update operators: its fields must start with $", number=9)
 
 

@@ -115,11 +115,18 @@ class ShortWay:
             if lane is None and (lane := await self._lanes.take()) is None:
                 return None
             try:
-                return await self._conversation(lane, database, body, reading() if reading else None)
-            except (ConnectionFailure, OperationFailure) as error:
+                if reading is not None:
+                    return await self._conversation(lane, database, body, reading())
+                reply = await self._exchange(lane, body)
+                if is_error(reply) and (error := refused(reply)) is not None:
+                    await self._back(lane, error)
+                    raise error
+                self._lanes.give(lane)
+                return [reply]
+            except (ConnectionFailure, OperationFailure) as failed:
                 if retries is None:
                     retries = ReadRetries(self._client)
-                await retries.again(error)
+                await retries.again(failed)
 
     async def _another(self, retries: Retries) -> Lane:
         """A lane for a further attempt; raises what the attempts so far have come to when there is none."""
@@ -131,7 +138,7 @@ class ShortWay:
             raise retries.given_up()
         return lane
 
-    async def _conversation(self, lane: Lane, database: str, body: bytes, follow: Follow | None) -> list[bytes]:
+    async def _conversation(self, lane: Lane, database: str, body: bytes, follow: Follow) -> list[bytes]:
         replies: list[bytes] = []
         after: Document | None = None
         try:
@@ -141,7 +148,7 @@ class ShortWay:
                     await self._back(lane, error)
                     raise error
                 replies.append(reply)
-                if follow is None or (after := self._following(lane, follow, reply)) is None:
+                if (after := self._following(lane, follow, reply)) is None:
                     break
                 body = encoded(database, after)
         except BaseException:
