@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -170,3 +172,56 @@ def test_what_one_python_compiles_another_can_load() -> None:
     formats = re.findall(r'(?:PyArg_Parse\w*|Py_BuildValue)\([^"]*"([^"]*)"', source)
     assert formats
     assert not [text for text in formats if "#" in text]
+
+
+def raw(fields: list[tuple[str, Any]], array: bool = False) -> bytes:
+    """BSON of ``fields``, whose names may come twice; a list is a document, a tuple an array, all else a number."""
+    written = b""
+    for index, (name, value) in enumerate(fields):
+        name = str(index) if array else name
+        if isinstance(value, int):
+            written += b"\x10" + name.encode() + b"\0" + value.to_bytes(4, "little")
+        else:
+            inner = [("", member) for member in value] if isinstance(value, tuple) else value
+            kind = b"\x04" if isinstance(value, tuple) else b"\x03"
+            written += kind + name.encode() + b"\0" + raw(inner, array=isinstance(value, tuple))
+    return (len(written) + 5).to_bytes(4, "little") + written + b"\0"
+
+
+def test_documents_after_one_another_are_as_they_are_alone() -> None:
+    """What is remembered of the names of the document before makes no difference, also where names come twice."""
+    chance = random.Random(11)
+
+    def any_fields(depth: int) -> list[tuple[str, Any]]:
+        return [(chance.choice(("a", "b", 'a"', "")), any_value(depth)) for _ in range(chance.choice((0, 1, 1, 2, 3)))]
+
+    def any_value(depth: int) -> Any:
+        kind = chance.random() if depth < 3 else 1.0
+        if kind < 0.3:
+            return any_fields(depth + 1)
+        return tuple(any_value(depth + 1) for _ in range(chance.randint(0, 2))) if kind < 0.5 else chance.randint(0, 9)
+
+    alike = declined = 0
+    for _ in range(3000):
+        first = any_fields(0)
+        documents = [first, *(chance.choice((first, any_fields(0), first[:-1], [*first, ("b", 1)])) for _ in range(4))]
+        alone = [NATIVE.document(raw(document), 0, False) for document in documents]
+        together = NATIVE.documents([b"".join(map(raw, documents))], 0, False)
+        if None in alone:
+            declined += 1
+            assert together is None
+        else:
+            alike += 1
+            assert together == b"[" + b",".join(alone) + b"]"
+    assert alike > 200
+    assert declined > 200
+
+
+def test_names_stand_for_the_place_they_are_in() -> None:
+    one, twice = raw([("l", ([("x", 1)], [("x", 2)]))]), raw([("l", ([("x", 1), ("x", 2)],))])
+    assert NATIVE.documents([one + one], 0, False) == b'[{"l":[{"x":1},{"x":2}]},{"l":[{"x":1},{"x":2}]}]'
+    assert NATIVE.documents([one + twice], 0, False) is None
+    wide = raw([(f"n{number}", number) for number in range(400)])
+    assert json.loads(NATIVE.documents([wide * 3], 0, False)) == [{f"n{number}": number for number in range(400)}] * 3
+    again = raw([*((f"n{number}", number) for number in range(400)), ("n399", 1)])
+    assert NATIVE.documents([wide + again], 0, False) is None

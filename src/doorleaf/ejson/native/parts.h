@@ -16,6 +16,17 @@ struct name {
     size_t size;
 };
 
+/* A name that the document before had, where it stood, and its JSON with the colon behind it: documents that follow one
+ * another mostly have the same names in the same places. */
+struct seen {
+    const uint8_t *name;
+    size_t size, written, length;
+    uint32_t hash, ordinal;
+    int depth;
+};
+
+#define MOST_SEEN 256
+
 struct job {
     struct text *out;
     enum mode mode;
@@ -25,6 +36,10 @@ struct job {
     struct name *names;
     uint32_t *hashes;
     size_t count, room;
+    /* The names of the document before, all of them in order, up to where the one at hand has differed; and its own from
+     * there on. `at` counts those that have been written. */
+    struct seen seen[MOST_SEEN];
+    size_t seen_count, at;
 };
 
 /* What writes answers 1, or 0 after it has said why in the job's outcome. */

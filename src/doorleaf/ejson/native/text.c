@@ -45,26 +45,57 @@ size_t wide(const uint8_t *at, const uint8_t *end) {
 
 #define EACH 0x0101010101010101ULL
 
+/* The high bit of every byte of eight that is below 0x20, a quote, a backslash, or from 0x80 on; the lowest that is set
+ * is true, those above it may be those of bytes behind such a one. */
+static uint64_t odd_ones(uint64_t eight) {
+    uint64_t quote = eight ^ (EACH * '"'), backslash = eight ^ (EACH * '\\');
+    return ((eight - EACH * 0x20) | (quote - EACH) | (backslash - EACH) | eight) & (EACH * 0x80);
+}
+
+/* Up to seven bytes, those that are not there being spaces. */
+static uint64_t few(const uint8_t *at, size_t size) {
+    uint8_t bytes[8] = "        ";
+    size_t here = 0;
+    if (size & 4) {
+        memcpy(bytes, at, 4);
+        here = 4;
+    }
+    if (size & 2) {
+        memcpy(bytes + here, at + here, 2);
+        here += 2;
+    }
+    if (size & 1) bytes[here] = at[here];
+    uint64_t found;
+    memcpy(&found, bytes, 8);
+    return found;
+}
+
 int string(struct job *job, const uint8_t *at, size_t size) {
     static const char hexadecimal[] = "0123456789abcdef";
-    if (size > SIZE_MAX / 6 - 2 || !reserve(job->out, 6 * size + 2)) return no_memory(job);
+    /* Eight bytes are written where fewer count: there has to be room for them. */
+    if (size > SIZE_MAX / 6 - 10 || !reserve(job->out, 6 * size + 10)) return no_memory(job);
     char *to = job->out->data + job->out->size;
     const uint8_t *end = at + size;
     *to++ = '"';
     while (at < end) {
-        /* Eight at a time while they are all printable ASCII: a byte below 0x20, a quote, a backslash or a byte from
-         * 0x80 on sets the high bit of its place. */
+        /* Eight at a time while they are all printable ASCII. */
         while (end - at >= 8) {
             uint64_t eight;
             memcpy(&eight, at, 8);
-            uint64_t quote = eight ^ (EACH * '"'), backslash = eight ^ (EACH * '\\');
-            uint64_t odd = (eight - EACH * 0x20) | (quote - EACH) | (backslash - EACH) | eight;
-            if (odd & (EACH * 0x80)) break;
+            if (odd_ones(eight)) break;
             memcpy(to, at, 8);
             to += 8;
             at += 8;
         }
-        if (at == end) break;
+        if (end - at < 8) {
+            uint64_t rest = few(at, (size_t)(end - at));
+            if (!odd_ones(rest)) {
+                memcpy(to, &rest, 8);
+                to += end - at;
+                break;
+            }
+        }
+        while (*at >= 0x20 && *at < 0x80 && *at != '"' && *at != '\\') *to++ = (char)*at++; /* up to the odd one */
         uint8_t byte = *at;
         if (byte >= 0x80) {
             size_t length = wide(at, end);
@@ -75,10 +106,6 @@ int string(struct job *job, const uint8_t *at, size_t size) {
             continue;
         }
         at++;
-        if (byte >= 0x20 && byte != '"' && byte != '\\') {
-            *to++ = (char)byte;
-            continue;
-        }
         *to++ = '\\';
         switch (byte) {
         case '"': *to++ = '"'; break;

@@ -162,18 +162,60 @@ static int more_names(struct job *job) {
     return hashes ? 1 : no_memory(job);
 }
 
-/* Note a name of the document whose names begin at `first`. One that comes twice is declined: its last value counts, in
- * the place of the first. */
-static int is_new(struct job *job, size_t first, const uint8_t *at, size_t size) {
-    uint32_t own = hash(at, size);
-    if (job->count - first == MOST_FIELDS) return declined(job);
-    for (size_t index = first; index < job->count; index++)
-        if (job->hashes[index] == own && job->names[index].size == size && !memcmp(job->names[index].at, at, size))
-            return declined(job);
+static int note(struct job *job, const uint8_t *at, size_t size, uint32_t own) {
     if (job->count == job->room && !more_names(job)) return 0;
     job->hashes[job->count] = own;
     job->names[job->count].at = at;
     job->names[job->count++].size = size;
+    return 1;
+}
+
+/* Note a name of the document whose names begin at `first`. One that comes twice is declined: its last value counts, in
+ * the place of the first. */
+static int is_new(struct job *job, size_t first, const uint8_t *at, size_t size, uint32_t own) {
+    if (job->count - first == MOST_FIELDS) return declined(job);
+    for (size_t index = first; index < job->count; index++)
+        if (job->hashes[index] == own && job->names[index].size == size && !memcmp(job->names[index].at, at, size))
+            return declined(job);
+    return note(job, at, size, own);
+}
+
+/* Write the name that comes next as it was written for the document before, if that had it in the same place. Where all
+ * names up to here were the same in the same places, this one is as new here as it was there. */
+static int again(struct job *job, struct reader *in, int depth, uint32_t ordinal) {
+    const struct seen *known = job->seen + job->at;
+    if (job->at >= job->seen_count || known->depth != depth || known->ordinal != ordinal) return 0;
+    if ((size_t)(in->end - in->at) <= known->size || memcmp(in->at, known->name, known->size + 1)) return 0;
+    if (!reserve(job->out, known->length + 1)) return 0;
+    char *to = job->out->data + job->out->size;
+    if (ordinal) *to++ = ',';
+    memcpy(to, job->out->data + known->written, known->length);
+    job->out->size = (size_t)(to - job->out->data) + known->length;
+    return 1;
+}
+
+/* The name of the field number `ordinal` of a document whose names begin at `first`: `in` is moved behind it. */
+static int name(struct job *job, struct reader *in, size_t first, int depth, uint32_t ordinal) {
+    if (again(job, in, depth, ordinal)) {
+        const struct seen *known = job->seen + job->at++;
+        const uint8_t *found = in->at;
+        in->at += known->size + 1;
+        return note(job, found, known->size, known->hash);
+    }
+    size_t size;
+    const uint8_t *found = terminated(in, &size);
+    if (!found) return declined(job);
+    if (size == 4 && !memcmp(found, "$ref", 4)) return declined(job); /* a DBRef has an order of its own */
+    uint32_t own = hash(found, size);
+    if (!is_new(job, first, found, size, own)) return 0;
+    if (ordinal && !put(job, ",", 1)) return 0;
+    size_t written = job->out->size;
+    if (!string(job, found, size) || !put(job, ":", 1)) return 0;
+    if (job->at < MOST_SEEN) {
+        job->seen[job->at] = (struct seen){found, size, written, job->out->size - written, own, ordinal, depth};
+        job->seen_count = job->at + 1;
+    }
+    job->at++;
     return 1;
 }
 
@@ -187,16 +229,14 @@ static int container(struct job *job, struct reader *in, int array, int depth) {
     in->at += size;
     size_t names = job->count;
     if (!put(job, array ? "[" : "{", 1)) return 0;
-    for (int first = 1; own.at < own.end; first = 0) {
+    for (uint32_t ordinal = 0; own.at < own.end; ordinal++) {
         uint8_t type = *own.at++;
         size_t length;
-        const uint8_t *name = terminated(&own, &length);
-        if (!name) return declined(job);
-        if (!first && !put(job, ",", 1)) return 0;
-        if (!array) {
-            if (length == 4 && !memcmp(name, "$ref", 4)) return declined(job); /* a DBRef has an order of its own */
-            if (!is_new(job, names, name, length)) return 0;
-            if (!string(job, name, length) || !put(job, ":", 1)) return 0;
+        if (array) {
+            if (!terminated(&own, &length)) return declined(job);
+            if (ordinal && !put(job, ",", 1)) return 0;
+        } else if (!name(job, &own, names, depth, ordinal)) {
+            return 0;
         }
         if (!value(job, &own, type, depth)) return 0;
     }
@@ -255,9 +295,17 @@ static int value(struct job *job, struct reader *in, uint8_t type, int depth) {
 }
 
 enum outcome transcode(struct text *out, const uint8_t *bson, size_t size, enum mode mode, int plus) {
-    struct job job = {out, mode, plus, WRITTEN, NULL, NULL, 0, 0};
+    struct job job; /* what was seen is set when it is */
+    job.out = out;
+    job.mode = mode;
+    job.plus = plus;
+    job.outcome = WRITTEN;
+    job.names = NULL;
+    job.hashes = NULL;
+    job.count = job.room = job.seen_count = 0;
     struct reader in = {bson, bson + size};
     for (int first = 1; in.at < in.end; first = 0) {
+        job.at = 0;
         if (!first && !put(&job, ",", 1)) break;
         if (!container(&job, &in, 0, 0)) break;
     }
