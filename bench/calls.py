@@ -51,7 +51,7 @@ class Written:
     def take(self, limit: int) -> None:
         return None  # the body comes as ASGI says
 
-    def short(self, status: int, content_type: bytes, request_id: str, body: bytes) -> bool:
+    def short(self, status: int, content_type: bytes, request_id: str, body: bytes, *, varies: bool) -> bool:
         self.answers.append((status, body))
         return True
 

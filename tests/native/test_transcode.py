@@ -225,3 +225,13 @@ def test_names_stand_for_the_place_they_are_in() -> None:
     assert json.loads(NATIVE.documents([wide * 3], 0, False)) == [{f"n{number}": number for number in range(400)}] * 3
     again = raw([*((f"n{number}", number) for number in range(400)), ("n399", 1)])
     assert NATIVE.documents([wide + again], 0, False) is None
+
+
+def test_what_stands_before_and_behind() -> None:
+    one = raw([("a", 1)])
+    assert NATIVE.documents([one, b"", one], 0, False, b'{"documents":', b"}") == b'{"documents":[{"a":1},{"a":1}]}'
+    assert NATIVE.documents([], 0, False, b"<", b">") == b"<[]>"
+    assert NATIVE.documents([one * 4000], 0, False, b"<") == b"<[" + b",".join([b'{"a":1}'] * 4000) + b"]"
+    for wrong in ("<", None, bytearray(b"<")):
+        with pytest.raises(TypeError):
+            NATIVE.documents([one], 0, False, wrong)

@@ -206,7 +206,7 @@ LONG_DOCUMENTS = 5_000
 def documents_reply(documents: Documents, mode: ejson.Mode, content_type: bytes) -> Reply:
     """The answer with ``documents`` and nothing else."""
     if documents.size < LONG_BYTES and (documents.encoded or len(documents) < LONG_DOCUMENTS):
-        body = b"".join((b'{"documents":', ejson.encode_documents(documents, mode), b"}"))
+        body = ejson.encode_documents(documents, mode, b'{"documents":', b"}")
         return Reply(200, body, content_type, compressible=True)
     return Reply(200, content_type=content_type, pieces=ejson.encode_pieces(documents, mode), compressible=True)
 

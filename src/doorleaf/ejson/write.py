@@ -121,16 +121,18 @@ def encode_document(document: bytes, mode: Mode) -> bytes:
     return _plain(value, lambda: _may_have_nan(document))
 
 
-def encode_documents(documents: Documents, mode: Mode) -> bytes:
-    """BSON documents as a JSON array."""
+def encode_documents(documents: Documents, mode: Mode, head: bytes = b"", tail: bytes = b"") -> bytes:
+    """BSON documents as a JSON array, between ``head`` and ``tail``."""
     if native is not None and documents.encoded and mode is not Mode.ATLAS:
-        written: bytes | None = native.documents(documents.batches, _MODES[mode], _PLUS)
-        if written is not None:
-            return written
+        whole: bytes | None = native.documents(documents.batches, _MODES[mode], _PLUS, head, tail)
+        if whole is not None:
+            return whole
     values = documents.decode()
-    if mode is not Mode.PLAIN:
-        return _json(_tree(values, _TABLES[mode]))
-    return _plain(values, lambda: any(map(_may_have_nan, documents.source)))
+    if mode is Mode.PLAIN:
+        written = _plain(values, lambda: any(map(_may_have_nan, documents.source)))
+    else:
+        written = _json(_tree(values, _TABLES[mode]))
+    return b"".join((head, written, tail))
 
 
 def encode_pieces(documents: Documents, mode: Mode, *, bare: bool = False) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from doorleaf.http.bounds import Door
-from doorleaf.http.compression import Pieces
+from doorleaf.http.compression import VARY, Pieces
 
 WHOLE_BYTES = 64 * 1024
 """The longest body that is copied behind its head."""
@@ -50,18 +50,18 @@ class Heads:
 
     def __init__(self) -> None:
         self._defaults: Any = None
-        self._begun: dict[tuple[int, bytes], bytes] = {}
+        self._begun: dict[tuple[int, bytes, bool], bytes] = {}
 
-    def of(self, status: int, content_type: bytes, size: int, request_id: str, defaults: Any) -> bytes:
+    def of(self, status: int, content_type: bytes, size: int, request_id: str, defaults: Any, *, varies: bool) -> bytes:
         """The head of an answer whose connection stays, with the server's ``defaults``: the list that it changes for
         another one when the time has changed. Everything here is trusted not to have a line end in it."""
         if defaults is not self._defaults:
             self._defaults = defaults
             self._begun.clear()
-        begun = self._begun.get((status, content_type))
+        begun = self._begun.get((status, content_type, varies))
         if begun is None:
-            headers = (*defaults, (b"content-type", content_type))
-            begun = self._begun[status, content_type] = head(status, headers, keep_alive=True)[:-2]
+            headers = (*defaults, (b"content-type", content_type), *((VARY,) if varies else ()))
+            begun = self._begun[status, content_type, varies] = head(status, headers, keep_alive=True)[:-2]
         return b"%bcontent-length: %d\r\nx-request-id: %b\r\n\r\n" % (begun, size, request_id.encode())
 
 

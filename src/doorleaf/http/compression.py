@@ -25,6 +25,9 @@ WRITING_SECONDS = 30.0
 
 Headers = list[tuple[bytes, bytes]]
 
+VARY = (b"vary", b"Accept-Encoding")
+"""What says that an answer is another one for clients that take it compressed."""
+
 _LEVEL = 1
 _KNOWN = (b"zstd", b"gzip")
 """In the order in which they are chosen among equals."""
@@ -154,7 +157,7 @@ async def shaped(
     headers: Headers = []
     encoding = None
     if reply.compressible:
-        headers.append((b"vary", b"Accept-Encoding"))
+        headers.append(VARY)
         if request.method != "HEAD":
             encoding = chosen(request.headers.get(b"accept-encoding"))
     if encoding is not None:

@@ -313,7 +313,9 @@ class Connection(PassingOver):
 
     # --- what goes ---------------------------------------------------------------------------------------------------
 
-    def answer_short(self, cycle: Exchange, status: int, content_type: bytes, request_id: str, body: bytes) -> bool:
+    def answer_short(
+        self, cycle: Exchange, status: int, content_type: bytes, request_id: str, body: bytes, varies: bool
+    ) -> bool:
         """Write an answer with a head as most have it, if that can be done at once; whether it was."""
         if (
             cycle.disconnected
@@ -325,7 +327,7 @@ class Connection(PassingOver):
             return False
         cycle.waiting_for_100_continue = False
         cycle.response_started = True
-        head = self._heads.of(status, content_type, len(body), request_id, cycle.default_headers)
+        head = self._heads.of(status, content_type, len(body), request_id, cycle.default_headers, varies=varies)
         self.sending.write_both(head, body)
         cycle.response_complete = True
         cycle.tell()

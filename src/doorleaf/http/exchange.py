@@ -89,9 +89,9 @@ class Exchange(RequestResponseCycle):
             return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
         return await super().receive()
 
-    def short(self, status: int, content_type: bytes, request_id: str, body: bytes) -> bool:
+    def short(self, status: int, content_type: bytes, request_id: str, body: bytes, *, varies: bool) -> bool:
         """Write an answer with no other headers, if that can be done at once; whether it was."""
-        done: bool = self.connection.answer_short(self, status, content_type, request_id, body)
+        done: bool = self.connection.answer_short(self, status, content_type, request_id, body, varies)
         return done
 
     def whole(self, status: int, headers: Any, body: Any) -> Awaitable[None] | None:

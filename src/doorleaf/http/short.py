@@ -7,7 +7,7 @@ from typing import Protocol
 
 from doorleaf.dialects.base import Reply, Request
 from doorleaf.http.body import Message
-from doorleaf.http.compression import COMPRESSED_BYTES, Headers, Pieces
+from doorleaf.http.compression import COMPRESSED_BYTES, Headers, Pieces, chosen
 from doorleaf.http.marks import WHOLE_ANSWER
 
 
@@ -19,8 +19,11 @@ class Answer(Protocol):
         bytes, too: it comes as ASGI says."""
         ...
 
-    def short(self, status: int, content_type: bytes, request_id: str, body: bytes) -> bool:
-        """Write one that has no other headers, if that can be done without waiting; whether it was."""
+    def short(self, status: int, content_type: bytes, request_id: str, body: bytes, *, varies: bool) -> bool:
+        """Write one that has no other headers, if that can be done without waiting; whether it was.
+
+        One that ``varies`` is another for clients that take it compressed.
+        """
         ...
 
     def whole(self, status: int, headers: Headers, body: bytes | Pieces) -> Awaitable[None] | None:
@@ -37,14 +40,15 @@ def answer_of(scope: Message) -> Answer | None:
 def sends_short(reply: Reply, request: Request, scope: Message) -> bool:
     """Send ``reply`` if it is one as most are and can go at once; whether it was."""
     body, answer = reply.body, answer_of(scope)
+    varies = len(body) >= COMPRESSED_BYTES and reply.compressible
     if (
         answer is None
         or reply.headers
         or reply.pieces is not None
-        or (len(body) >= COMPRESSED_BYTES and reply.compressible)
+        or (varies and chosen(request.headers.get(b"accept-encoding")) is not None)
         or reply.status == 204
         or request.method == "HEAD"
-        or not answer.short(reply.status, reply.content_type, request.id, body)
+        or not answer.short(reply.status, reply.content_type, request.id, body, varies=varies)
     ):
         return False
     if reply.done is not None:

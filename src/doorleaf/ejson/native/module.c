@@ -49,27 +49,34 @@ struct batch {
     Py_ssize_t size;
 };
 
-static enum outcome all(struct text *out, const struct batch *batches, Py_ssize_t count, enum mode mode,
-                        int plus) {
-    size_t size = 0;
+/* The array of `batches`, between what stands before and behind it. */
+static enum outcome all(struct text *out, const struct batch *batches, Py_ssize_t count, enum mode mode, int plus,
+                        const struct batch *head, const struct batch *tail) {
+    size_t size = (size_t)head->size + (size_t)tail->size;
     for (Py_ssize_t index = 0; index < count; index++) size += (size_t)batches[index].size;
     /* JSON is mostly a little longer than BSON; what is too much is given back at the end. */
-    if (!reserve(out, size + size / 4 + 64) || !append(out, "[", 1)) return NO_MEMORY;
+    if (!reserve(out, size + size / 4 + 64) || !append(out, head->bson, (size_t)head->size))
+        return NO_MEMORY;
+    if (!append(out, "[", 1)) return NO_MEMORY;
     for (Py_ssize_t index = 0; index < count; index++) {
         if (index && !append(out, ",", 1)) return NO_MEMORY;
         const uint8_t *bson = (const uint8_t *)batches[index].bson;
         enum outcome outcome = transcode(out, bson, (size_t)batches[index].size, mode, plus);
         if (outcome != WRITTEN) return outcome;
     }
-    return append(out, "]", 1) ? WRITTEN : NO_MEMORY;
+    return append(out, "]", 1) && append(out, tail->bson, (size_t)tail->size) ? WRITTEN : NO_MEMORY;
 }
 
 static PyObject *documents(PyObject *module, PyObject *arguments) {
     (void)module;
-    PyObject *given, *held;
+    PyObject *given, *held, *before = NULL, *behind = NULL;
     long mode;
     int plus;
-    if (!PyArg_ParseTuple(arguments, "O!lp", &PyList_Type, &given, &mode, &plus) || !mode_of(mode)) return NULL;
+    struct batch head = {"", 0}, tail = {"", 0};
+    if (!PyArg_ParseTuple(arguments, "O!lp|SS", &PyList_Type, &given, &mode, &plus, &before, &behind)) return NULL;
+    if (!mode_of(mode)) return NULL;
+    if (before && PyBytes_AsStringAndSize(before, (char **)&head.bson, &head.size) < 0) return NULL;
+    if (behind && PyBytes_AsStringAndSize(behind, (char **)&tail.bson, &tail.size) < 0) return NULL;
     held = PyList_AsTuple(given); /* others may change the list meanwhile, and nobody this */
     if (!held) return NULL;
     Py_ssize_t count = PyTuple_Size(held), total = 0, kept = 0;
@@ -89,10 +96,10 @@ static PyObject *documents(PyObject *module, PyObject *arguments) {
     }
     if (total >= LONG_WORK) {
         Py_BEGIN_ALLOW_THREADS;
-        outcome = all(&out, batches, kept, (enum mode)mode, plus);
+        outcome = all(&out, batches, kept, (enum mode)mode, plus, &head, &tail);
         Py_END_ALLOW_THREADS;
     } else {
-        outcome = all(&out, batches, kept, (enum mode)mode, plus);
+        outcome = all(&out, batches, kept, (enum mode)mode, plus, &head, &tail);
     }
 done:
     result = finished(&out, outcome);
@@ -163,7 +170,8 @@ static PyMethodDef functions[] = {
     {"document", document, METH_VARARGS,
      "document(bson, mode, plus): one BSON document as a JSON object, or None when it is left to Python."},
     {"documents", documents, METH_VARARGS,
-     "documents(batches, mode, plus): a list of bytes, each whole BSON documents, as a JSON array, or None."},
+     "documents(batches, mode, plus, head=b'', tail=b''): a list of bytes, each whole BSON documents, as a JSON array "
+     "between the two, or None."},
     {"request", request, METH_O,
      "request(came): the target, the fields and the body of a whole POST without anything rare, or None."},
     {NULL, NULL, 0, NULL},
