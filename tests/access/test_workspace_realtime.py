@@ -459,3 +459,18 @@ def test_strangers_take_no_place_from_those_who_are_known(home: Home) -> None:
         assert hear(late) == {"type": "pong"}
         with home.connected("one", token=None):
             pass  # there is room again: who says who they are is a stranger no more
+
+
+def test_code_is_no_text(home: Home) -> None:
+    code = {"$code": "mongo:things"}
+    with home.connected("one") as session:
+        for frame in (
+            {"type": "subscribe", "channel": code},
+            {"type": "subscribe", "channel": "mongo:*", "filter": {"entity": code}},
+            {"type": "subscribe", "channel": "mongo:*", "filter": {"operation": {"$code": "DELETE"}}},
+            {"type": "subscribe", "channel": "mongo:*", "resumeAfter": code},
+        ):
+            say(session, **frame)
+            assert hear(session)["type"] == "error"
+        say(session, type="ping", requestId=code)
+        assert hear(session) == {"type": "pong"}

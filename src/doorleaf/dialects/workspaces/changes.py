@@ -18,7 +18,7 @@ from doorleaf.dialects.workspaces import abouts
 from doorleaf.dialects.workspaces.door import Asked, Door
 from doorleaf.dialects.workspaces.envelope import correlated, workspace_error
 from doorleaf.dialects.workspaces.query import check_filter, read
-from doorleaf.documents import Document
+from doorleaf.documents import Document, is_string
 from doorleaf.errors import InvalidParameter
 from doorleaf.mql.context import Context
 from doorleaf.mql.filters.compile import compile_filter
@@ -50,7 +50,7 @@ def kinds_of(operations: Iterable[Any]) -> frozenset[str]:
     """The kinds of change events that names of operations mean."""
     found: set[str] = set()
     for name in operations:
-        kinds = KINDS.get(name.upper()) if isinstance(name, str) else None
+        kinds = KINDS.get(name.upper()) if is_string(name) else None
         if kinds is None:
             raise InvalidParameter(f"operations: expected some of {', '.join(KINDS)}")
         found.update(kinds)

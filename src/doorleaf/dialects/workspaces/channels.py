@@ -9,7 +9,7 @@ from typing import Any
 from doorleaf.dialects.workspaces.changes import Wanted, kinds_of
 from doorleaf.dialects.workspaces.door import check_collection
 from doorleaf.dialects.workspaces.query import check_filter, check_path
-from doorleaf.documents import Document
+from doorleaf.documents import Document, is_string
 from doorleaf.errors import InvalidParameter
 from doorleaf.operations.fields import wrong
 
@@ -32,7 +32,7 @@ class Channel:
 def channel_of(frame: Document) -> Channel:
     """The channel and the filter of a frame."""
     name = frame.get("channel", frame.get("channelId"))
-    if not isinstance(name, str) or not name or len(name) > _LONGEST:
+    if not is_string(name) or not name or len(name) > _LONGEST:
         raise InvalidParameter("channel: expected a text such as mongo:orders")
     kind, _, place = name.partition(":")
     if kind != "mongo" or not place:
@@ -78,13 +78,13 @@ def _predicates(given: Any) -> Document:
 
 
 def _condition(item: Any) -> Document:
-    if not isinstance(item, dict) or not isinstance(item.get("field"), str):
+    if not isinstance(item, dict) or not is_string(item.get("field")):
         raise InvalidParameter("filter.predicates: expected objects with field, op and value")
     path, operator, value = check_path(item["field"], "filter.predicates"), item.get("op", "eq"), item.get("value")
     if operator == "contains":
-        if not isinstance(value, str):
+        if not is_string(value):
             raise InvalidParameter("filter.predicates: contains takes a text")
         return {path: {"$regex": re.escape(value)}}
-    if not isinstance(operator, str) or operator not in _OPERATORS:
+    if not is_string(operator) or operator not in _OPERATORS:
         raise InvalidParameter(f"filter.predicates: op is one of {', '.join((*_OPERATORS, 'contains'))}")
     return {path: {_OPERATORS[operator]: value}}

@@ -17,7 +17,7 @@ from doorleaf.apart import CODING
 from doorleaf.dialects.about import About
 from doorleaf.dialects.base import Reply, Request, Route, header_credentials
 from doorleaf.dialects.workspaces.envelope import correlated, correlation, workspace_error
-from doorleaf.documents import CODEC, Document
+from doorleaf.documents import CODEC, Document, is_string
 from doorleaf.ejson import Mode
 from doorleaf.errors import (
     Conflict,
@@ -103,7 +103,7 @@ Act = Callable[[Asked], Awaitable[Answer]]
 
 def check_collection(name: Any) -> str:
     """``name``, which can be a collection's."""
-    if not isinstance(name, str) or not _COLLECTION.fullmatch(name) or name.startswith("system.") or ".." in name:
+    if not is_string(name) or not _COLLECTION.fullmatch(name) or name.startswith("system.") or ".." in name:
         raise InvalidParameter(
             "collection: a name has up to 120 letters, digits, _, - and single dots, and begins with no dot or dash"
         )

@@ -22,7 +22,7 @@ from doorleaf.dialects.workspaces.changes import Following, follow, told
 from doorleaf.dialects.workspaces.channels import Channel, channel_of
 from doorleaf.dialects.workspaces.door import REALTIME, Answer, Asked, Door, Execute, credentials
 from doorleaf.dialects.workspaces.envelope import code_of
-from doorleaf.documents import Document
+from doorleaf.documents import Document, is_string
 from doorleaf.ejson import Mode
 from doorleaf.errors import (
     DataError,
@@ -177,7 +177,7 @@ class Connection:
     async def _refresh(self, frame: Document) -> None:
         """Take a token that the client says; a later one has to be the same caller's."""
         token = frame.get("token")
-        if not isinstance(token, str) or not token:
+        if not is_string(token) or not token:
             raise Ended(DENIED, "token: expected a token of the workspace, or a key")
         shown, before = replace(self._shown, bearer=token, api_key=None), self._identity
         await self._admit(shown)
@@ -263,7 +263,7 @@ class Connection:
         if len(self._channels) >= MOST_CHANNELS and channel.name not in self._channels:
             raise Ended(EXCEEDED, f"a connection has {MOST_CHANNELS} channels at most", channel.name)
         token = frame.get("resumeAfter")
-        if token is not None and not isinstance(token, str):
+        if token is not None and not is_string(token):
             raise InvalidParameter("resumeAfter: expected the resumeToken of an event")
         await self._leave(channel.name)
         try:
@@ -328,14 +328,14 @@ class Connection:
     async def _confirm(self, frame: Document, kind: str, channel: str) -> None:
         """Answer a client that gave its request an id; others know no such frames."""
         given = frame.get("requestId")
-        if isinstance(given, str | int):
+        if is_string(given) or isinstance(given, int):
             said = {"type": kind, "requestId": given}
             await self._say(said | ({"subscriptionId": channel, "channel": channel} if channel else {}))
 
     async def _refuse(self, frame: Document, error: DoorleafError) -> None:
         said: Document = {"type": "error", "code": code_of(error.status, error.code), "message": error.message}
         for name in ("channel", "requestId"):
-            if isinstance(frame.get(name), str | int):
+            if is_string(frame.get(name)) or isinstance(frame.get(name), int):
                 said[name] = frame[name]
         await self._say(said)
 
