@@ -28,7 +28,7 @@ serve: $(VENV)/.runtime
 
 # The two test processes have to agree on the tests' names, and some of those show a set.
 test: lint
-	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 $(ARGS)
+	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.development
 	@$(BIN)/ruff check --quiet

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import scenarios
 from opened import Run, run_in
@@ -12,10 +13,15 @@ from servers import Doorleaf, mongodb_uri_from_environment, secantus, start_door
 
 pytest_plugins = ("browsing",)
 
+# How long an example takes says more of what else the machine does.
+hypothesis.settings.register_profile("doorleaf", parent=hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("doorleaf")
 
-@pytest.fixture(scope="session")
+
+@pytest.fixture(scope="module")
 def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A MongoDB for the whole run: the one of ``DOORLEAF_TEST_URI``, else a server started here."""
+    """A MongoDB for a module's tests: the one of ``DOORLEAF_TEST_URI``, else a server started here, which may stand
+    still for half a minute when it has kept what many modules wrote."""
     if given := mongodb_uri_from_environment():
         yield given
         return

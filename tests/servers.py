@@ -25,10 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 PATIENCE = 120.0
 """Seconds to wait for a server to come up: a busy machine is slow, and a test must not depend on it."""
+
+INSTALLED = str(Path(sys.executable).parent / "doorleaf")
+"""The command as it is installed, for tests of starting and of memory."""
 
 _LISTENING = re.compile(r"secantus listening on (\S+):(\d+)")
 _KEY = re.compile(r"api-?key:\s*([A-Za-z0-9_-]{16,})", re.IGNORECASE)
@@ -241,16 +245,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 def run_doorleaf(folder: Path, *args: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run ``doorleaf`` to its end in ``folder``; it reads ``given``."""
-    return subprocess.run(
-        [str(_script("doorleaf")), *args],
-        cwd=folder,
-        env=_clean_environment({"COLUMNS": "200"}),
-        input=given or "",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return forked.run_text(args, folder=folder, env=_clean_environment({"COLUMNS": "200"}), given=given or "")
 
 
 def start_doorleaf(
@@ -266,37 +261,30 @@ def start_doorleaf(
 
     A key is made and given as ``DATA_API_KEY``; with ``key=None`` there is none, and the one that a first start
     prints is read from its output ("" when it prints none). It runs in ``folder``'s parent, so that no
-    ``doorleaf.toml`` of the working folder is found. ``command`` is run instead of ``doorleaf``.
+    ``doorleaf.toml`` of the working folder is found. ``command`` (such as ``[INSTALLED]``) is run instead of a process
+    that has imported everything.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     if key == "made":
         key = "test_" + secrets.token_hex(24)
     environment = _clean_environment({**({"DATA_API_KEY": key} if key else {}), "COLUMNS": "200", **(env or {})})
-    script = _script("doorleaf")
-    if script is None:
-        raise RuntimeError("doorleaf is not installed beside this Python")
     handle, name = tempfile.mkstemp(prefix="doorleaf-", suffix=".log", dir=folder.parent)
+    line = ["serve", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder), *args]
     with os.fdopen(handle, "wb") as output:
-        process = subprocess.Popen(
-            [
-                *(command or [script]),
-                "serve",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(port),
-                "--data-dir",
-                str(folder),
-                *args,
-            ],
-            cwd=folder.parent,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        process: subprocess.Popen[bytes]
+        if command:
+            process = subprocess.Popen(
+                [*command, *line],
+                cwd=folder.parent,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        else:
+            process = forked.start(line, folder=folder.parent, env=environment, given=None, out=output, err=output)
     server = Doorleaf(process, f"http://127.0.0.1:{port}", key or "", Path(name))
     if wait:
         _wait_until_live(server)

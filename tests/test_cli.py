@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from pydantic import SecretStr
 from servers import _clean_environment, start_doorleaf
@@ -31,16 +32,7 @@ NOWHERE = "mongodb://user:geheim@127.0.0.1:1/?serverSelectionTimeoutMS=100"
 
 def doorleaf(folder: Path, *args: str, env: Mapping[str, str | None] | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command to its end in ``folder``."""
-    return subprocess.run(
-        [COMMAND, *args],
-        cwd=folder,
-        env=_clean_environment({"COLUMNS": "100", **(env or {})}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return forked.run_text(args, folder=folder, env=_clean_environment({"COLUMNS": "100", **(env or {})}))
 
 
 def succeeded(folder: Path, *args: str, env: Mapping[str, str | None] | None = None) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 from people import PASSWORD, house
 from servers import _clean_environment
@@ -17,16 +18,7 @@ EMAIL = "ann@example.com"
 
 def doorleaf(folder: Path, *args: str, given: str = "") -> subprocess.CompletedProcess[str]:
     """Run the command to its end in ``folder``, with ``given`` on standard input."""
-    return subprocess.run(
-        [COMMAND, *args],
-        cwd=folder,
-        env=_clean_environment({"COLUMNS": "200"}),
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return forked.run_text(args, folder=folder, env=_clean_environment({"COLUMNS": "200"}), given=given)
 
 
 def succeeded(folder: Path, *args: str, given: str = "") -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 import sys
 import tarfile
 import threading
 from pathlib import Path
 
+import forked
 import pytest
 from servers import Doorleaf, _clean_environment, doorleaf
 
@@ -22,11 +22,7 @@ FILE = "doorleaf.sqlite3"
 
 def run(folder: Path, *args: str, code: int = 0, given: bytes | None = None) -> tuple[bytes, str]:
     """What a command writes to standard output, and says on standard error."""
-    environment = _clean_environment({"COLUMNS": "200"})
-    command = [COMMAND, *args]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, input=given, capture_output=True, timeout=120, check=False
-    )
+    done = forked.run(args, folder=folder, env=_clean_environment({"COLUMNS": "200"}), given=given or b"")
     said = done.stderr.decode()
     assert done.returncode == code, said
     assert "Traceback" not in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -58,6 +59,9 @@ def _try_examples(server: Doorleaf) -> None:
 def test_made_up_requests_are_answered_as_described(server: Doorleaf, tmp_path: Path) -> None:
     """Thousands of right and wrong requests: no fault of ours, and no answer that the document does not know."""
     (tmp_path / "doorleaf_hooks.py").write_text(HOOKS)
+    paths = server.call("GET", "/openapi.json").json["paths"]
+    # Each event would be held against the schema of the whole answer, which is a text. They have tests of their own.
+    streams = [path for path in paths if '"text/event-stream"' in json.dumps(paths[path])]
     for seconds in (20, 60, 180):  # a machine with much else to do takes longer for as many
         done = subprocess.run(
             [
@@ -65,7 +69,7 @@ def test_made_up_requests_are_answered_as_described(server: Doorleaf, tmp_path: 
                 *("--header", f"apiKey: {server.key}", "--phases", "coverage,fuzzing", "--max-examples", "6"),
                 *("--checks", CHECKS, "--seed", "1", "--no-shrink", "--continue-on-failure"),
                 *("--max-time", str(seconds), "--suppress-health-check", "all", "--warnings", "off"),
-                *("--request-timeout", "30"),
+                *("--request-timeout", "30", *(option for path in streams for option in ("--exclude-path", path))),
             ],
             cwd=tmp_path,
             env={**os.environ, "SCHEMATHESIS_HOOKS": "doorleaf_hooks", "PYTHONPATH": str(tmp_path), "COLUMNS": "200"},

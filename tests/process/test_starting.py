@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 
 import psutil
 import pytest
-from servers import Doorleaf, run_doorleaf, start_doorleaf
+from servers import INSTALLED, Doorleaf, run_doorleaf, start_doorleaf
 
 KEY = re.compile(r"dl_[A-Za-z0-9]{64}")
 IDLE_MEGABYTES = 90
@@ -25,7 +25,7 @@ EFFECTIVE = 5.0
 @contextlib.contextmanager
 def started(folder: Path, *args: str) -> Iterator[Doorleaf]:
     """A server with the key that it prints, or with none; keys may be wrong as often as a test asks."""
-    server = start_doorleaf(folder, *args, key=None, env={"DOORLEAF_LOGIN_RATE": ""})
+    server = start_doorleaf(folder, *args, key=None, env={"DOORLEAF_LOGIN_RATE": ""}, command=[INSTALLED])
     try:
         yield server
     finally:
@@ -231,7 +231,7 @@ def test_check_says_what_is_right_and_what_is_wrong(tmp_path: Path) -> None:
 @pytest.mark.parametrize("signal_first", [False, True])
 def test_ending_while_it_starts(tmp_path: Path, signal_first: bool) -> None:
     """A SIGTERM at any moment of the start ends it in order; the next start is as if nothing had been."""
-    server = start_doorleaf(tmp_path / "data", wait=False)
+    server = start_doorleaf(tmp_path / "data", wait=False, command=[INSTALLED])
     if not signal_first:
         time.sleep(0.6)
     server.process.terminate()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 from servers import _clean_environment
 
 COMMAND = str(Path(sys.executable).parent / "doorleaf")
@@ -25,7 +26,7 @@ def command(folder: Path, *args: str, **env: str) -> dict[str, Any]:
 
 def run(folder: Path, *args: str, given: bytes = b"", code: int = 0, **env: str) -> tuple[str, str]:
     """What a command says on standard output and error."""
-    done = subprocess.run(**command(folder, *args, **env), input=given, timeout=120, check=False)
+    done = forked.run(args, folder=folder, env=_clean_environment({"COLUMNS": "200", **env}), given=given)
     out, err = done.stdout.decode(), done.stderr.decode()
     assert done.returncode == code, out + err
     assert "Traceback" not in err

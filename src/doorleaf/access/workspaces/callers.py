@@ -133,7 +133,7 @@ class WorkspaceCallers:
         place = self._place(workspace)
         if found.tenant != place.tenant or (found.workspaces is not None and place.id not in found.workspaces):
             raise _elsewhere()
-        if found.issued < place.tokens_after:
+        if found.issued <= place.tokens_after:
             raise Unauthenticated("the token was ended", code="InvalidSession")
         return self._made(token, found.subject, place, found.scopes, found.expires)
 

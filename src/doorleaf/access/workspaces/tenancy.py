@@ -27,7 +27,7 @@ class Workspace:
     """A place of one tenant: a database of its own, or of a ``shared`` one the collections that begin with its id.
 
     ``quotas`` has what it is limited to, by :data:`QUOTAS`. ``members`` has the scopes of users, by their ids.
-    ``tokens_after`` is the moment, in seconds since 1970, before which no token of ours may have been issued,
+    ``tokens_after`` is the moment, in seconds since 1970, until which no token of ours may have been issued,
     ``quotas_since`` when its quotas were last changed.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,8 @@ def issue(
 ) -> tuple[str, float]:
     """A token, and when it ends."""
     expires = int(now + min(seconds, LONGEST_SECONDS))
-    claims = {"iss": ISSUER, "typ": "workspace", "sub": secrets.token_hex(12), "iat": round(now, 3), "exp": expires}
+    issued = math.floor(now * 1000) / 1000  # as dates of the database are, so that both compare
+    claims = {"iss": ISSUER, "typ": "workspace", "sub": secrets.token_hex(12), "iat": issued, "exp": expires}
     claims |= {"tenant_id": tenant, "workspace_id": workspace, "scope": " ".join(scopes)}
     return jwt.encode(claims, secret, algorithm=ALGORITHM, headers={"kid": f"{ISSUER}:{tenant}"}), expires
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from doorleaf.errors import StoreUnavailable
-from doorleaf.stores.embedded.processes.template import ENDED, FORK, KILL, ORDER, SLOW, STOP
+from doorleaf.stores.embedded.processes.template import ENDED, FORK, KILL, LOADED, ORDER, SLOW, STOP
 
 AVAILABLE = hasattr(os, "fork") and hasattr(socket, "send_fds")
 """Whether this system can; elsewhere everything runs in threads, and what holds the interpreter holds all."""
@@ -35,7 +35,7 @@ STUCK_SECONDS = 30.0
 """A template that has been there for so long and leaves its orders unread is taken for stuck, and killed."""
 
 STOP_SECONDS = 5.0
-"""How long a template may take to end by itself, which is long only while it loads the engine."""
+"""How long a template with workers may take to end by itself."""
 
 ENDINGS = 100
 """Workers of which is remembered how they ended."""
@@ -52,6 +52,7 @@ class Forks:
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
+        self._loaded = False
         self._owner = 0
         self._preloaded: list[str] = []
         self._told = bytearray()
@@ -110,7 +111,10 @@ class Forks:
                 self._told += told
         whole = len(self._told) // ENDED.size * ENDED.size
         for number, code, most in ENDED.iter_unpack(bytes(self._told[:whole])):
-            self._endings[number] = (code, most)
+            if number == LOADED:
+                self._loaded = True
+            else:
+                self._endings[number] = (code, most)
         del self._told[:whole]
         while len(self._endings) > ENDINGS:
             del self._endings[next(iter(self._endings))]
@@ -150,18 +154,20 @@ class Forks:
             )
         mine.setblocking(False)
         self._told.clear()
-        self._control, self._owner, self._started = mine, os.getpid(), time.monotonic()
+        self._control, self._owner, self._started, self._loaded = mine, os.getpid(), time.monotonic(), False
 
     def stop(self, patience: float = STOP_SECONDS) -> None:
-        """End the template and all workers: by itself within ``patience`` seconds, else at once."""
+        """End the template and all workers: by itself within ``patience`` seconds, else at once. One that is still
+        loading the engine has no worker, and is not waited for."""
         if self._owner != os.getpid():
             return
         with self._lock:
             if self._control is not None:
+                self._listen()
                 self._control.close()
                 self._control = None
             if self._process is not None:
-                _end(self._process, patience)
+                _end(self._process, patience if self._loaded else 0.0)
                 self._process = None
 
 

@@ -26,6 +26,9 @@ FORK, KILL, STOP, SLOW = b"F", b"K", b"E", b"S"
 ENDED = Struct("<IiQ")
 """What the template tells of a worker that has ended: its number, its exit code or signal, and its most bytes."""
 
+LOADED = 0
+"""The number of no worker, told first: the engine is loaded."""
+
 FAILED, OUT_OF_MEMORY = 1, 12
 """Exit codes of workers that did not end in order."""
 
@@ -49,6 +52,7 @@ class Template:
         """Carry out orders until the server is gone."""
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        self._tell(LOADED, 0, 0)
         try:
             while True:
                 ready, _, _ = select.select([self._control, self._woken], [], [])
