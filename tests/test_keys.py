@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from doorleaf.access.identity import authenticator as identity_module
+from doorleaf.access.identity import upkeep as identity_module
 from doorleaf.access.identity.authenticator import Authenticator, Credentials
 from doorleaf.access.identity.keys import COLLECTION, Keys, digest, new_key
 from doorleaf.access.system_store import SystemStore

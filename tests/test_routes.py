@@ -28,8 +28,8 @@ from doorleaf.errors import (
     ValidationFailed,
 )
 from doorleaf.settings.model import Settings
+from doorleaf.settings.providers import PROVIDERS
 
-PROVIDERS = ("api-key", "local-userpass", "custom-token", "anon-user")
 TOKENS = {"algorithm": "HS256", "keys": ["k" * 40], "audience": ["shop"]}
 CHOSEN: dict[str, Any] = {"providers": PROVIDERS, "custom_token": TOKENS, "login_rate": "", "datacube": True}
 DIALECTS = build(Settings(token_secret=SecretStr("s" * 40), **CHOSEN)).dialects

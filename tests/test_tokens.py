@@ -16,7 +16,7 @@ from typing import Any
 import jwt
 import pytest
 
-from doorleaf.access.identity import authenticator as identity_module
+from doorleaf.access.identity import upkeep as identity_module
 from doorleaf.access.identity.authenticator import Authenticator, Credentials
 from doorleaf.access.identity.keys import Keys
 from doorleaf.access.identity.tokens import REMEMBERED, Sessions, Tokens, signing_secret
@@ -54,7 +54,7 @@ class House:
         self.key = key
 
     async def login(self) -> dict[str, Any]:
-        return await self.door.login("api-key", {"key": self.key})
+        return await self.door.logins.login("api-key", {"key": self.key})
 
     def lets_in(self, token: str) -> bool:
         """Whether an access token is accepted, by memory or by verification."""
@@ -114,11 +114,11 @@ def test_login_answers_with_two_tokens(tmp_path: Path) -> None:
             ]
             assert (reply["token_type"], reply["expires_in"]) == ("Bearer", 1800)
             device = {"options": {"device": {"deviceId": reply["device_id"]}}}
-            again = await home.door.login("api-key", {"key": home.key, **device})
+            again = await home.door.logins.login("api-key", {"key": home.key, **device})
             assert re.fullmatch("[0-9a-f]{24}", reply["device_id"])
             assert again["device_id"] == reply["device_id"] == claims(again["access_token"])["baas_device_id"]
             nobody = {"options": {"device": {"deviceId": "0" * 24}}}
-            other = await home.door.login("api-key", {"key": home.key, **nobody})
+            other = await home.door.logins.login("api-key", {"key": home.key, **nobody})
             assert other["device_id"] not in (reply["device_id"], "0" * 24)
             assert await home.verifies(reply["access_token"])
             assert home.lets_in(reply["access_token"])
@@ -144,14 +144,14 @@ def test_logins_that_are_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with house(tmp_path) as home:
             for body in ({}, {"key": None}, {"key": ""}):
-                error = await refusal(home.door.login("api-key", body))
+                error = await refusal(home.door.logins.login("api-key", body))
                 assert (error.status, error.code) == (400, "InvalidParameter")
-            error = await refusal(home.door.login("api-key", {"key": 5}))
+            error = await refusal(home.door.logins.login("api-key", {"key": 5}))
             assert (error.status, error.code) == (400, "InvalidParameter")
             for wrong in ("x", home.key + "x", "api-key-123"):
-                error = await refusal(home.door.login("api-key", {"key": wrong}))
+                error = await refusal(home.door.logins.login("api-key", {"key": wrong}))
                 assert (error.status, error.code, error.message) == (401, "AuthError", "invalid API key")
-            error = await refusal(home.door.login("oauth2-google", {"key": home.key}))
+            error = await refusal(home.door.logins.login("oauth2-google", {"key": home.key}))
             assert (error.status, error.code) == (404, "AuthProviderNotFound")
 
     asyncio.run(scenario())
@@ -167,15 +167,15 @@ def test_access_tokens_die_after_30_minutes_and_refresh_tokens_after_60_days(tmp
             home.clock.now += 1
             assert not home.lets_in(first)
             assert not await home.verifies(first)
-            renewed = await home.door.refresh(reply["refresh_token"])
+            renewed = await home.door.logins.refresh(reply["refresh_token"])
             assert set(renewed) == {"access_token", "token_type", "expires_in"}
             assert renewed["expires_in"] == 1800
             assert await home.verifies(renewed["access_token"])
             assert not await home.verifies(first)
             home.clock.now += 60 * DAY - 30 * MINUTE - 1
-            assert await home.verifies((await home.door.refresh(reply["refresh_token"]))["access_token"])
+            assert await home.verifies((await home.door.logins.refresh(reply["refresh_token"]))["access_token"])
             home.clock.now += 1
-            assert (await refusal(home.door.refresh(reply["refresh_token"]))).status == 401
+            assert (await refusal(home.door.logins.refresh(reply["refresh_token"]))).status == 401
 
     asyncio.run(scenario())
 
@@ -185,7 +185,7 @@ def test_each_token_only_where_it_belongs(tmp_path: Path) -> None:
         async with house(tmp_path) as home:
             reply = await home.login()
             assert not await home.verifies(reply["refresh_token"])
-            for call in (home.door.refresh, home.door.logout):
+            for call in (home.door.logins.refresh, home.door.logins.logout):
                 error = await refusal(call(reply["access_token"]))
                 assert (error.status, error.message) == (401, "invalid refresh token: incorrect token type")
                 error = await refusal(call(None))
@@ -200,13 +200,13 @@ def test_logout_ends_the_session_and_no_other(tmp_path: Path) -> None:
         async with house(tmp_path) as home:
             one, other = await home.login(), await home.login()
             assert await home.verifies(one["access_token"])
-            await home.door.logout(one["refresh_token"])
+            await home.door.logins.logout(one["refresh_token"])
             assert not home.lets_in(one["access_token"])
             assert not await home.verifies(one["access_token"])
-            error = await refusal(home.door.refresh(one["refresh_token"]))
+            error = await refusal(home.door.logins.refresh(one["refresh_token"]))
             assert (error.status, error.code) == (401, "InvalidSession")
             assert await home.verifies(other["access_token"])
-            await home.door.refresh(other["refresh_token"])
+            await home.door.logins.refresh(other["refresh_token"])
 
     asyncio.run(scenario())
 
@@ -226,7 +226,7 @@ def test_sessions_end_in_other_processes_and_with_their_key(tmp_path: Path, monk
             await Keys(home.system).revoke("default")
             await until(lambda: not home.lets_in(other["access_token"]))
             assert not await home.verifies(other["access_token"])
-            assert (await refusal(home.door.refresh(other["refresh_token"]))).status == 401
+            assert (await refusal(home.door.logins.refresh(other["refresh_token"]))).status == 401
 
     asyncio.run(scenario())
 

@@ -18,6 +18,7 @@ from doorleaf.access.audit import AuditTrail
 from doorleaf.access.guards.checks import Guards
 from doorleaf.access.guards.scopes import Scopes
 from doorleaf.access.identity.authenticator import Authenticator
+from doorleaf.access.identity.providers.table import FORMS
 from doorleaf.access.limits.admission import Admission, admission_of
 from doorleaf.access.rules.load import load_rules
 from doorleaf.access.rules.permit import WriteCheck
@@ -79,7 +80,7 @@ def build(
     )
     workspaced = authenticator.directory.workspaces
     served = () if functions is None else (_endpoints(settings, functions, admission),)
-    cubes = (_datacube(settings, authenticator, service),) if settings.datacube else ()
+    cubes = (_datacube(settings, parts),) if settings.datacube else ()
     dialects = (
         *_dialects(settings, parts, explain, server),
         workspaces(service.execute, workspaced, authenticator.identify),
@@ -133,7 +134,6 @@ def _parts(settings: Settings, announce: Callable[[str], None] | None, metrics: 
         announce=announce,
         audit=admission.audit,
         mistakes=admission.mistakes,
-        admit_mail=admission.send_mail,
         admit_key=admission.log_in_by_key,
     )
     metrics = metrics or Metrics()
@@ -240,15 +240,15 @@ def _dialects(settings: Settings, parts: _Parts, explain: Explainer, server: Ser
             plain=_plain(settings),
             silent=Mode.CANONICAL if settings.return_type == "EJSON" else Mode.PLAIN,
         ),
-        auth(authenticator, app_ids=settings.app_ids),
+        auth(authenticator.logins, FORMS, app_ids=settings.app_ids),
         console_sessions(
-            authenticator,
+            authenticator.logins,
             providers=settings.providers,
             opened=settings.insecure_no_auth,
             prefix=urlsplit(settings.public_url or "").path,
         ),
         client(
-            _self(settings, authenticator),
+            _self(settings, parts),
             places=settings.places,
             app_ids=settings.app_ids,
             public_url=settings.public_url,
@@ -275,20 +275,21 @@ def _dialects(settings: Settings, parts: _Parts, explain: Explainer, server: Ser
     )
 
 
-def _self(settings: Settings, authenticator: Authenticator) -> Self:
+def _self(settings: Settings, parts: _Parts) -> Self:
     """What users may do about themselves."""
+    authenticator = parts.authenticator
     directory = authenticator.directory
     return Self(
         accounts=directory.accounts,
         keys=directory.user_keys,
         delete_user=directory.delete,
-        owner=authenticator.holder,
-        admit_mail=authenticator.admit_mail,
+        owner=authenticator.logins.holder,
+        admit_mail=parts.admission.send_mail,
         providers=settings.providers,
     )
 
 
-def _datacube(settings: Settings, authenticator: Authenticator, service: DataService) -> Dialect:
+def _datacube(settings: Settings, parts: _Parts) -> Dialect:
     """The dialect of accounts that own databases."""
     from doorleaf.access.datacube.databases import Databases  # all of it is for those who choose it
     from doorleaf.access.datacube.reports import Reports
@@ -296,9 +297,9 @@ def _datacube(settings: Settings, authenticator: Authenticator, service: DataSer
     from doorleaf.dialects.datacube.dialect import datacube
     from doorleaf.dialects.datacube.ownership import Cubes
 
-    directory = authenticator.directory
-    people = People(directory.accounts, authenticator, by_code=settings.reset_password_url is None)
-    cubes = Cubes(Databases(directory.system, audit=directory.audit), service.execute)
+    directory, by_code = parts.authenticator.directory, settings.reset_password_url is None
+    people = People(directory.accounts, parts.authenticator.logins, parts.admission.send_mail, by_code=by_code)
+    cubes = Cubes(Databases(directory.system, audit=directory.audit), parts.service.execute)
     return datacube(people, directory.user_keys, cubes, Reports(directory.system), settings.data_dir)
 
 
@@ -343,7 +344,7 @@ def _readiness(parts: _Parts) -> Ready:
 
     async def ready() -> dict[str, str]:
         note, ways = await parts.service.ping(), sorted(set(parts.router.ways().values()))
-        parts.authenticator.require_ready()
+        parts.authenticator.upkeep.require_ready()
         return {name: text for name, text in (("note", note), ("mongodb", "; ".join(ways))) if text}
 
     return ready

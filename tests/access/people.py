@@ -23,7 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from doorleaf.access.identity.authenticator import Authenticator
+from doorleaf.access.identity.custom_tokens import CustomTokens
 from doorleaf.access.identity.directory import Directory
+from doorleaf.access.identity.providers.custom_token import CustomToken
 from doorleaf.dialects.base import Request, header_credentials
 
 PASSWORD = "correct horse"
@@ -37,6 +39,12 @@ class House:
         self.app = app
         self.authenticator: Authenticator = app.endpoint._authenticator  # type: ignore[assignment]
         self.directory: Directory = self.authenticator.directory
+
+    @property
+    def custom_tokens(self) -> CustomTokens:
+        provider = self.authenticator.providers["custom-token"]
+        assert isinstance(provider, CustomToken)
+        return provider.tokens
 
     def run(self, coroutine: Any) -> Any:
         return self.app.run(coroutine)

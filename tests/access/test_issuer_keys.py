@@ -104,7 +104,7 @@ def test_an_issuer_rotates_its_keys(tmp_path: Path, keys: Issuer, monkeypatch: p
     with with_issuer(tmp_path, keys) as home:
         old = by(RSA, "one")
         accepted(home, old)
-        source = home.authenticator._custom._issuer
+        source = home.custom_tokens._issuer
         assert source is not None
         now = [source._clock()]
         monkeypatch.setattr(source, "_clock", lambda: now[0])
@@ -127,7 +127,7 @@ def test_a_withdrawn_key_ends_without_anybody_naming_an_unknown_one(
     keys.keys = [jwk(RSA, "one", "RS256"), jwk(OTHER_RSA, "two", "RS256")]
     with with_issuer(tmp_path, keys) as home:
         accepted(home, by(OTHER_RSA, "two"))
-        source = home.authenticator._custom._issuer
+        source = home.custom_tokens._issuer
         assert source is not None
         keys.keys = keys.keys[:1]
         now = source._clock()
@@ -151,7 +151,7 @@ def test_an_issuer_goes_down(
     keys.keys = [jwk(RSA, "one", "RS256")]
     with with_issuer(tmp_path, keys) as home:
         accepted(home, by(RSA, "one"))
-        source = home.authenticator._custom._issuer
+        source = home.custom_tokens._issuer
         assert source is not None
         keys.status = outage
         now = [source._clock() + 3600]

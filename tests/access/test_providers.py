@@ -18,6 +18,7 @@ from people import PASSWORD, SECRET, STRANGER, House, house, token
 from doorleaf.access.identity import recent as recent_module
 from doorleaf.access.identity import users as users_module
 from doorleaf.access.identity.authenticator import Credentials
+from doorleaf.access.identity.providers.table import PROVIDERS as TABLE
 from doorleaf.errors import DoorleafError
 from doorleaf.operations import InsertOne, Namespace
 from doorleaf.settings.providers import PROVIDERS
@@ -44,6 +45,17 @@ def home(tmp_path: Path) -> Iterator[House]:
     with house(tmp_path / "data", **ALL) as running:
         running.account()
         yield running
+
+
+def test_every_provider_is_in_the_table_and_documented() -> None:
+    assert sorted(kind.name for kind in TABLE) == sorted(PROVIDERS)
+    assert len({kind.form.operation for kind in TABLE}) == len({kind.form.body for kind in TABLE}) == len(TABLE)
+    page = (Path(__file__).parents[2] / "docs/identities.md").read_text(encoding="utf-8")
+    rows = {row[0]: row for row in re.findall(r"^\| `([a-z-]+)` \|(.*?)\| (`.*) \|$", page, re.M)}
+    for kind in TABLE:
+        _, shown, login = rows[kind.name]
+        assert re.findall(r"`(.*?)`", shown) == list(kind.headers)
+        assert re.findall(r'"(\w+)"', login) == list(kind.form.fields)
 
 
 def test_all_providers_log_in(home: House) -> None:
@@ -110,8 +122,8 @@ def test_a_provider_that_is_off_lets_nobody_in(tmp_path: Path, off: str) -> None
 
 def test_by_default_there_are_keys_and_nothing_else(tmp_path: Path) -> None:
     with house(tmp_path / "data") as home:
-        for provider in set(PROVIDERS) - {"api-key"}:
-            assert home.login(provider, **BODIES[provider]).status == 404
+        for one in set(PROVIDERS) - {"api-key"}:
+            assert home.login(one, **BODIES[one]).status == 404
         for provider, headers in HEADERS.items():
             assert home.lets_in(headers) is (provider == "api-key")
         assert home.login("oauth2-google").status == 404

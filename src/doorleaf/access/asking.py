@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from doorleaf.access.callers import Caller, Identity
@@ -72,9 +71,7 @@ class Explainer:
             identity = identity_of(await self._directory.keys.get(name))
         except NotFound:
             raise NotFound("as: there is no such user and no such key", code="UserNotFound") from None
-        return await self._directory.users.with_custom_data(
-            identity, lambda custom: replace(identity, custom_data=custom)
-        )
+        return await self._directory.users.with_custom_data(identity)
 
 
 def described(user: Mapping[str, Any]) -> Identity:

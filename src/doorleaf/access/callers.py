@@ -15,10 +15,9 @@ from doorleaf.access.request import HttpRequest
 from doorleaf.access.workspaces.tenancy import Tenancy
 from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DoorleafError
+from doorleaf.settings.providers import ProviderName
 
-Provider = Literal[
-    "api-key", "local-userpass", "custom-token", "anon-user", "system", "workspace", "collection-credential"
-]
+Provider = ProviderName | Literal["system", "workspace", "collection-credential"]
 
 
 @dataclass(frozen=True, slots=True)

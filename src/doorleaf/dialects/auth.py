@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any, Literal, Protocol
 from urllib.parse import parse_qs
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, create_model
 from typing_extensions import TypedDict
 
 from doorleaf.dialects.about import About, Gives
@@ -46,21 +46,29 @@ class _Login(Body):
     model_config = ConfigDict(extra="allow")
 
 
-class Login(_Login):
-    key: Annotated[NonEmpty, Field(description="An API key.")]
+class LoginForm(Protocol):
+    """What the documentation shows of a provider's login; the provider itself says it."""
 
+    @property
+    def operation(self) -> str: ...
 
-class PasswordLogin(_Login):
-    username: Annotated[NonEmpty, Field(description="The email address.")]
-    password: Annotated[NonEmpty, Field(description="The password.")]
+    @property
+    def summary(self) -> str: ...
 
+    @property
+    def body(self) -> str: ...
 
-class TokenLogin(_Login):
-    token: Annotated[NonEmpty, Field(description="The token.")]
+    @property
+    def fields(self) -> Mapping[str, str]: ...
 
+    @property
+    def example(self) -> Mapping[str, str]: ...
 
-class AnonymousLogin(_Login):
-    pass
+    @property
+    def refuses(self) -> tuple[str, ...]: ...
+
+    @property
+    def links(self) -> bool: ...
 
 
 class Linking(Query):
@@ -96,6 +104,7 @@ class Session(AccessToken):
 
 
 _about = partial(About, tag="Sessions")
+_about_login = partial(_about, gives=Gives(content=Session, description="Logged in."))
 _LINKS = partial(
     About,
     tag="Sessions",
@@ -105,42 +114,24 @@ _LINKS = partial(
 )
 _WITH_REFRESH_TOKEN: tuple[Mapping[str, list[str]], ...] = ({"refreshToken": []},)
 
-LOGINS: Mapping[str, About] = {
-    "api-key": _about(
-        name="login",
-        summary="Trade an API key for an access token and a refresh token",
-        takes=Login,
-        example={"key": "<your API key>"},
-        gives=Gives(content=Session, description="Logged in."),
-        refuses=("AuthError", "AddressNotAllowed"),
-        provider="api-key",
-    ),
-    "local-userpass": _LINKS(
-        name="loginWithPassword",
-        summary="Log in with email and password",
-        takes=PasswordLogin,
-        example={"username": "ada@example.com", "password": "<your password>"},
-        refuses=("InvalidPassword", "AuthError", "UserDisabled", "PermissionDenied", "IdentityInUse"),
-        provider="local-userpass",
-    ),
-    "custom-token": _LINKS(
-        name="loginWithToken",
-        summary="Log in with a JSON Web Token of a trusted issuer",
-        takes=TokenLogin,
-        example={"token": "<your token>"},
-        refuses=("AuthError", "UserDisabled", "PermissionDenied", "IdentityInUse"),
-        provider="custom-token",
-    ),
-    "anon-user": _about(
-        name="loginAnonymously",
-        summary="Log in as a new anonymous user",
-        takes=AnonymousLogin,
-        example={},
-        gives=Gives(content=Session, description="Logged in."),
-        provider="anon-user",
-    ),
-}
-"""The ways to log in, by provider."""
+
+def _login_about(provider: str, form: LoginForm) -> About:
+    texts: dict[str, Any] = {
+        name: Annotated[NonEmpty, Field(description=meaning)] for name, meaning in form.fields.items()
+    }
+    body = create_model(form.body, __base__=_Login, __module__=__name__, **texts)
+    about = partial(
+        _LINKS if form.links else _about_login,
+        name=form.operation,
+        summary=form.summary,
+        takes=body,
+        example=dict(form.example),
+        refuses=form.refuses,
+        provider=provider,
+    )
+    return about()
+
+
 _REFRESH = _about(
     summary="Get a new access token for a refresh token",
     gives=Gives(content=AccessToken, description="A new access token."),
@@ -155,8 +146,10 @@ _END = _about(
 )
 
 
-def auth(sessions: Sessions, *, app_ids: Collection[str] = ()) -> Dialect:
-    """The dialect of logins and sessions. Answers are plain JSON and must not be cached."""
+def auth(sessions: Sessions, forms: Mapping[str, LoginForm], *, app_ids: Collection[str] = ()) -> Dialect:
+    """The dialect of logins and sessions. Answers are plain JSON and must not be cached. ``forms`` says of each
+    provider that there is how its login looks."""
+    logins = {provider: _login_about(provider, form) for provider, form in forms.items()}
 
     async def refresh(request: Request) -> Reply:
         return _reply(await sessions.refresh(header_credentials(request).bearer, address=request.address))
@@ -167,7 +160,7 @@ def auth(sessions: Sessions, *, app_ids: Collection[str] = ()) -> Dialect:
 
     routes = []
     for path in LOGIN_PATHS:
-        for provider, about in LOGINS.items():
+        for provider, about in logins.items():
             known = path.replace("{provider}", provider)
             handle = _login(sessions, provider)
             routes.append(Route("POST", known, "login", handle=handle, public=True, about=about))

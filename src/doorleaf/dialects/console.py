@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from doorleaf.access.callers import Credentials
 from doorleaf.dialects.about import About, Gives
 from doorleaf.dialects.auth import Token
 from doorleaf.dialects.base import Dialect, Handle, Reply, Request, Route, json
@@ -28,13 +27,13 @@ from doorleaf.dialects.handling import NOT_STORED
 from doorleaf.documents import Document
 from doorleaf.ejson import loads
 from doorleaf.errors import AccessError, InvalidParameter, MissingParameter, PermissionDenied, Unauthenticated
+from doorleaf.settings.providers import PROVIDERS, ProviderName
 
 PATH = "/api/console/v1/session"
 COOKIE = "doorleaf"
 HEADER = "X-Doorleaf-Console"
 
 _LONGEST_TOKEN = 1024 * 1024
-Provider = Literal["api-key", "local-userpass", "custom-token", "anon-user"]
 
 
 class Sessions(Protocol):
@@ -46,7 +45,7 @@ class Sessions(Protocol):
 
     async def logout(self, bearer: str | None, *, by: Request) -> None: ...
 
-    async def identify(self, credentials: Credentials) -> Any: ...
+    async def identify(self, token: str) -> Any: ...
 
 
 def _token(value: Any, name: str) -> str:
@@ -66,9 +65,9 @@ class ConsoleLogin(Body):
     ] = None
     anonymous: Annotated[Flag, Field(description="Whether to become a new anonymous user.")] = None
 
-    def asked(self) -> tuple[Provider, Document]:
+    def asked(self) -> tuple[ProviderName, Document]:
         """The provider that is meant and what it is to be shown; MissingParameter or InvalidParameter."""
-        ways: list[tuple[Provider, Document]] = []
+        ways: list[tuple[ProviderName, Document]] = []
         if self.key is not None:
             ways.append(("api-key", {"key": self.key}))
         if self.email is not None or self.password is not None:
@@ -104,7 +103,7 @@ class ConsoleSession(TypedDict):
 
 
 class ConsoleWays(TypedDict):
-    providers: Annotated[list[Provider], Field(description="The ways to sign in.")]
+    providers: Annotated[list[ProviderName], Field(description="The ways to sign in.")]
     open: Annotated[bool, Field(description="Whether everybody is let in without credentials.")]
     begun: Annotated[bool, Field(description="Whether the request brought a session's cookie.")]
 
@@ -144,7 +143,7 @@ def console(sessions: Sessions, *, providers: Collection[str], opened: bool, pre
     """
 
     async def ways(request: Request) -> Reply:
-        known = [name for name in ("api-key", "local-userpass", "custom-token", "anon-user") if name in providers]
+        known = [name for name in PROVIDERS if name in providers]
         told = {"providers": known, "open": opened, "begun": _cookie(request) is not None}
         return Reply(200, json(told), headers=NOT_STORED)
 
@@ -196,7 +195,7 @@ def _own(handle: Handle) -> Handle:
 
 async def _told(sessions: Sessions, begun: Document, request: Request) -> ConsoleSession:
     token = begun["access_token"]
-    identity = await sessions.identify(Credentials(bearer=token, address=request.address))
+    identity = await sessions.identify(token)
     user: ConsoleUser = {
         "id": identity.id,
         "type": identity.kind,

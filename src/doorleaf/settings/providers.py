@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-PROVIDERS = ("api-key", "local-userpass", "custom-token", "anon-user")
+ProviderName = Literal["api-key", "local-userpass", "custom-token", "anon-user"]
+PROVIDERS: tuple[ProviderName, ...] = get_args(ProviderName)
 """Every way to authenticate."""
 
 SURFACES = ("actions",)

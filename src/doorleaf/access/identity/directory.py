@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from doorleaf.access.callers import Tell, untold
+from doorleaf.access.callers import Identity, Tell, untold
 from doorleaf.access.identity.accounts import Accounts
 from doorleaf.access.identity.collection_credentials import CollectionCredentials
 from doorleaf.access.identity.happenings import Happenings
-from doorleaf.access.identity.keys import Keys
+from doorleaf.access.identity.keys import Key, Keys
 from doorleaf.access.identity.mail import Mail
 from doorleaf.access.identity.mistakes import NO_MISTAKES, Mistakes
 from doorleaf.access.identity.tokens import Sessions
@@ -73,6 +73,24 @@ class Directory:
             audit=audit,
             mistakes=mistakes,
         )
+
+    # --- callers, by id ---
+
+    async def identity(self, user_id: str, *, retiring: bool = False) -> Identity | None:
+        """The user or key with this id, or None; ``retiring`` where a key showed the text before its rotation."""
+        key = self.keys.by_id(user_id, retiring=retiring)
+        return await self.users.identity(user_id) if key is None else await self.of_key(key)
+
+    def fresh(self, user_id: str, *, retiring: bool = False) -> Identity | None:
+        """What :meth:`identity` answers, if memory alone can tell."""
+        key = self.keys.by_id(user_id, retiring=retiring)
+        if key is None:
+            return self.users.fresh(user_id)
+        return key.identity if key.identity.admin else self.users.fresh_with_custom_data(key.identity)
+
+    async def of_key(self, key: Key) -> Identity:
+        """The caller with a key; rules, which do not judge an administrator, may ask for the custom data."""
+        return key.identity if key.admin else await self.users.with_custom_data(key.identity)
 
     # --- users, by id ---
 

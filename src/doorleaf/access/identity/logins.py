@@ -1,94 +1,117 @@
-"""Logins: what each provider wants to be shown, and the session that is answered."""
+"""Sessions: how they begin with a login, go on and end, and whose a token is."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import orjson
 from bson import ObjectId
 
 from doorleaf import ejson
+from doorleaf.access.audit import NO_AUDIT, Audit
 from doorleaf.access.callers import Identity
-from doorleaf.access.identity.custom_tokens import CustomTokens
-from doorleaf.access.identity.directory import Directory
-from doorleaf.access.identity.tokens import ACCESS_SECONDS, NO_DEVICE, Claims, Tokens
+from doorleaf.access.identity.providers.base import STRANGER, LoggedIn, Provider, Surroundings
+from doorleaf.access.identity.tokens import ACCESS_SECONDS, NO_DEVICE, Claims
 from doorleaf.access.request import HttpRequest
 from doorleaf.documents import Document, is_string
-from doorleaf.errors import InvalidParameter, NotFound, Unauthenticated, Unsupported
-from doorleaf.operations.fields import unicode_text
+from doorleaf.errors import DoorleafError, InvalidParameter, NotFound, PermissionDenied, Unauthenticated
 
 EMBEDDED_BYTES = 4096
 """Custom data above this many bytes of JSON is left out of access tokens, which travel in headers."""
 
 _DEVICE_FIELDS = 16
+ENDED = "invalid session: failed to find refresh token"
 
 Admit = Callable[[Identity, str], Awaitable[None]]
 """Lets a caller from an address in; raises AccessError."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedIn:
-    """Who logged in; ``until`` is when a key ends that is retiring, in seconds since 1970."""
-
-    identity: Identity
-    until: float | None = None
-
-
-Login = Callable[[Mapping[str, Any], str, str], Awaitable[LoggedIn]]
-"""What the body of a login, the address and the device's id make of it."""
-
-
 class Logins:
-    """The logins of the providers in ``on``; ``admit`` lets the key that is shown in, by its own limits."""
+    """The sessions that callers begin with ``providers``. ``admit`` lets the key that begins or renews one in, by its
+    own limits."""
 
     def __init__(
         self,
-        directory: Directory,
-        custom: CustomTokens | None,
-        tokens: Tokens,
-        on: Collection[str],
+        surroundings: Surroundings,
+        providers: Mapping[str, Provider],
+        *,
         admit: Admit | None = None,
+        audit: Audit = NO_AUDIT,
     ) -> None:
-        self._directory = directory
-        self._custom = custom
-        self._tokens = tokens
+        self._directory = surroundings.directory
+        self._sessions = surroundings.directory.sessions
+        self._tokens = surroundings.tokens
+        self._require_loaded = surroundings.require_loaded
+        self._providers = providers
         self._admit = admit
-        logins: dict[str, Login] = {
-            "api-key": self._by_key,
-            "local-userpass": self._by_password,
-            "custom-token": self._by_custom_token,
-            "anon-user": self._anonymous,
-        }
-        self._logins = {name: login for name, login in logins.items() if name in on}
+        self._audit = audit
 
-    def check(self, provider: str, body: Mapping[str, Any]) -> None:
-        """Raise what is wrong with a login whatever the database says."""
-        if provider not in self._logins:
-            raise NotFound(f"authentication provider not found: {provider!r}", code="AuthProviderNotFound")
-        if provider == "api-key":
-            text(body, "key")
+    # --- whose an access token is ---
 
-    async def begin(self, provider: str, body: Mapping[str, Any], address: str) -> tuple[Identity, Document]:
-        """Who logged in, and the answer: both tokens and whom they are for."""
-        self.check(provider, body)
+    def remembered(self, token: str) -> Identity | None:
+        """The caller with an access token, if memory alone can tell."""
+        claims = self._tokens.remembered(token)
+        if claims is None or self._sessions.is_revoked(claims.session) or claims.provider not in self._providers:
+            return None
+        return self._directory.fresh(claims.user_id, retiring=claims.retiring)
+
+    async def identify(self, token: str) -> Identity:
+        """The caller with an access token; Unauthenticated, StoreUnavailable while sessions were never read."""
+        try:
+            claims = self._tokens.verify(token, "access")
+        except Unauthenticated:
+            raise Unauthenticated(STRANGER) from None
+        self._require_loaded()
+        if self._sessions.is_revoked(claims.session) or claims.provider not in self._providers:
+            raise Unauthenticated(STRANGER)
+        return await self._holder(claims, STRANGER)
+
+    # --- begin ---
+
+    async def login(
+        self, provider: str, body: Mapping[str, Any], *, address: str = "", by: HttpRequest | None = None
+    ) -> Document:
+        """Begin a session; the answer has both tokens, ``user_id`` and ``device_id``.
+
+        ``body`` is what the provider takes (:meth:`Provider.login`), and with each ``options.device``. NotFound
+        (AuthProviderNotFound) for a provider that is off.
+        """
+        account = body.get("username") or body.get("email")
+        target = f"{provider} {account}" if is_string(account) else provider
+        try:
+            identity, answer = await self._begin(self._provider(provider), body, address)
+        except DoorleafError as error:
+            self._audit("login", target=target, error=error, by=by)
+            raise
+        self._audit("login", target=target, identity=identity, by=by)
+        return answer
+
+    def _provider(self, name: str) -> Provider:
+        provider = self._providers.get(name)
+        if provider is None:
+            raise NotFound(f"authentication provider not found: {name!r}", code="AuthProviderNotFound")
+        return provider
+
+    async def _begin(self, provider: Provider, body: Mapping[str, Any], address: str) -> tuple[Identity, Document]:
         device = _device(body)
         if device.get("deviceId", NO_DEVICE) == NO_DEVICE:
             device["deviceId"] = self._tokens.new_device()
-        found = await self._logins[provider](body, address, device["deviceId"])
+        found: LoggedIn = await provider.login(body, address, device["deviceId"])
         identity, until = found.identity, found.until
         if self._admit is not None and identity.key_name is not None:
             await self._admit(identity, address)
-        session = await self._directory.sessions.create(
-            identity.id, provider, seconds=self._tokens.life(provider), device=device
-        )
-        await self._directory.happenings.tell("LOGIN", [provider], identity.user)
+        seconds = provider.session_seconds or self._tokens.refresh_seconds
+        session = await self._sessions.create(identity.id, provider.name, seconds=seconds, device=device)
+        await self._directory.happenings.tell("LOGIN", [provider.name], identity.user)
         own = identity.identities[0]["id"] if identity.identities else None
+        refresh = self._tokens.refresh(
+            identity.id, session, provider.name, seconds=seconds, identity_id=own, until=until
+        )
         return identity, {
-            "access_token": self.access_token(identity, session, provider, device, until),
-            "refresh_token": self._tokens.refresh(identity.id, session, provider, identity_id=own, until=until),
+            "access_token": self._access_token(identity, session, provider.name, device, until),
+            "refresh_token": refresh,
             "token_type": "Bearer",
             "expires_in": ACCESS_SECONDS,
             "user_id": identity.id,
@@ -97,36 +120,33 @@ class Logins:
 
     async def link(
         self,
-        claims: Claims,
+        bearer: str | None,
         provider: str,
         body: Mapping[str, Any],
-        address: str,
+        *,
+        address: str = "",
         by: HttpRequest | None = None,
     ) -> Document:
-        """Give the user of a session one more identity; answers a new access token of the session."""
-        self.check(provider, body)
-        if provider not in ("local-userpass", "custom-token"):
-            raise Unsupported(f"credentials of {provider!r} cannot be linked to a user", code="NotCallable")
-        device = _device(body)
-        users = self._directory.users
-        if provider == "local-userpass":
-            given = device.get("deviceId", NO_DEVICE)
-            email, password = text(body, "username", "email"), text(body, "password")
-            given = given if self._tokens.gave_device(given) else ""
-            await self._directory.accounts.link(claims.user_id, email, password, address, given, by=by)
-        else:
-            verified = await cast(CustomTokens, self._custom).verify(text(body, "token", "key"))
-            await users.link(claims.user_id, "custom-token", verified.subject, verified.data)
-        identity = (await self._user(claims.user_id)).identity
-        return {
-            "access_token": self.access_token(identity, claims.session, claims.provider, device),
+        """Give the user of an access token one more identity; answers another token. IdentityInUse (409)."""
+        before = await self.identify(bearer or "")
+        if before.kind != "normal":
+            raise PermissionDenied("only a user has identities; a key has none")
+        claims, device = self._tokens.verify(bearer or "", "access"), _device(body)
+        given = device.get("deviceId", NO_DEVICE)
+        linking = self._provider(provider)
+        await linking.link(claims.user_id, body, address, given, by)
+        identity = (await linking.user(claims.user_id)).identity
+        answer = {
+            "access_token": self._access_token(identity, claims.session, claims.provider, device),
             "token_type": "Bearer",
             "expires_in": ACCESS_SECONDS,
             "user_id": identity.id,
-            "device_id": device.get("deviceId", NO_DEVICE),
+            "device_id": given,
         }
+        self._audit("link", target=provider, identity=before, by=by)
+        return answer
 
-    def access_token(
+    def _access_token(
         self,
         identity: Identity,
         session: str,
@@ -144,54 +164,57 @@ class Logins:
             identity.id, session, provider=provider, device=device_id, custom_data=custom, until=until
         )
 
-    async def _by_key(self, body: Mapping[str, Any], address: str, device: str) -> LoggedIn:
-        shown = text(body, "key")
-        key = self._directory.keys.find(shown)
-        if key is not None:
-            identity = await self._directory.users.with_custom_data(
-                key.identity, lambda custom: replace(key.identity, custom_data=custom)
-            )
-            return LoggedIn(identity, key.expires if key.retiring else None)
-        found = await self._directory.user_keys.find(shown)
-        user = None if found is None else await self._directory.users.identity(found.user_id)
-        if found is None or user is None:
-            raise Unauthenticated("invalid API key", code="AuthError")
-        if found.limited:  # a session would be good for all that its user may
-            raise Unauthenticated(
-                "a key that is limited begins no session; show it with each request", code="AuthError"
-            )
-        return LoggedIn(user)
+    # --- go on, and end ---
 
-    async def _by_password(self, body: Mapping[str, Any], address: str, device: str) -> LoggedIn:
-        email, password = text(body, "username", "email"), text(body, "password")
-        given = device if self._tokens.gave_device(device) else ""
-        return await self._user(await self._directory.accounts.log_in(email, password, address, given))
+    async def refresh(self, bearer: str | None, *, address: str = "", rotates: bool = False) -> Document:
+        """A new access token for a refresh token; who asks is read anew, with their custom data.
 
-    async def _by_custom_token(self, body: Mapping[str, Any], address: str, device: str) -> LoggedIn:
-        shown = text(body, "token", "key")
-        verified = await cast(CustomTokens, self._custom).verify(shown)
-        return await self._user(await self._directory.users.sign_in("custom-token", verified.subject, verified.data))
+        With ``rotates`` the refresh token is traded for the next, ``refresh_token``. One that was traded is wrong,
+        and ends the session, but for a few seconds in which it is answered the same.
+        """
+        claims, session, identity = await self._session(bearer, anew=True)
+        if self._admit is not None and identity.key_name is not None:
+            await self._admit(identity, address)
+        if identity.kind == "normal":
+            await self._directory.users.used(identity.id)
+        until = claims.expires if claims.retiring else None
+        access = self._access_token(identity, claims.session, claims.provider, session.get("device"), until)
+        answer: Document = {"access_token": access, "token_type": "Bearer", "expires_in": ACCESS_SECONDS}
+        if rotates:
+            rotated = await self._sessions.rotate(session, claims)
+            if rotated is None:
+                raise Unauthenticated(ENDED)
+            token = self._tokens.successor(bearer or "", rotated["generation"], rotated["rotated"])
+            answer["refresh_token"] = token
+        return answer
 
-    async def _anonymous(self, body: Mapping[str, Any], address: str, device: str) -> LoggedIn:
-        return await self._user(await self._directory.users.make_anonymous())
+    async def logout(self, bearer: str | None, *, by: HttpRequest | None = None) -> None:
+        """Revoke the session of a refresh token; its access tokens end within five seconds in every worker."""
+        claims, _, identity = await self._session(bearer)
+        await self._sessions.revoke(claims.session, logout=True)
+        self._audit("logout", identity=identity, by=by)
 
-    async def _user(self, user_id: str) -> LoggedIn:
-        identity = await self._directory.users.identity(user_id)
+    async def holder(self, bearer: str | None) -> Identity:
+        """Whose refresh token this is, for the calls of the client API that show one."""
+        return (await self._session(bearer))[2]
+
+    async def _session(self, bearer: str | None, *, anew: bool = False) -> tuple[Claims, Document, Identity]:
+        if bearer is None:
+            raise Unauthenticated("expected Authorization header with JWT (Bearer schema)")
+        claims = self._tokens.verify(bearer, "refresh")
+        self._require_loaded()
+        session = await self._sessions.held(claims)
+        if session is None or claims.provider not in self._providers:
+            raise Unauthenticated(ENDED)
+        if anew:
+            self._directory.users.look_again(claims.user_id)
+        return claims, session, await self._holder(claims, ENDED)
+
+    async def _holder(self, claims: Claims, otherwise: str) -> Identity:
+        identity = await self._directory.identity(claims.user_id, retiring=claims.retiring)
         if identity is None:
-            raise Unauthenticated("the user is disabled", code="UserDisabled")
-        return LoggedIn(identity)
-
-
-def text(body: Mapping[str, Any], *names: str) -> str:
-    """The first of ``names`` that ``body`` has, which must be a string that is not empty."""
-    for name in names:
-        value = body.get(name)
-        if value is None or value == "":
-            continue
-        if not is_string(value):
-            raise InvalidParameter(f"{name}: expected a string")
-        return unicode_text(value, name)
-    raise InvalidParameter(f"missing required field: {names[0]}")
+            raise Unauthenticated(otherwise)
+        return identity
 
 
 def _device(body: Mapping[str, Any]) -> Document:

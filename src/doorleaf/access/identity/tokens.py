@@ -29,8 +29,6 @@ from doorleaf.errors import Unauthenticated
 
 ACCESS_SECONDS = 30 * 60
 REFRESH_SECONDS = 60 * 24 * 3600
-ANONYMOUS_SECONDS = 50 * 365 * 24 * 3600
-"""Life of the refresh token of an anonymous user, who has no other way to come back."""
 NO_DEVICE = "0" * 24
 ALGORITHM = "HS256"
 REMEMBERED = 4096
@@ -112,12 +110,8 @@ class Tokens:
     ) -> None:
         self._secret = secret
         self._clock = clock
-        self._refresh_seconds = refresh_seconds
+        self.refresh_seconds = refresh_seconds
         self._verified: OrderedDict[str, Claims] = OrderedDict()
-
-    def life(self, provider: str) -> int:
-        """How many seconds a session that begins with ``provider`` lasts."""
-        return ANONYMOUS_SECONDS if provider == "anon-user" else self._refresh_seconds
 
     def access(
         self,
@@ -146,10 +140,11 @@ class Tokens:
         session: str,
         provider: str,
         *,
+        seconds: float | None = None,
         identity_id: str | None = None,
         until: float | None = None,
     ) -> str:
-        """A refresh token; ``until`` as in :meth:`access`."""
+        """A refresh token that lives for ``seconds``, else as the settings say; ``until`` as in :meth:`access`."""
         identity = {"id": identity_id or user_id, "provider_type": provider, "provider_id": NO_DEVICE}
         claims: Document = {
             "baas_id": session,
@@ -158,7 +153,7 @@ class Tokens:
             "stitch_ident": identity,
         }
         claims |= {"iss": session, "sub": user_id, "typ": "refresh", "provider": provider}
-        return self._sign(claims, self.life(provider), until)
+        return self._sign(claims, self.refresh_seconds if seconds is None else seconds, until)
 
     def successor(self, token: str, generation: int, issued: datetime) -> str:
         """The refresh token that comes after ``token``, which was verified; it ends when that one does. The same each
@@ -179,9 +174,9 @@ class Tokens:
     def _mark(self, chosen: str) -> str:
         return hmac.digest(self._secret, b"device " + chosen.encode(), "sha256").hex()[:12]
 
-    def _sign(self, claims: Document, seconds: int, until: float | None) -> str:
+    def _sign(self, claims: Document, seconds: float, until: float | None) -> str:
         now = int(self._clock())
-        end = now + seconds
+        end = now + int(seconds)
         if until is not None:
             end, claims = min(end, int(until)), claims | {"retiring": True}
         return jwt.encode(claims | {"iat": now, "exp": end}, self._secret, algorithm=ALGORITHM)

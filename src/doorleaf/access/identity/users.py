@@ -13,6 +13,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -112,15 +113,16 @@ class Users:
         before = self._recent.any(user_id)
         return before if before is not None and before[0] == source else (source, _identity(document, custom))
 
-    async def with_custom_data(self, identity: Identity, made: Callable[[Document], Identity]) -> Identity:
-        """``identity`` of a key as ``made`` gives it with its custom data; read at most every two seconds."""
+    async def with_custom_data(self, identity: Identity) -> Identity:
+        """``identity`` of a key with its custom data, which is read at most every two seconds."""
         if self._custom is None:
             return identity
         found = self._recent.fresh(identity.id)
         if found is None or found[0][0] is not identity:
             source = (identity, await self._custom.of(identity.id))
             before = self._recent.any(identity.id)
-            found = before if before is not None and before[0] == source else (source, made(source[1]))
+            same = before is not None and before[0] == source
+            found = before if before and same else (source, replace(identity, custom_data=source[1]))
             self._recent.put(identity.id, found)
         return found[1] or identity
 
@@ -195,10 +197,6 @@ class Users:
             found = await self._system.find_one(IDENTITIES, {"_id": place})
             return user_id if found is None else str(found["user_id"])
         return user_id
-
-    async def make_anonymous(self) -> str:
-        """The id of a new anonymous user."""
-        return await self.sign_in("anon-user", str(ObjectId()), {})
 
     async def used(self, user_id: str) -> None:
         """Note that the user is there still."""

@@ -25,9 +25,11 @@ from doorleaf.documents import Document
 from doorleaf.errors import InvalidParameter
 from doorleaf.operations import OPERATIONS
 from doorleaf.operations.fields import wrong
+from doorleaf.settings.providers import PROVIDERS as EVERY_PROVIDER
 
 CLOSED = ConfigDict(extra="forbid")
-PROVIDERS = ("local-userpass", "custom-token", "anon-user")
+PROVIDERS = tuple(name for name in EVERY_PROVIDER if name != "api-key")
+"""The ways to authenticate that have users."""
 MOST_OVERLAP = 90 * 86_400
 PAGE, LARGEST_PAGE = 50, 500
 

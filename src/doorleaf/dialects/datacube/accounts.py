@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -55,16 +55,15 @@ class Sessions(Protocol):
 
     async def logout(self, bearer: str | None, *, by: Request) -> None: ...
 
-    async def admit_mail(self, account: str) -> None: ...
-
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Those who have accounts. ``by_code`` says that mails have a code, because there is no page that they could link
-    to."""
+    """Those who have accounts. ``admit_mail`` lets a mail to an account be sent. ``by_code`` says that mails have a
+    code, because there is no page that they could link to."""
 
     accounts: Accounts
     sessions: Sessions
+    admit_mail: Callable[[str], Awaitable[None]]
     by_code: bool
 
 
@@ -255,7 +254,7 @@ def _verifying(people: People) -> list[Route]:
         return {"message": "Email verified successfully!"}
 
     async def resend(request: Request, given: models.CubeAddress) -> models.CubeMessage:
-        await people.sessions.admit_mail(given.email.lower())
+        await people.admit_mail(given.email.lower())
         with suppress(NotFound, RequestError):
             await accounts.send_confirmation(given.email.lower())
         return {"message": SENT}
@@ -273,7 +272,7 @@ def _resetting(people: People) -> list[Route]:
 
     async def ask(request: Request, given: models.CubeAddress) -> models.CubeMessage:
         accounts.can_reset(by_code=people.by_code)
-        await people.sessions.admit_mail(given.email.lower())
+        await people.admit_mail(given.email.lower())
         with suppress(NotFound):
             await accounts.send_reset(given.email.lower(), by_code=people.by_code)
         return {"message": SENT}

@@ -1,0 +1,1 @@
+"""The ways to authenticate, one in each file; :mod:`~doorleaf.access.identity.providers.table` lists them."""
