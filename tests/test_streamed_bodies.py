@@ -70,11 +70,17 @@ async def watching(request: Request) -> Reply:
 
 async def live(request: Request) -> Reply:
     async def pieces() -> AsyncGenerator[bytes, None]:
-        while True:
-            yield b"."
-            await asyncio.sleep(0.02)
+        try:
+            while True:
+                yield b"."
+                await asyncio.sleep(0.02)
+        finally:
+            ended.append("left")
 
-    return Reply(200, content_type=b"text/plain", stream=pieces())
+    async def close() -> None:
+        ended.append("closed")
+
+    return Reply(200, content_type=b"text/plain", stream=pieces(), close=close)
 
 
 def upload(path: str, handle: Any, **more: Any) -> Route:
@@ -238,6 +244,7 @@ def test_a_client_that_falls_silent_is_told_so(server: Served, monkeypatch: pyte
 
 def test_a_handle_that_answers_a_stream_has_a_place_among_the_streams(server: Served) -> None:
     assert server.endpoint.streams == 0
+    ended.clear()
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     connection.request("GET", "/live", headers={"apiKey": server.key})
     answer = connection.getresponse()
@@ -246,12 +253,15 @@ def test_a_handle_that_answers_a_stream_has_a_place_among_the_streams(server: Se
     refused = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     refused.request("GET", "/live", headers={"apiKey": server.key})
     assert refused.getresponse().status == 429  # one caller has a quarter of the places
+    assert ended == ["closed"]  # what was opened for it is let go
     answer.close()
     connection.close()
     until = time.monotonic() + PATIENCE
     while server.endpoint.streams and time.monotonic() < until:
         time.sleep(0.01)
     assert server.endpoint.streams == 0
+    assert ended == ["closed", "left", "closed"]
+    ended.clear()
 
 
 def test_an_upload_is_written_as_it_comes(tmp_path: Path) -> None:

@@ -78,6 +78,16 @@ def test_all_providers_log_in(home: House) -> None:
         assert home.lets_in({"Authorization": f"Bearer {refreshed.json['access_token']}"})
 
 
+def test_no_login_asks_the_database_which_triggers_there_are(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def asked() -> list[Any]:
+        raise AssertionError("the triggers were read anew")
+
+    happenings = home.directory.happenings
+    assert happenings._triggers == []
+    monkeypatch.setattr(happenings, "_listening", asked)
+    assert home.login("anon-user").status == 200
+
+
 def test_all_providers_but_the_anonymous_one_authenticate_requests(home: House) -> None:
     for provider, headers in HEADERS.items():
         assert home.lets_in(headers), provider

@@ -64,5 +64,6 @@ def make_triggers(
     """The triggers of the app that ``functions`` serve; None without one."""
     if functions is None:
         return None
-    records = Records(authenticator.directory.system, functions.version.loaded.app.app_id or "", audit)
+    directory, app_id = authenticator.directory, functions.version.loaded.app.app_id or ""
+    records = Records(directory.system, app_id, audit, directory.happenings.reload)
     return Triggers(Means(records, functions, metrics.triggered, settings.trigger_failures))

@@ -301,7 +301,7 @@ class Endpoint:
             raise Unsupported("this path is for WebSocket sessions (RFC 6455): ask to upgrade the connection")
         if route.reads == "stream" and route.handle is not None:
             request.upload = Upload(request.headers, receive, route.limit or limit)
-            return self._held(await route.handle(request), request)
+            return await self._held(await route.handle(request), request)
         if is_small(request.headers):
             body = None if (answer := answer_of(scope)) is None else answer.take(limit)
             request.body = body = await read(request.headers, receive, limit) if body is None else body
@@ -329,7 +329,7 @@ class Endpoint:
         if route.handle is not None:
             if len(body) >= SMALL_BYTES and not route.raw:
                 require_few(body, _PUBLIC_VALUES if route.public else _HANDLED_VALUES)
-            return self._held(await route.handle(request), request)
+            return await self._held(await route.handle(request), request)
         if route.decode is None or route.encode is None:
             raise InternalError(f"the route {route.name} does nothing")
         began = perf_counter()
@@ -377,11 +377,15 @@ class Endpoint:
         reply.done = lambda sent: leave()
         return reply
 
-    def _held(self, reply: Reply, request: Request) -> Reply:
-        """The reply of a handle: one that goes on takes its place among the streams."""
+    async def _held(self, reply: Reply, request: Request) -> Reply:
+        """The reply of a handle: one that goes on takes its place among the streams, or ends where there is none."""
         if reply.goes_on:
-            caller = request.address if request.identity is None else request.identity.shown
-            leave, ended = self._streams.enter(caller, request.address), reply.done
+            caller, ended = request.address if request.identity is None else request.identity.shown, reply.done
+            try:
+                leave = self._streams.enter(caller, request.address)
+            except DoorleafError:
+                await over(reply, 0)
+                raise
 
             def done(sent: int) -> None:
                 leave()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import bson
 
-from doorleaf.documents import CODEC, Document
+from doorleaf.documents import CODEC, Document, Documents
 from doorleaf.errors import DataError, DoorleafError, DuplicateKey, RequestError, WriteFailed
 from doorleaf.operations import Operation, R
 
@@ -46,6 +47,48 @@ class Ways(Protocol):
 
 MOST_EXPLAINED = 1024 * 1024
 """Bytes that the reasons of a validator may take in one answer; entries beyond have none."""
+
+
+class Batches(ABC):
+    """Documents that are read as they are taken, the first batch before anybody asks: see
+    :class:`doorleaf.operations.results.DocumentStream`. ``most`` is how many bytes they may have together, None or 0
+    for any number."""
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._first: bytes | None = None
+        self._size = 0
+
+    async def open(self) -> Self:
+        """Read the first batch; raises what reading does."""
+        try:
+            self._first = await self.read()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def next(self) -> Documents | None:
+        """Answer as :meth:`doorleaf.operations.results.DocumentStream.next`."""
+        batch, self._first = self._first, None
+        if batch is None:
+            batch = await self.read()
+        return None if batch is None else Documents([batch])
+
+    def counted(self, batch: bytes | None) -> bytes | None:
+        """``batch``, which has been read; DataError if all together are too large with it."""
+        self._size += len(batch or b"")
+        if self._most and self._size > self._most:
+            raise answer_too_large(self._most)
+        return batch
+
+    @abstractmethod
+    async def read(self) -> bytes | None:
+        """The next batch; None at the end."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of what is read from."""
 
 
 class Failures:

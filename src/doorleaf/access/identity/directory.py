@@ -62,7 +62,9 @@ class Directory:
         )
         self.user_keys = UserKeys(system, clock=clock, audit=audit)
         self.collection_credentials = CollectionCredentials(system, settings.system_database, clock=clock, audit=audit)
-        self.users = Users(system, custom=None if custom is None else CustomData(store, custom), clock=clock)
+        self.users = Users(
+            system, self.happenings, custom=None if custom is None else CustomData(store, custom), clock=clock
+        )
         self.accounts = Accounts(
             system,
             settings,
@@ -147,8 +149,9 @@ class Directory:
             await part.prepare()
 
     async def reload(self) -> None:
-        """Read keys, ended sessions and workspaces again."""
+        """Read keys, ended sessions, workspaces and what triggers want to know of users again."""
         await self.keys.reload()
+        await self.happenings.reload()
         await self.workspaces.reload()
         await self.workspaces.logins.sweep()
         await self.sessions.reload()

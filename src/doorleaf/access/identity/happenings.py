@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import bson
 from bson import ObjectId
@@ -25,14 +25,28 @@ MOST_BYTES = 1024 * 1024
 """Of a user's custom data; what is larger is left out of events."""
 
 Happening = Literal["LOGIN", "CREATE", "DELETE"]
+KINDS: tuple[Happening, ...] = get_args(Happening)
 
 
 class Happenings:
-    """Events of users. ``clock`` gives seconds since 1970."""
+    """Events of users. ``clock`` gives seconds since 1970.
+
+    What triggers want to know is kept in memory once :meth:`reload` has read it; without that, as on the command line,
+    the database is asked each time.
+    """
 
     def __init__(self, system: SystemStore, *, clock: Callable[[], float] = time.time) -> None:
         self._system = system
         self._clock = clock
+        self._triggers: list[Document] | None = None
+
+    async def reload(self) -> None:
+        """Read which triggers there are for users."""
+        self._triggers = await self._listening()
+
+    async def _listening(self) -> list[Document]:
+        fields: Document = {"operations": 1, "providers": 1}
+        return await self._system.find(TRIGGERS, {"operations": {"$in": list(KINDS)}}, projection=fields)
 
     async def tell(self, kind: Happening, providers: Sequence[str], user: Mapping[str, Any]) -> None:
         """Note what has happened to ``user``, an object as :attr:`Identity.user` is one."""
@@ -49,8 +63,12 @@ class Happenings:
     async def _note(
         self, kind: Happening, providers: Sequence[str], user: Mapping[str, Any], *, sure: bool
     ) -> list[ObjectId]:
-        wanted = {"operations": kind, "providers": {"$in": list(providers)}}
-        triggers = await self._system.find(TRIGGERS, wanted)
+        listening = await self._listening() if self._triggers is None else self._triggers
+        triggers = [
+            trigger
+            for trigger in listening
+            if kind in trigger["operations"] and not set(providers).isdisjoint(trigger.get("providers") or ())
+        ]
         if not triggers:
             return []
         at = as_date(self._clock())

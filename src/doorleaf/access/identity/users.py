@@ -73,15 +73,21 @@ class CustomData:
 
 
 class Users:
-    """The users of one system database. ``custom`` is where their custom data is, ``clock`` seconds since 1970."""
+    """The users of one system database. ``happenings`` are told of them, ``custom`` is where their custom data is,
+    ``clock`` gives seconds since 1970."""
 
     def __init__(
-        self, system: SystemStore, *, custom: CustomData | None = None, clock: Callable[[], float] = time.time
+        self,
+        system: SystemStore,
+        happenings: Happenings,
+        *,
+        custom: CustomData | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._system = system
         self._custom = custom
         self._clock = clock
-        self._happenings = Happenings(system, clock=clock)
+        self._happenings = happenings
         self._recent: Recent[str, tuple[Any, Identity | None]] = Recent(REMEMBERED)
 
     # --- who they are ---

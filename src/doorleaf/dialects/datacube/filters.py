@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
-
-from bson import ObjectId
 
 from doorleaf import ejson
 from doorleaf.dialects.datacube.models import mistake
+from doorleaf.dialects.ids import by_either_id, object_id
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError
 from doorleaf.operations.fields import described
@@ -23,8 +21,6 @@ UPDATES = frozenset(
     {"$set", "$inc", "$unset", "$push", "$pull", "$addToSet", "$rename", "$min", "$max", "$mul", "$currentDate"}
     | {"$setOnInsert", "$pop", "$pullAll", "$bit"}
 )
-_HEX = re.compile(r"[0-9a-fA-F]{24}")
-_BOTH = {"$eq": "$in", "$ne": "$nin"}
 _DEEPEST = 100
 
 
@@ -58,41 +54,24 @@ def meant(filters: Document, *, exact: bool = False) -> Document:
     """``filters`` where 24 hexadecimal digits for ``_id`` are the ObjectId or the text, whichever is there; ``exact``
     takes them for an ObjectId alone. ``id`` is another name of ``_id``, or a field of its own."""
     made: Document = {}
-    alias: Document | None = None
+    others: list[Document] = []
     for key, value in filters.items():
         if key == "_id":
-            made[key] = _id(value, exact)
+            identifier = object_id(value) if exact else None
+            condition = by_either_id({key: value}) if identifier is None else {key: identifier}
+            if condition.keys() == {key}:
+                made |= condition
+            else:
+                others.append(condition)
         elif key in ("$and", "$or", "$nor") and type(value) is list:
             made[key] = [meant(one, exact=exact) if type(one) is dict else one for one in value]
         elif key == "id" and "_id" not in filters and not exact:
-            alias = {"$or": [{"_id": _id(value, exact)}, {"id": value}]}
+            others.append({"$or": [by_either_id({"_id": value}), {"id": value}]})
         else:
             made[key] = value
-    return made if alias is None else together(made, alias)
-
-
-def _id(value: Any, exact: bool) -> Any:
-    if type(value) is str and _HEX.fullmatch(value):
-        return ObjectId(value) if exact else {"$in": [ObjectId(value), value]}
-    if type(value) is not dict:
-        return value
-    made: Document = {}
-    for operator, given in value.items():
-        if operator in ("$in", "$nin") and type(given) is list:
-            made[operator] = [either for one in given for either in _either(one)]
-        elif operator in _BOTH and type(given) is str and _HEX.fullmatch(given) and _BOTH[operator] not in value:
-            made[_BOTH[operator]] = _either(given)
-        elif operator in ("$gt", "$gte", "$lt", "$lte") and type(given) is str and _HEX.fullmatch(given):
-            made[operator] = ObjectId(given)
-        elif operator == "$not":
-            made[operator] = _id(given, exact)
-        else:
-            made[operator] = given
-    return made
-
-
-def _either(value: Any) -> list[Any]:
-    return [ObjectId(value), value] if type(value) is str and _HEX.fullmatch(value) else [value]
+    if not others:
+        return made
+    return {"$and": [made, *others]} if made or len(others) > 1 else others[0]
 
 
 def together(filters: Document, state: Document) -> Document:

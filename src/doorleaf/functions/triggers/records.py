@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -27,13 +27,16 @@ class Records:
     A lease is the name of its ``holder`` and a ``beat``, a number that the holder moves on: whoever sees the same one
     for long enough takes the trigger over, whatever the clocks of the machines say. ``state`` is ``running`` or
     ``suspended``. ``at`` is the moment up to which a schedule has run, ``token`` the place behind the last change that
-    was told.
+    was told. ``changed`` is called when there are others than before.
     """
 
-    def __init__(self, system: SystemStore, app: str, audit: Tell = untold) -> None:
+    def __init__(
+        self, system: SystemStore, app: str, audit: Tell = untold, changed: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._system = system
         self._app = app
         self._audit = audit
+        self._changed = changed
 
     def _id(self, name: str) -> str:
         return f"{self._app}/{name}"
@@ -72,6 +75,8 @@ class Records:
         if gone:
             await self._system.delete(TRIGGERS, {"_id": {"$in": gone}})
             await self._system.delete(EVENTS, {"trigger": {"$in": gone}})
+        if self._changed is not None:
+            await self._changed()
 
     # --- the lease ---
 

@@ -16,7 +16,7 @@ from pymongo.errors import PyMongoError
 from doorleaf.documents import Document, Documents
 from doorleaf.errors import StoreTimeout, StoreUnavailable
 from doorleaf.operations import Find, Scan
-from doorleaf.stores.base import answer_too_large
+from doorleaf.stores.base import Batches
 from doorleaf.stores.mongo.arguments import GRACE, aggregating, hinted, ordering, time_limit
 from doorleaf.stores.mongo.codes import UNREACHABLE
 from doorleaf.stores.mongo.errors import mapped
@@ -29,51 +29,34 @@ BATCH_DOCUMENTS = 1_000
 _CLOSING_SECONDS = 2.0
 
 
-class Flow:
+class Flow(Batches):
     """The documents of one scan: see :class:`doorleaf.operations.results.DocumentStream`."""
 
     def __init__(self, database: Database, operation: Scan) -> None:
+        super().__init__(operation.max_bytes)
         self._database = database
         self._operation = operation
         self._cursor: Any = None
         self._asking: asyncio.Task[bytes | None] | None = None
-        self._first: bytes | None = None
-        self._size = 0
-
-    async def open(self) -> Flow:
-        """Read the first batch; raises what the driver does."""
-        try:
-            self._first = await self._read()
-        except BaseException:
-            await self.close()
-            raise
-        return self
 
     async def next(self) -> Documents | None:
-        """Answer as :meth:`doorleaf.operations.results.DocumentStream.next`."""
-        batch, self._first = self._first, None
-        if batch is None:
-            try:
-                batch = await self._read()
-            except TimeoutError as error:
-                if self._database.client.topology_description.has_readable_server():
-                    raise StoreTimeout("operation exceeded time limit") from error
-                raise StoreUnavailable(UNREACHABLE) from error
-            except (PyMongoError, BSONError) as error:
-                raise mapped(error) from error
-        return None if batch is None else Documents([batch])
+        """Answer as :meth:`doorleaf.operations.results.DocumentStream.next`, errors as the store maps them."""
+        try:
+            return await super().next()
+        except TimeoutError as error:
+            if self._database.client.topology_description.has_readable_server():
+                raise StoreTimeout("operation exceeded time limit") from error
+            raise StoreUnavailable(UNREACHABLE) from error
+        except (PyMongoError, BSONError) as error:
+            raise mapped(error) from error
 
-    async def _read(self) -> bytes | None:
+    async def read(self) -> bytes | None:
         """The next batch, in a task of its own: whoever leaves does not wait for a server that has fallen silent."""
         task = self._asking = asyncio.get_running_loop().create_task(self._asked())
         async with asyncio.timeout(time_limit(self._operation) / 1000 + GRACE):
             batch = await asyncio.shield(task)
         self._asking = None
-        self._size += len(batch or b"")
-        most = self._operation.max_bytes
-        if most is not None and self._size > most:
-            raise answer_too_large(most)
-        return batch
+        return self.counted(batch)
 
     async def _asked(self) -> bytes | None:
         if self._cursor is None:

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 
-from doorleaf.documents import Documents
 from doorleaf.mql.context import Context
-from doorleaf.stores.base import answer_too_large
+from doorleaf.stores.base import Batches
 from doorleaf.stores.embedded.file.storage import Session
 
 BATCH_BYTES = 128 * 1024
@@ -43,7 +42,7 @@ def _batch(documents: Iterator[bytes]) -> bytes:
     return b"".join(held)
 
 
-class Walk:
+class Walk(Batches):
     """The same in threads, for what waits for no worker: see :class:`doorleaf.operations.results.DocumentStream`.
 
     ``begin`` makes the documents in the ``session``'s snapshot; ``over`` is called with the session at the end.
@@ -58,6 +57,7 @@ class Walk:
         context: Context,
         seconds: float,
     ) -> None:
+        super().__init__(context.max_bytes)
         self._threads = threads
         self._session = session
         self._begin = begin
@@ -66,26 +66,9 @@ class Walk:
         self._seconds = seconds
         self._batches: Iterator[bytes] | None = None
         self._asking: asyncio.Future[bytes | None] | None = None
-        self._first: bytes | None = None
-        self._size = 0
 
-    async def open(self) -> Walk:
-        """Read the first batch."""
-        try:
-            self._first = await self._read()
-        except BaseException:
-            await self.close()
-            raise
-        return self
-
-    async def next(self) -> Documents | None:
-        """Answer as :meth:`doorleaf.operations.results.DocumentStream.next`."""
-        batch, self._first = self._first, None
-        if batch is None:
-            batch = await self._read()
-        return None if batch is None else Documents([batch])
-
-    async def _read(self) -> bytes | None:
+    async def read(self) -> bytes | None:
+        """The next batch, from a thread."""
         if self._over is None:
             return None
         self._asking = asyncio.get_running_loop().run_in_executor(self._threads, self._next)
@@ -98,11 +81,7 @@ class Walk:
             with self._session.limited(self._context):
                 documents = self._begin()
             self._batches = flowing(self._session, documents, self._context, self._seconds)
-        batch = next(self._batches, None)
-        self._size += len(batch or b"")
-        if self._context.max_bytes and self._size > self._context.max_bytes:
-            raise answer_too_large(self._context.max_bytes)
-        return batch
+        return self.counted(next(self._batches, None))
 
     async def close(self) -> None:
         """Leave the snapshot, once nobody reads in it."""
