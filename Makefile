@@ -8,11 +8,12 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
 ARGS ?=
 
-.PHONY: help install serve console test lint format lock build bench
+.PHONY: help install serve console test coverage lint format lock build bench
 help:
 	@echo 'make install in .venv, without starting'
 	@echo 'make serve   start on http://127.0.0.1:3000 (ARGS="--port 4000" for options)'
 	@echo 'make test    lint, then all tests'
+	@echo 'make coverage of branches (ARGS="tests/mql" for some of the tests)'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make format  let ruff write the format'
 	@echo 'make lock    write the lock files anew (ARGS=--upgrade for newer versions)'
@@ -29,6 +30,12 @@ serve: $(VENV)/.runtime
 # The two test processes have to agree on the tests' names, and some of those show a set.
 test: lint
 	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+coverage: $(VENV)/.development
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report
 
 lint: $(VENV)/.development
 	@$(BIN)/ruff check --quiet
