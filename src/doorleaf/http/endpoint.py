@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -40,7 +41,7 @@ from doorleaf.http.heads import joined_headers, segments
 from doorleaf.http.marks import DRAINING, READING
 from doorleaf.http.memory import MEMORY, Bodies, Coming, is_small, let_go
 from doorleaf.http.short import answer_of, sends_short
-from doorleaf.http.streams import each, live, over
+from doorleaf.http.streams import each, held, live, over
 from doorleaf.http.uploads import Upload
 from doorleaf.http.websocket import Sessions
 from doorleaf.observability import LOG, REQUEST_ID, Answered, Observer
@@ -380,19 +381,8 @@ class Endpoint:
     async def _held(self, reply: Reply, request: Request) -> Reply:
         """The reply of a handle: one that goes on takes its place among the streams, or ends where there is none."""
         if reply.goes_on:
-            caller, ended = request.address if request.identity is None else request.identity.shown, reply.done
-            try:
-                leave = self._streams.enter(caller, request.address)
-            except DoorleafError:
-                await over(reply, 0)
-                raise
-
-            def done(sent: int) -> None:
-                leave()
-                if ended is not None:
-                    ended(sent)
-
-            reply.done = done
+            caller = request.address if request.identity is None else request.identity.shown
+            await held(reply, partial(self._streams.enter, caller, request.address))
         return reply
 
     async def _pour(

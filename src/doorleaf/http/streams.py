@@ -51,6 +51,23 @@ async def over(reply: Reply, sent: int) -> None:
             reply.done(sent)
 
 
+async def held(reply: Reply, enter: Callable[[], Callable[[], None]]) -> None:
+    """Give a reply that goes on its place, which ``enter`` finds and answers how to leave; what it has is let go of
+    where there is none."""
+    try:
+        leave, ended = enter(), reply.done
+    except DoorleafError:
+        await over(reply, 0)
+        raise
+
+    def done(sent: int) -> None:
+        leave()
+        if ended is not None:
+            ended(sent)
+
+    reply.done = done
+
+
 async def each(body: Pieces, send: Send) -> bool:
     """Send a body piece by piece where a server is not our own; whether it came to its end."""
     async for piece in body:
