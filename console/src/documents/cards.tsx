@@ -24,16 +24,22 @@ export interface CardsProps {
   readonly onEnd: () => void;
 }
 
+/** How many documents are made at once: all of a thousand would keep the page from answering. */
+const AT_ONCE = 20;
+
 export function Cards(props: CardsProps): JSX.Element {
   const end = useRef<HTMLDivElement>(null);
+  const [made, setMade] = useState(AT_ONCE);
+  const { rows, onEnd } = props;
   useEffect(() => {
-    const observer = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && props.onEnd(), { rootMargin: "600px" });
+    const reached = (): void => (made < rows.length ? setMade(made + AT_ONCE) : onEnd());
+    const observer = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && reached(), { rootMargin: "600px" });
     if (end.current) observer.observe(end.current);
     return () => observer.disconnect();
-  }, [props.rows.length, props.onEnd]);
+  }, [rows.length, onEnd, made]);
   return (
     <div class="cards" role="region" aria-label="Documents" tabIndex={0}>
-      {props.rows.map((document, index) => (
+      {rows.slice(0, made).map((document, index) => (
         <Card key={keyOf(document)} document={document} index={index} props={props} />
       ))}
       <div ref={end} />
