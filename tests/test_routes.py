@@ -31,7 +31,13 @@ from doorleaf.settings.model import Settings
 from doorleaf.settings.providers import PROVIDERS
 
 TOKENS = {"algorithm": "HS256", "keys": ["k" * 40], "audience": ["shop"]}
-CHOSEN: dict[str, Any] = {"providers": PROVIDERS, "custom_token": TOKENS, "login_rate": "", "datacube": True}
+CHOSEN: dict[str, Any] = {
+    "providers": PROVIDERS,
+    "custom_token": TOKENS,
+    "custom_function": "f",
+    "login_rate": "",
+    "datacube": True,
+}
 DIALECTS = build(Settings(token_secret=SecretStr("s" * 40), **CHOSEN)).dialects
 DOCUMENT = openapi.document(DIALECTS, providers=PROVIDERS)
 LEFT_OUT = {

@@ -25,13 +25,17 @@ from doorleaf.settings.providers import PROVIDERS
 
 CUSTOM = {"algorithm": "HS256", "keys": (SECRET,), "audience": ("my-app",)}
 EMAIL = "ann@example.com"
-ALL: dict[str, Any] = {"providers": PROVIDERS, "custom_token": CUSTOM, "auto_confirm": True}
+APP = Path(__file__).parent / "log_in_app"
+ALL: dict[str, Any] = {
+    "providers": PROVIDERS, "custom_token": CUSTOM, "auto_confirm": True, "app": APP, "custom_function": "lets_in"
+}  # fmt: skip
 
 BODIES: dict[str, dict[str, Any]] = {
     "api-key": {"key": KEY},
     "local-userpass": {"username": EMAIL, "password": PASSWORD},
     "custom-token": {"token": token()},
     "anon-user": {},
+    "custom-function": {"ticket": "ann"},
 }
 HEADERS: dict[str, dict[str, str]] = {
     "api-key": {"apiKey": KEY},

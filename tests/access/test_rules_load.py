@@ -273,7 +273,7 @@ def test_settings_of_an_exported_app(tmp_path: Path) -> None:
         "- data_api_config.json: can_evaluate: write it into apply_when",
         "+ data_api_config.json: return_type: ",
         "- auth/providers.json: oauth2-google: has no counterpart",
-        "- auth/providers.json: custom-function: functions do not log in",
+        "- auth/providers.json: custom-function: names no function in this folder",
         "+ auth/providers.json: anon-user: is off",
         "- auth/providers.json: local-userpass: runConfirmationFunction: no function confirms",
         "- auth/providers.json: local-userpass: mails: need smtp_url",

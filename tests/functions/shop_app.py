@@ -30,6 +30,11 @@ FUNCTIONS: dict[str, str] = {
     "sum": "exports = (a, b) => a + b",
     "given": "exports = (...given) => given",
     "kinds": "exports = (...given) => given.map((one) => typeof one)",
+    "lets_in": """exports = async function ({ ticket, answer }) {
+      if (answer !== undefined) return answer;
+      if (ticket !== 'open sesame') throw new Error(`no ticket, ${context.runningAsSystem()}`);
+      return { id: 'ali', name: 'Ali Baba' };
+    }""",
     "hidden": "exports = () => 'never seen'",
     "guarded": "exports = (n) => n * 2",
     "told": "exports = () => ({ limit: context.values.get('limit'), key: context.values.get('key'), none: context.values.get('none'), environment: context.environment, app: context.app.clientAppId })",
@@ -136,7 +141,11 @@ def shop(folder: Path) -> Path:
     entries += [{"name": name, "private": False, "run_as_system": True} for name in SYSTEM]
     write(folder, {
         "root_config.json": {"app_id": APP_ID, "name": "shop", "environment": "testing"},
-        "auth/providers.json": {name: {"name": name, "type": name, "disabled": False} for name in ("api-key", "anon-user")},
+        "auth/providers.json": {
+            **{name: {"name": name, "type": name, "disabled": False} for name in ("api-key", "anon-user")},
+            "custom-function": {"name": "custom-function", "type": "custom-function", "disabled": False,
+                                "config": {"authFunctionName": "lets_in"}},
+        },
         "values/limit.json": {"name": "limit", "value": 5, "from_secret": False},
         "values/key.json": {"name": "key", "value": "password", "from_secret": True},
         "environments/testing.json": {"values": {"region": "eu"}},

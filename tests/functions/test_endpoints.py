@@ -401,6 +401,45 @@ def test_an_imported_app_answers_curl_and_its_trigger_runs(server: Doorleaf) -> 
     assert {it["_id"] for it in welcomes} <= {*seen}
 
 
+# --- logging in ------------------------------------------------------------------------------------------------------
+
+
+def log_in(server: Doorleaf, shown: object, **headers: str) -> httpx.Response:
+    path = f"{server.url}/api/client/v2.0/app/{APP_ID}/auth/providers/custom-function/login"
+    return httpx.post(path, json=shown, headers=headers)
+
+
+def test_a_function_says_who_logs_in(server: Doorleaf) -> None:
+    first, again = (log_in(server, {"ticket": "open sesame"}).json() for _ in range(2))
+    assert first["user_id"] == again["user_id"]
+    profile = httpx.get(
+        f"{server.url}/api/client/v2.0/auth/profile", headers={"Authorization": f"Bearer {first['access_token']}"}
+    ).json()
+    assert profile["data"] == {"name": "Ali Baba"}
+    assert [(it["id"], it["provider_type"]) for it in profile["identities"]] == [("ali", "custom-function")]
+    assert log_in(server, {"answer": "somebody"}).json()["user_id"] != first["user_id"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "status", "code", "message"),
+    [
+        ({}, 401, "AuthError", "no ticket, true"),
+        ({"answer": None}, 400, "FunctionExecutionError", "neither an id as text"),
+        ({"answer": ""}, 400, "FunctionExecutionError", "neither an id as text"),
+        ({"answer": "x" * 1025}, 400, "FunctionExecutionError", "neither an id as text"),
+        ({"answer": 5}, 400, "FunctionExecutionError", "neither an id as text"),
+        ({"answer": {"id": {"$oid": "0" * 24}}}, 400, "FunctionExecutionError", "neither an id as text"),
+        ({"answer": {"name": "nobody"}}, 400, "FunctionExecutionError", "neither an id as text"),
+        ({"answer": {"id": "x", "name": 5}}, 400, "FunctionExecutionError", "a name that is no short text"),
+    ],
+)
+def test_who_is_not_let_in(server: Doorleaf, shown: object, status: int, code: str, message: str) -> None:
+    refused = log_in(server, shown)
+    assert (refused.status_code, refused.json()["error_code"]) == (status, code)
+    assert message in refused.json()["error"]
+    assert "access_token" not in refused.text
+
+
 # --- the SDK -------------------------------------------------------------------------------------------------------------
 
 REALM = """
@@ -413,6 +452,9 @@ const user = await app.logIn(Realm.Credentials.anonymous());
 const told = { sum: await user.functions.sum(2, 3), nothing: await user.functions.given() };
 const given = await user.functions.given(new BSON.ObjectId("64224f3cd79f54ad342dd9b1"), new Date(5), "x");
 told.types = [given[0] instanceof BSON.ObjectId, given[1] instanceof Date, given[2]];
+const ali = await app.logIn(Realm.Credentials.function({ ticket: "open sesame" }));
+told.ali = [ali.identities[0].providerType, ali.profile.name, (await ali.functions.mine()).user === ali.id];
+try { await app.logIn(Realm.Credentials.function({ ticket: "none" })) } catch (error) { told.none = [error.statusCode, error.error] }
 told.mine = (await user.functions.mine()).user === user.id;
 for (const name of ["throws", "hidden", "absent"]) {
   try { await user.callFunction(name) } catch (error) { told[name] = [error.statusCode, error.errorCode, error.error] }
@@ -431,6 +473,7 @@ def test_realm_web_calls_functions(
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
+        "ali": ["custom-function", "Ali Baba", True], "none": [401, "no ticket, true"],
         "sum": 5, "nothing": [], "types": [True, True, "x"], "mine": True,
         "throws": [400, "FunctionExecutionError", "no such thing"],
         "hidden": [404, "FunctionNotFound", "function not found: 'hidden'"],

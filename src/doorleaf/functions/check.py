@@ -8,7 +8,7 @@ from doorleaf.errors import DoorleafError
 from doorleaf.functions.entries import Problem
 from doorleaf.functions.load import load_functions
 from doorleaf.functions.secrets import Secrets
-from doorleaf.functions.version import Version, broken, kept, missing
+from doorleaf.functions.version import Version, broken, kept, log_in_function, missing
 from doorleaf.settings.model import Settings
 from doorleaf.stores.making import system_router
 
@@ -23,7 +23,7 @@ async def check_app(settings: Settings) -> str:
         faults = {}
         loaded.problems.append(Problem("JavaScript functions", error.message))
     kept(loaded, faults, None)
-    loaded.problems += missing(loaded, load_rules(settings).calls)
+    loaded.problems += missing(loaded, load_rules(settings).calls, log_in_function(settings))
     Version(loaded, await _secrets(settings, loaded.problems), settings)
     if loaded.problems:
         raise ValueError("\n".join(map(str, loaded.problems)))

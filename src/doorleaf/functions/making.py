@@ -8,6 +8,7 @@ from typing import Any
 
 from doorleaf.access.callers import Caller, Identity, Tell, untold
 from doorleaf.access.identity.authenticator import Authenticator
+from doorleaf.access.identity.providers.custom_function import CustomFunction
 from doorleaf.access.rules.expressions import RuleError
 from doorleaf.access.rules.ruleset import Rules
 from doorleaf.dialects.base import Request
@@ -17,6 +18,7 @@ from doorleaf.functions.secrets import Secrets
 from doorleaf.functions.triggers.records import Records
 from doorleaf.functions.triggers.running import Triggers
 from doorleaf.functions.triggers.turn import Means
+from doorleaf.functions.version import log_in_function
 from doorleaf.metrics import FOLDER, Metrics
 from doorleaf.operations import Operation
 from doorleaf.service import DataService
@@ -51,10 +53,14 @@ def make_functions(
         caller=lambda identity, request: rules.expansions(Caller(identity, request, SURFACE)),
         observe=metrics.called,
         needed=rules.calls,
+        logs_in=log_in_function(settings),
         audit=audit if settings.audit_functions else untold,
         shared=Path(os.environ[FOLDER]) if FOLDER in os.environ else None,
     )
     rules.asks = functions.judge
+    provider = authenticator.providers.get("custom-function")
+    if isinstance(provider, CustomFunction):
+        provider.asks = functions.log_in
     return functions
 
 

@@ -67,8 +67,9 @@ class Sealed(Protocol):
 class Functions:
     """Runs functions of the app in the folder ``settings.app``.
 
-    ``caller`` gives what ``%%user`` and its kin stand for; ``needed`` are the functions that rules call; ``audit`` is
-    told of every call; ``shared`` is a folder that all workers have in common.
+    ``caller`` gives what ``%%user`` and its kin stand for; ``needed`` are the functions that rules call, ``logs_in``
+    is the one that logs users in; ``audit`` is told of every call; ``shared`` is a folder that all workers have in
+    common.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Functions:
         caller: Callable[[Identity, Request | None], Any],
         observe: Observe = lambda name, outcome, seconds: None,
         needed: Collection[str] = (),
+        logs_in: str | None = None,
         audit: Tell = untold,
         shared: Path | None = None,
     ) -> None:
@@ -92,6 +94,7 @@ class Functions:
         self._caller = caller
         self._observe = observe
         self._needed = needed
+        self._logs_in = logs_in
         self._audit = audit
         self.told = Told(folder=shared)
         self._calls = 0
@@ -172,7 +175,7 @@ class Functions:
                 faults = {}
                 loaded.problems.append(Problem("JavaScript functions", str(error) or "could not be checked in time"))
             kept(loaded, faults, None if before is None else before.loaded)
-            loaded.problems += missing(loaded, self._needed)
+            loaded.problems += missing(loaded, self._needed, self._logs_in)
             version = Version(loaded, await self._sealed(), self._settings)
         except (DoorleafError, OSError) as error:
             LOG.error("the app stays as it was: %s", error)
@@ -212,6 +215,14 @@ class Functions:
         async with self.admitted() as version:
             acting = await self.acting(version, function, identity, None)
             return await self.carry_out(self.begun(version, function, acting, None), arguments)
+
+    async def log_in(self, name: str, shown: Document) -> Any:
+        """What the function that logs users in answers to what a login shows; it runs as the system."""
+        function = self.version.loaded.functions.get(name)
+        if function is None:
+            raise FunctionsUnavailable("the function that logs in is not in service")
+        async with self.admitted() as version:
+            return await self.carry_out(self.begun(version, function, SYSTEM, None), [shown])
 
     async def judge(self, name: str, arguments: list[Any], caller: Caller, until: float) -> bool:
         """Whether a function answers true to the rules that judge ``caller``; see :func:`judged`."""

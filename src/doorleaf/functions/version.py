@@ -175,10 +175,18 @@ async def broken(loaded: Loaded) -> dict[str, str]:
     return found
 
 
-def missing(loaded: Loaded, needed: Collection[str]) -> list[Problem]:
-    """The functions that rules call and that are not in service."""
+def log_in_function(settings: Settings) -> str | None:
+    """The function that logs users in; None where none does."""
+    return settings.custom_function if "custom-function" in settings.providers else None
+
+
+def missing(loaded: Loaded, needed: Collection[str], logs_in: str | None = None) -> list[Problem]:
+    """The functions that are not in service and that rules call, or that log users in."""
     absent = sorted(name for name in needed if name not in loaded.functions)
-    return [Problem("rules", f"%function calls {name!r}, which is not in service") for name in absent]
+    found = [Problem("rules", f"%function calls {name!r}, which is not in service") for name in absent]
+    if logs_in is not None and logs_in not in loaded.functions:
+        found.append(Problem("custom_function", f"{logs_in!r} is not in service; nobody logs in by it"))
+    return found
 
 
 def kept(loaded: Loaded, faults: Mapping[str, str], before: Loaded | None) -> None:

@@ -16,7 +16,8 @@ class IdentitySettings(BaseModel):
 
     providers: Names = Field(
         default=("api-key",),
-        description="Ways to authenticate that are on: `api-key`, `local-userpass`, `custom-token`, `anon-user`.",
+        description="Ways to authenticate that are on: `api-key`, `local-userpass`, `custom-token`, `anon-user`, "
+        "`custom-function`.",
     )
     auto_confirm: bool = Field(default=False, description="Whether registered addresses need no confirmation.")
     datacube: bool = Field(
@@ -43,6 +44,11 @@ class IdentitySettings(BaseModel):
         default=None,
         description="Whose JSON Web Tokens are believed: a table, see [identities](identities.md#custom-tokens). "
         "In the environment: a JSON object.",
+    )
+    custom_function: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Function of the app that logs users in; needed with the provider `custom-function`.",
     )
     custom_user_data: CustomUserData | None = Field(
         default=None,

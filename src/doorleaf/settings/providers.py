@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-ProviderName = Literal["api-key", "local-userpass", "custom-token", "anon-user"]
+ProviderName = Literal["api-key", "local-userpass", "custom-token", "anon-user", "custom-function"]
 PROVIDERS: tuple[ProviderName, ...] = get_args(ProviderName)
 """Every way to authenticate."""
 

@@ -42,8 +42,8 @@ def settings_for(app: App) -> dict[str, Any]:
 
 
 TAKEN = (
-    "app_ids", "providers", "auto_confirm", "custom_user_data", "custom_token", "cors_origins", "ip_access_list",
-    "run_as", "return_type",
+    "app_ids", "providers", "auto_confirm", "custom_user_data", "custom_token", "custom_function", "cors_origins",
+    "ip_access_list", "run_as", "return_type",
 )  # fmt: skip
 """The settings that an app which is served from its folder gives."""
 
@@ -86,8 +86,9 @@ def _providers(app: App) -> dict[str, Any]:
         if provider.get("disabled"):
             app.note(True, where, "is off")
         elif name not in PROVIDERS:
-            why = "functions do not log in" if name == "custom-function" else "has no counterpart"
-            app.note(False, where, f"{why}; its users cannot log in")
+            app.note(False, where, "has no counterpart; its users cannot log in")
+        elif name == "custom-function" and not _log_in_function(app, provider):
+            app.note(False, where, "names no function in this folder; its users cannot log in")
         else:
             on.append(name)
             app.note(True, where, "is on")
@@ -96,6 +97,16 @@ def _providers(app: App) -> dict[str, Any]:
         settings = {"providers": on, **settings}
         app.note(False, "users and API keys", "no export holds them; make keys with doorleaf keys create")
     return settings
+
+
+def _log_in_function(app: App, provider: Document) -> str:
+    """The name of the function that logs in; "" where there is none."""
+    name = _mapping(provider, "config").get("authFunctionName")
+    return name if isinstance(name, str) and (app.folder / "functions").is_dir() else ""
+
+
+def _custom_function(app: App, provider: Document, where: str) -> dict[str, Any]:
+    return {"custom_function": _log_in_function(app, provider)}
 
 
 def _nothing(app: App, provider: Document, where: str) -> dict[str, Any]:
@@ -152,7 +163,7 @@ def _custom_token(app: App, provider: Document, where: str) -> dict[str, Any]:
     return {"custom_token": table}
 
 
-SPECIAL = {"local-userpass": _userpass, "custom-token": _custom_token}
+SPECIAL = {"local-userpass": _userpass, "custom-token": _custom_token, "custom-function": _custom_function}
 
 
 # --- users and the Data API ------------------------------------------------------------------------------------------
