@@ -103,6 +103,12 @@ def test_reading_in_parts_is_reading_at_once(seed: int, monkeypatch: pytest.Monk
         assert read_as_large(damaged, monkeypatch, large=True) == read_as_large(damaged, monkeypatch, large=False)
 
 
+@pytest.mark.parametrize("number", ["1\u0663", "-1.5\u0663", "1e1\u0663", "1.\u0663"])
+def test_digits_of_other_scripts_are_no_number(number: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for large in (False, True):
+        assert read_as_large(f'{{"n":{number}}}'.encode(), monkeypatch, large=large) is InvalidParameter
+
+
 def test_large_bson_is_decoded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PART_BYTES", 300)
     values = Values(7)

@@ -208,13 +208,21 @@ class _Constant(Exception):
 
 
 def _parse_integer(text: str) -> int | _Beyond:
+    _only_ascii(text)
     if len(text) < 25 and INT64_MIN <= int(text) <= INT64_MAX:
         return int(text)
     return _Beyond(text)
 
 
 def _parse_number(text: str) -> float:
+    _only_ascii(text)
     return _Double(text)
+
+
+def _only_ascii(text: str) -> None:
+    """Refuse digits of other scripts, which the reader in Python takes before Python 3.14."""
+    if not text.isascii():
+        raise InvalidParameter(f"malformed JSON: the number {text[:40]} has digits that are not ASCII")
 
 
 def _parse_constant(name: str) -> Any:
