@@ -11,9 +11,11 @@ from opened import C, Run, fill
 
 from doorleaf.documents import Document
 from doorleaf.errors import DataError
-from doorleaf.operations import Aggregate, Find, FindOne
+from doorleaf.mql.context import Context
+from doorleaf.operations import Aggregate, CountDocuments, CreateIndex, Find, FindOne
 from doorleaf.stores.embedded import store as opening
-from doorleaf.stores.embedded.reading import small
+from doorleaf.stores.embedded.reading import reads, small
+from doorleaf.stores.embedded.reading.budget import Budget, Postponed
 from doorleaf.stores.embedded.store import EmbeddedStore
 
 
@@ -111,6 +113,37 @@ def test_documents_that_are_too_large_for_what_is_computed_go_to_a_worker(run: R
         often = {f"n{number}": {"$toUpper": "$t"} for number in range(10)}
         await store.execute(Aggregate(namespace=C, pipeline=[{"$match": {"_id": 1}}, {"$project": often}]))
         assert store.workers().started > 0
+
+    run(scenario)
+
+
+def test_what_meets_documents_over_and_over_is_not_done_on_the_event_loop(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        def count(filter: Document) -> int:
+            counting = CountDocuments(namespace=C, filter=filter)
+            return store.now(lambda session: reads.count(session, counting, Context(), Budget(100, 262_144)))
+
+        def found(filter: Document, limit: int) -> tuple[int, int | None]:
+            finding = Find(namespace=C, filter=filter, limit=limit, total=0)
+            budget = Budget(100, 262_144)
+            page, total = store.now(lambda session: reads.find_soon(session, finding, Context(), budget))
+            return len(page), total
+
+        await store.execute(CreateIndex(namespace=C, keys={"tags": 1}))
+        await fill(store, *({"_id": number, "tags": [*range(4_000)]} for number in range(2)))
+        few: Document = {"tags": {"$gt": 3_996}}
+        assert count(few) == 2
+        assert found(few, 1) == (1, 2)
+        assert found(few, 3) == (2, 2)
+        many: Document = {"tags": {"$gte": 0}}
+        with pytest.raises(Postponed):
+            count(many)
+        assert found(many, 1) == (1, None)
+        with pytest.raises(Postponed):
+            found(many, 3)
+        assert (await store.execute(CountDocuments(namespace=C, filter=many))).count == 2
+        assert (await store.execute(Find(namespace=C, filter=many, limit=1, total=0))).total == 2
+        assert len((await store.execute(Find(namespace=C, filter=many, limit=3))).documents) == 2
 
     run(scenario)
 

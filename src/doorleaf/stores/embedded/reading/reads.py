@@ -107,7 +107,10 @@ def _total_soon(session: Session, matches: Matches, most: int, context: Context)
     made = matches.choice.plan
     if not (made.exact and made.narrows and made.reads <= 100):
         return None
-    total = Scan(session, made, context).count(min(most or INLINE_COUNT, INLINE_COUNT))
+    try:
+        total = Scan(session, made, context).count(min(most or INLINE_COUNT, INLINE_COUNT), INLINE_COUNT)
+    except Postponed:
+        return None
     return total if total < INLINE_COUNT or total == most else None
 
 
@@ -206,7 +209,7 @@ def _count(session: Session, query: Query, context: Context, most: int, budget: 
             return scan.count(most)
         if exact.reads > 100:
             raise Postponed
-        total = scan.count(min(most or INLINE_COUNT, INLINE_COUNT))
+        total = scan.count(min(most or INLINE_COUNT, INLINE_COUNT), INLINE_COUNT)
         if total >= INLINE_COUNT:
             raise Postponed
         return total

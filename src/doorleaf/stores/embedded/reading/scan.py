@@ -14,7 +14,7 @@ from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.file.sqlite import DamagedDatabase
 from doorleaf.stores.embedded.file.storage import Session
 from doorleaf.stores.embedded.reading.bounds import POINT, Interval
-from doorleaf.stores.embedded.reading.budget import Budget
+from doorleaf.stores.embedded.reading.budget import Budget, Postponed
 from doorleaf.stores.embedded.reading.plans import Plan
 
 Row = tuple[int, bytes]
@@ -78,13 +78,13 @@ class Scan:
         check = self._context.check
         for row, document in self._found():
             check()
+            if spend is not None:  # it was read, whether it has been met before or not
+                spend(len(document))
             if seen is not None:
                 if row in seen:
                     continue
                 seen.add(row)
             self.examined += 1
-            if spend is not None:
-                spend(len(document))
             yield row, document
 
     def _found(self) -> Iterator[Row]:
@@ -142,10 +142,13 @@ class Scan:
             if self.examined == most:
                 break
 
-    def count(self, most: int = 0) -> int:
-        """How many candidates an exact plan has, without reading documents; at most ``most`` when that is not 0."""
+    def count(self, most: int = 0, keys: int = 0) -> int:
+        """How many candidates an exact plan has, without reading documents; at most ``most`` when that is not 0.
+
+        Raises ``Postponed`` when more than ``keys`` entries of an index have to be looked at, where that is not 0.
+        """
         if not self.plan.distinct:
-            return self._count_apart(most)
+            return self._count_apart(most, keys)
         total = 0
         for leaf in self.plan.leaves():
             for source, parameters in _sources(leaf):
@@ -160,10 +163,12 @@ class Scan:
                     return total
         return total
 
-    def _count_apart(self, most: int) -> int:
-        """:meth:`count` where a document may be met more than once."""
+    def _count_apart(self, most: int, keys: int) -> int:
+        """:meth:`count` where a document may be met more than once, by each element of an array."""
         rows: set[int] = set()
         for row in self.ids():
+            if keys and self.keys > keys:
+                raise Postponed
             rows.add(row)
             if most and len(rows) >= most:
                 break
