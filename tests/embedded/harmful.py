@@ -6,7 +6,12 @@ import ctypes
 import os
 import re
 import signal
+import time
 from typing import Any
+
+import bson
+
+from doorleaf.stores.embedded.encoding import decode
 
 
 def hold_the_interpreter(session: Any, context: Any) -> None:
@@ -27,6 +32,23 @@ def hold_the_lock(writing: Any, context: Any) -> None:
 
     with writing.transaction(context), for_a_moment(writing, context, 0.1):
         hold_the_interpreter(writing, context)
+
+
+def take_a_long_step(writing: Any, context: Any) -> str:
+    """What one call into C does with a large document: look at no clock while others cannot write."""
+    from doorleaf.stores.embedded.writing.planned import for_a_moment
+
+    with writing.transaction(context), for_a_moment(writing, context, 0.1):
+        context.check_now()
+        until = time.process_time() + 0.4
+        while time.process_time() < until:
+            pass
+    return "done"
+
+
+def decode_too_much(session: Any, context: Any) -> None:
+    """Decode a document that takes more memory than there is."""
+    decode(bson.encode({"a": [{"": {}}] * 700_000}))
 
 
 def answer(session: Any, context: Any) -> str:

@@ -70,6 +70,24 @@ def test_who_holds_the_lock_too_long_ends_and_others_write(run: Run, caplog: pyt
     run(scenario)
 
 
+def test_a_long_step_of_a_write_is_waited_for(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, {"_id": 1})
+        await ready(store)
+        assert await store.work(harmful.take_a_long_step, context=Context(time.monotonic() + 60)) == "done"
+        assert store.workers().lost == store.workers().killed == 0
+
+    run(scenario)
+
+
+def test_a_document_that_takes_too_much_memory_is_refused(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        with pytest.raises(DataError, match="more than 128 MiB of memory"):
+            await store.read(harmful.decode_too_much, context=Context(time.monotonic() + 60))
+
+    run(scenario)
+
+
 @pytest.mark.parametrize(
     ("work", "words"),
     [(harmful.leave, "exit code 7"), (harmful.crash, "SIGSEGV"), (harmful.raise_outside, "exit code 1")],

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import apsw
+from bson.errors import InvalidBSON
 
 from doorleaf.errors import DataError, DoorleafError, InternalError, StoreUnavailable
 from doorleaf.mql.context import Context
@@ -209,13 +210,18 @@ def _told(error: BaseException) -> tuple[DoorleafError, str]:
         return _told(error.error)
     if isinstance(error, DoorleafError):
         return error, ""
-    if isinstance(error, (MemoryError, apsw.NoMemError)):
+    if isinstance(error, (MemoryError, apsw.NoMemError)) or _lacked_memory(error):
         return out_of_memory(), ""
     if isinstance(error, RecursionError):
         return DataError("the operation is nested too deeply to be carried out", number=15), ""
     if isinstance(error, apsw.Error):
         return failure(error), ""
     return InternalError("internal error"), "".join(traceback.format_exception(error))
+
+
+def _lacked_memory(error: BaseException) -> bool:
+    """Whether BSON could not be decoded for lack of memory: PyMongo then says that it is invalid, and nothing else."""
+    return isinstance(error, InvalidBSON) and not str(error)
 
 
 def _bound_memory() -> int:

@@ -63,13 +63,16 @@ HELD_SECONDS = 0.1
 ALONE_SECONDS = 0.5
 """The same where nobody waits: what was put in so has to be taken out as well, when somebody does."""
 
-LONGEST_SECONDS = 1.0
+LONGEST_SECONDS = 2.0
 """How long it may take by the clock, whatever the machine does beside."""
 
 _LOOK_SECONDS = 0.05
 """How often it looks whether somebody waits."""
 
 _LATE_SECONDS = 0.1
+
+_STEP_SECONDS = 1.5
+"""The longest that it looks at no clock, of the processor's time: three times what decoding 16 MB of BSON takes."""
 
 _AS_A_WHOLE = frozenset((InsertMany, BulkWrite, DropIndex, DropCollection, Together))
 _ADMINISTRATION = frozenset((DropIndex, DropCollection))
@@ -304,7 +307,8 @@ def write(writing: Writing, operation: Operation[Any], context: Context) -> Any:
 def for_a_moment(writing: Writing, context: Context, seconds: float = HELD_SECONDS) -> Iterator[None]:
     """End what keeps others from writing for long: with an error where it looks at the clock, else with its process.
 
-    It has ``seconds`` of the processor where others wait, and :data:`ALONE_SECONDS` where nobody does.
+    It has ``seconds`` of the processor where others wait, and :data:`ALONE_SECONDS` where nobody does; and one
+    step more that cannot be interrupted, such as reading a large document.
     """
     deadline = context.deadline
     began, worked = time.monotonic(), time.process_time()
@@ -314,12 +318,12 @@ def for_a_moment(writing: Writing, context: Context, seconds: float = HELD_SECON
         now, used = time.monotonic(), time.process_time() - worked
         if now >= latest or used >= max(ALONE_SECONDS, seconds) or (used >= seconds and writing.wanted()):
             return None
-        writing.watch(_LOOK_SECONDS + _LATE_SECONDS)
+        writing.watch(_LOOK_SECONDS + _STEP_SECONDS)
         return min(now + _LOOK_SECONDS, latest)
 
     context.deadline, context.later = min(began + seconds, latest), later
     writing.alarm(latest + _LATE_SECONDS)
-    writing.watch(seconds + _LATE_SECONDS)
+    writing.watch(max(seconds, ALONE_SECONDS) + _STEP_SECONDS)
     try:
         yield
     except StoreTimeout:
