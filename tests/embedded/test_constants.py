@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from collections.abc import Iterator
 from typing import Any
 from zlib import crc32
 
+import apsw
 import bson
 import pytest
 from opened import DB, C, Run, alter, command, explain, fill, find, run_in
@@ -15,6 +17,7 @@ from opened import DB, C, Run, alter, command, explain, fill, find, run_in
 from doorleaf.access.workspaces.tenancy import HIDDEN
 from doorleaf.documents import Document
 from doorleaf.errors import DataError
+from doorleaf.mql.context import Context
 from doorleaf.operations import (
     Aggregate,
     CountDocuments,
@@ -29,8 +32,10 @@ from doorleaf.operations import (
     UpdateMany,
     UpdateOne,
 )
-from doorleaf.stores.embedded.catalog import CONSTANT_FIELDS
+from doorleaf.stores.embedded.catalog import CONSTANT_FIELDS, Collection
 from doorleaf.stores.embedded.store import EmbeddedStore
+from doorleaf.stores.embedded.writing import rows, writes
+from doorleaf.stores.embedded.writing.planned import Draft
 
 OWN: Document = {"_tenantId": "acme", "_workspaceId": "orders"}
 OTHER: Document = {"_tenantId": "acme", "_workspaceId": "others"}
@@ -235,3 +240,125 @@ def test_at_random_as_if_nothing_were_noted(run: Run) -> None:
         assert len(seen) == 3  # its own, the other's, and nothing
 
     run(scenario)
+
+
+INDEX = {"key": {"_tenantId": 1, "n": 1}, "name": "own"}
+
+
+async def stages(store: EmbeddedStore, **asked: Any) -> tuple[str | None, int]:
+    """The index that a find uses, and the documents that it looks at."""
+    explained = await explain(store, find="c", **asked)
+    stage = explained["queryPlanner"]["winningPlan"]
+    while "inputStage" in stage:
+        stage = stage["inputStage"]
+    return stage.get("indexName"), explained["executionStats"]["totalDocsExamined"]
+
+
+def test_indexes_of_what_all_have_are_of_use(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *own(*range(150)))
+        await command(store, createIndexes="c", indexes=[INDEX])
+        assert await noted(store) == OWN
+        asked: Document = {**OWN, "n": 1}
+        assert await stages(store, filter=asked) == ("own", 50)
+        assert await stages(store, filter=asked, hint="own") == ("own", 50)
+        assert await stages(store, filter=OWN, sort={"n": 1}, limit=3) == ("own", 3)
+        found = await store.execute(Find(namespace=C, filter=asked, limit=5, total=0, max_scan=10))
+        assert (len(found.documents), found.total) == (5, 50)
+        assert (await store.execute(CountDocuments(namespace=C, filter=OWN))).count == 150
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("partial", [{"_tenantId": "acme"}, {"$and": [{"_workspaceId": {"$eq": "orders"}}]}])
+def test_partial_indexes_of_what_all_have_are_of_use(run: Run, partial: Document) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *own(*range(150)))
+        made = {"key": {"n": 1}, "name": "own", "partialFilterExpression": partial}
+        await command(store, createIndexes="c", indexes=[made])
+        assert await noted(store) == OWN
+        assert await stages(store, filter={**OWN, "n": 1}) == ("own", 50)
+        assert await stages(store, filter={"n": 1}) == (None, 150)
+
+    run(scenario)
+
+
+def test_what_no_index_is_chosen_by_needs_no_test(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *own(*range(150)))
+        await command(store, createIndexes="c", indexes=[{"key": {"other": 1, "_tenantId": 1}, "name": "own"}])
+        assert await noted(store) == OWN
+        assert len((await store.execute(Find(namespace=C, filter=OWN, limit=5, max_scan=10))).documents) == 5
+        assert (await page(store, {}, limit=5))[1] == 150
+
+    run(scenario)
+
+
+def test_updates_of_many_keep_it(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *own(*range(20)))
+        await store.execute(UpdateMany(namespace=C, filter={"n": {"$gte": 0}}, update=[{"$set": {"n": {"$abs": 7}}}]))
+        assert await noted(store) == OWN
+        assert (await store.execute(CountDocuments(namespace=C, filter={**OWN, "n": 7}))).count == 20
+
+    run(scenario)
+
+
+def test_no_total_is_told_unasked(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        assert await page(store, {}, total=None) == ([], None)
+        assert await page(store, {}, total=0) == ([], 0)
+
+    run(scenario)
+
+
+def collection_of(transaction: rows.Transaction) -> Collection:
+    found = transaction.session.catalog.get(C)
+    assert found is not None
+    return found
+
+
+def test_what_was_planned_holds_whatever_is_noted(run: Run) -> None:
+    def work(transaction: rows.Transaction) -> None:
+        context = Context()
+        draft = Draft(transaction.session)
+        changes = UpdateMany(namespace=C, filter=OWN, update={"$set": {"n": 7}})
+        writes.WRITES[UpdateMany](draft, changes, context)
+        rows.Rows(transaction, collection_of(transaction), context).insert({"_id": 9})
+        draft.carry_out(transaction, context, unchanged=False)
+
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *own(1, 2))
+        await store.write(work, Context(time.monotonic() + 30))
+        assert await noted(store) == {}
+        assert await page(store, {}) == ([{"_id": 1, "n": 7}, {"_id": 2, "n": 7}], 2)
+        assert await find(store, {"_tenantId": None}) == [{"_id": 9}]
+
+    run(scenario)
+
+
+def test_nothing_false_is_noted_by_who_has_an_older_view(run: Run) -> None:
+    def work(transaction: rows.Transaction) -> None:
+        one, other = (rows.Rows(transaction, collection_of(transaction), Context()) for _ in range(2))
+        one.insert({"_id": 9, "n": 2})
+        other.insert({"_id": 10, "n": [1, 2], **OWN})  # which notes that there are arrays
+
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *own(1))
+        await command(store, createIndexes="c", indexes=[{"key": {"n": 1}, "name": "n"}])
+        await store.write(work, Context(time.monotonic() + 30))
+        assert await noted(store) == {}
+        assert await page(store, {}) == ([{"_id": 1, "n": 1}, {"_id": 10, "n": [1, 2]}], 2)
+        assert (await command(store, validate="c"))["valid"]
+
+    run(scenario)
+
+
+def test_an_earlier_version_that_has_the_file_open_writes_no_more(run: Run, tmp_path: Any) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *own(1))
+
+    run(scenario)
+    written = "UPDATE counts SET documents = documents + 1, bytes = bytes + 9 WHERE collection = 1"
+    with pytest.raises(apsw.SQLError, match="no such column: bytes"):  # it is in each of its commits with documents
+        alter(tmp_path, written)

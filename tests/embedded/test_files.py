@@ -73,6 +73,7 @@ def make_format_4(folder: Path) -> None:
 
     asyncio.run(filled())
     alter(folder, "ALTER TABLE state DROP COLUMN system")
+    alter(folder, "ALTER TABLE counts RENAME COLUMN size TO bytes")
     alter(folder, "PRAGMA user_version = 4")
     assert [path.name for path in there(folder)] == [FILE]
 

@@ -21,8 +21,10 @@ from doorleaf.operations import (
     ListCollections,
     ListIndexes,
     Namespace,
+    UpdateOne,
     WatchDatabase,
 )
+from doorleaf.operations.results import DocumentsResult
 from doorleaf.stores.embedded import administration
 from doorleaf.stores.embedded.catalog import TEMPORARY
 from doorleaf.stores.embedded.store import EmbeddedStore
@@ -45,14 +47,26 @@ async def filled(store: EmbeddedStore) -> None:
     await store.execute(CreateCollection(namespace=TARGET, options={"validator": {"n": {"$lt": 7}}}))
     await store.execute(CreateIndex(namespace=TARGET, keys={"n": 1}))
     await store.execute(CreateIndex(namespace=TARGET, keys={"u": 1}, options={"unique": True, "sparse": True}))
-    await fill(store, {"_id": "before", "n": 1}, namespace=TARGET)
+    await fill(store, {"_id": "before", "n": 1, "_tenantId": "acme"}, namespace=TARGET)
+
+
+async def until_begun(store: EmbeddedStore, task: asyncio.Task[Any]) -> None:
+    """Returns once there is the collection that takes the target's place later."""
+    while not any(name.startswith("tmp.agg_out") for name in await names(store)):
+        assert not task.done()
+        await asyncio.sleep(0.002)
 
 
 def test_a_collection_takes_the_place_of_another(run: Run) -> None:
     async def scenario(store: EmbeddedStore) -> None:
         await filled(store)
         changes = (await store.execute(WatchDatabase(namespace=Namespace("db")))).changes
-        _, written = await beside(store, out({"$set": {"a": [1, 2]}}))
+        task = asyncio.create_task(beside(store, out({"$set": {"a": [1, 2]}})))
+        await until_begun(store, task)
+        # What is noted of the target's documents changes meanwhile, and nothing that somebody chose.
+        await store.execute(UpdateOne(namespace=TARGET, filter={}, update={"$unset": {"_tenantId": 1}}))
+        answer, written = await task
+        assert isinstance(answer, DocumentsResult)
         assert written > 5
         assert await count(store, TARGET) == MANY
         assert await count(store, TARGET, _id="before") == 0
@@ -112,9 +126,7 @@ def test_a_target_that_changes_meanwhile_is_an_error(run: Run) -> None:
     async def scenario(store: EmbeddedStore) -> None:
         await filled(store)
         task = asyncio.create_task(store.execute(out({"$set": {"a": 1}})))
-        while not any(name.startswith("tmp.agg_out") for name in await names(store)):
-            assert not task.done()
-            await asyncio.sleep(0.002)
+        await until_begun(store, task)
         await store.execute(CreateIndex(namespace=TARGET, keys={"t": 1}))
         with pytest.raises(DataError, match=r"has changed while \$out was carried out"):
             await task

@@ -45,7 +45,7 @@ def copy(sound: Path, tmp_path: Path) -> Path:
     [
         "DELETE FROM i2 WHERE row % 3 = 0",
         "UPDATE i1 SET row = 999 WHERE row = 5",
-        "UPDATE counts SET documents = 7, bytes = 1",
+        "UPDATE counts SET documents = 7, size = 1",
         "DROP TABLE i4",
         "CREATE TABLE i99 (key, row)",
     ],

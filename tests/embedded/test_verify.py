@@ -77,7 +77,7 @@ def test_no_damage_is_silently_wrong(sound: Path, tmp_path: Path) -> None:
         ("INSERT INTO i2 VALUES (x'00', 5)", "db.c: index a_1 has 281 entries, and its documents 280"),
         ("INSERT INTO i2 VALUES (x'00', 999)", "db.c: index a_1 has 281 entries, and its documents 280"),
         ("UPDATE counts SET documents = documents + 1 WHERE collection = 1", "and not as many as is kept"),
-        ("UPDATE counts SET bytes = bytes + 1 WHERE collection = 1", "and not as many as is kept"),
+        ("UPDATE counts SET size = size + 1 WHERE collection = 1", "and not as many as is kept"),
         ("UPDATE indexes SET arrays = 0 WHERE id = 4", "its catalog is not as it was written"),
         ("UPDATE collections SET name = 'd' WHERE id = 1", "its catalog is not as it was written"),
         ("CREATE TABLE d77 (x)", "table d77 belongs to no collection"),

@@ -6,6 +6,7 @@ instead of reading another one, and no SQL is ever made from a user's text.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from operator import is_
 from typing import Any
@@ -71,7 +72,10 @@ SCHEMA_6 = (
 SCHEMA_7: tuple[str, ...] = ()
 """Options may have :data:`CONSTANTS`, which every version has to keep true that writes into the file."""
 
-SCHEMAS = (SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6, SCHEMA_7)
+SCHEMA_8 = ("ALTER TABLE counts RENAME COLUMN bytes TO size",)
+"""Whoever does not know of :data:`CONSTANTS` and still has the file open fails with every write of documents."""
+
+SCHEMAS = (SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6, SCHEMA_7, SCHEMA_8)
 """What each format of the file adds to the one before."""
 
 VERSION = "SELECT catalog FROM state WHERE id = 1"
@@ -167,6 +171,8 @@ class Collection:
     """By the paths of ``plain``, the statement for (catalog's version, document, sum) of the first match of a key."""
     constants: dict[str, str] = field(init=False, compare=False)
     """What every document has: see :data:`CONSTANTS`."""
+    unasked: dict[str, str] = field(init=False, compare=False)
+    """Those of ``constants`` of which no index speaks, so that no plan needs a condition on them."""
 
     def __post_init__(self) -> None:
         plain: dict[str, Index] = {}
@@ -178,7 +184,14 @@ class Collection:
                 plain[path] = index
         object.__setattr__(self, "plain", plain)
         object.__setattr__(self, "points", {path: self._point(index) for path, index in plain.items()})
-        object.__setattr__(self, "constants", self.options.get(CONSTANTS, {}))
+        constants = self.options.get(CONSTANTS, {})
+        object.__setattr__(self, "constants", constants)
+        object.__setattr__(self, "unasked", self._unasked(constants) if constants else constants)
+
+    def _unasked(self, constants: dict[str, str]) -> dict[str, str]:
+        paths = (path for index in self.indexes for path in (*index.specification["key"], *_paths(index.partial)))
+        asked = {path.partition(".")[0] for path in paths}
+        return {name: text for name, text in constants.items() if name not in asked}
 
     def _point(self, index: Index) -> str:
         return (
@@ -197,6 +210,15 @@ class Collection:
     def index(self, name: str) -> Index | None:
         """The index called ``name``."""
         return next((index for index in self.indexes if index.name == name), None)
+
+
+def _paths(condition: Document | None) -> Iterator[str]:
+    """The fields, and the logical operators, of a partial index's condition."""
+    for path, value in (condition or {}).items():
+        yield path
+        for part in value if isinstance(value, list) else ():
+            if isinstance(part, dict):
+                yield from _paths(part)
 
 
 @dataclass(frozen=True)
@@ -288,6 +310,11 @@ def _collection(
 def _compare(checksum: int, *values: str | bytes | int) -> None:
     if sum_of(*values) != checksum:
         raise DamagedDatabase("the database file is damaged: its catalog is not as it was written")
+
+
+def described(collection: Collection) -> Document:
+    """The options of ``collection`` that somebody chose: those without :data:`CONSTANTS`, which follow documents."""
+    return {name: value for name, value in collection.options.items() if name != CONSTANTS}
 
 
 def seal_index(connection: apsw.Connection, number: int, collection: int, specification: bytes, arrays: int) -> None:

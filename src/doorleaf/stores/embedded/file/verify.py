@@ -77,7 +77,7 @@ def contents(connection: apsw.Connection, collection: Collection, context: Conte
         rows.close()
     yield from found
     yield from _indexes(connection, keys, context)
-    kept = connection.execute("SELECT documents, bytes FROM counts WHERE collection = ?", (collection.id,)).get
+    kept = connection.execute("SELECT documents, size FROM counts WHERE collection = ?", (collection.id,)).get
     if kept != (documents, size):
         yield f"there are {documents} documents of {size} bytes, and not as many as is kept"
 

@@ -14,12 +14,17 @@ from doorleaf.documents import CODEC, Document, is_string
 from doorleaf.stores.embedded.catalog import Collection
 
 
-def unmet(collection: Collection, filter: Document) -> Document:
-    """What of ``filter`` not every document of ``collection`` meets anyway."""
-    constants = collection.constants
+def unmet(constants: dict[str, str], filter: Document) -> Document:
+    """What of ``filter`` is left where every document has these ``constants``."""
     if not constants or filter.keys().isdisjoint(constants):
         return filter
     return {name: value for name, value in filter.items() if not (is_string(value) and constants.get(name) == value)}
+
+
+def all_meet(collection: Collection, filter: Document) -> bool:
+    """Whether every document of ``collection`` meets ``filter`` for sure."""
+    constants = collection.constants
+    return all(is_string(value) and constants.get(name) == value for name, value in filter.items())
 
 
 Cut = Callable[[bytes], bytes | None]

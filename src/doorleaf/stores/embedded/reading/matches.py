@@ -49,7 +49,21 @@ class Query:
     variables: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        self.filter = unmet(self.collection, self.filter)
+        self.filter = unmet(self.collection.unasked, self.filter)
+
+    def plan(self, context: Context, *, limited: bool) -> Plan:
+        """The plan for it, with others; what all documents have is asked no more where no index is used for it."""
+        made = self._plan(context, limited)
+        if made.scan and (left := unmet(self.collection.constants, self.filter)) is not self.filter:
+            self.filter = left
+            made = self._plan(context, limited)
+        return made
+
+    def _plan(self, context: Context, limited: bool) -> Plan:
+        filter, sort, variables = self.filter, self.sort, self.variables
+        return plan(
+            self.collection, filter, sort, hint=self.hint, limited=limited, context=context, variables=variables
+        )
 
 
 class Matches:
@@ -59,15 +73,7 @@ class Matches:
 
     def __init__(self, session: Session, query: Query, context: Context, budget: Budget | None = None) -> None:
         limited = query.limit > 0
-        made = plan(
-            query.collection,
-            query.filter,
-            query.sort,
-            hint=query.hint,
-            limited=limited,
-            context=context,
-            variables=query.variables,
-        )
+        made = query.plan(context, limited=limited)
         if budget is not None and not (suits_the_loop(made, query) or _is_tiny(session, made, query)):
             raise Postponed
         if made.scan and context.max_scan is not None:

@@ -28,7 +28,7 @@ from doorleaf.stores.base import MOST_RESULT_BYTES, answer_too_large
 from doorleaf.stores.embedded.encoding import check_bson, decode
 from doorleaf.stores.embedded.file.storage import Session
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed
-from doorleaf.stores.embedded.reading.constants import Cut, cut
+from doorleaf.stores.embedded.reading.constants import Cut, all_meet, cut
 from doorleaf.stores.embedded.reading.distinct import VALUE_WEIGHT, leaps, values_of
 from doorleaf.stores.embedded.reading.matches import Matches, Query
 from doorleaf.stores.embedded.reading.planner import plan
@@ -90,7 +90,7 @@ def find_soon(
     """The documents of a find that ``budget`` suffices for, and what it asks for as a total if that is soon told."""
     matches = _matches(session, operation, context, budget)
     if matches is None:
-        return Documents([]), 0
+        return Documents([]), 0 if isinstance(operation, Find) and operation.total is not None else None
     shown = _shown(matches, operation, context)
     documents = matches.found() if shown is None else Documents.each([*shown])
     if not isinstance(operation, Find) or operation.total is None:
@@ -101,7 +101,7 @@ def find_soon(
 
 def _total_soon(session: Session, matches: Matches, most: int, context: Context) -> int | None:
     """How many match where the plan that found the first of them tells it shortly."""
-    if not matches.query.filter and matches.query.hint is None:
+    if matches.query.hint is None and all_meet(matches.query.collection, matches.query.filter):
         total = counts(session, matches.query.collection)[0]
         return min(total, most) if most else total
     made = matches.choice.plan
@@ -200,7 +200,7 @@ def count(session: Session, operation: CountDocuments, context: Context, budget:
 
 
 def _count(session: Session, query: Query, context: Context, most: int, budget: Budget | None) -> int:
-    if not query.filter and query.hint is None:
+    if query.hint is None and all_meet(query.collection, query.filter):
         return counts(session, query.collection)[0]
     exact = exact_way(query, context)
     if exact is not None:

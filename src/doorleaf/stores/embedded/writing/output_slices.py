@@ -20,7 +20,7 @@ from doorleaf.errors import DataError, DoorleafError
 from doorleaf.mql.context import Context
 from doorleaf.operations import Aggregate, DropCollection, Namespace
 from doorleaf.stores.embedded.administration import drop_collection, make_collection
-from doorleaf.stores.embedded.catalog import TEMPORARY, Collection, check_namespace, seal_collection
+from doorleaf.stores.embedded.catalog import TEMPORARY, Collection, check_namespace, described, seal_collection
 from doorleaf.stores.embedded.changes.log import log_at
 from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.indexes import ID_INDEX, add_index
@@ -91,7 +91,7 @@ def _described(collection: Collection | None) -> tuple[Any, ...]:
     """What of a collection has to stay the same meanwhile."""
     if collection is None:
         return ()
-    return collection.id, collection.options, [index.specification for index in collection.indexes]
+    return collection.id, described(collection), [index.specification for index in collection.indexes]
 
 
 def _begin(transaction: Transaction, target: Namespace, made: Namespace) -> None:

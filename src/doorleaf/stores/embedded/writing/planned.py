@@ -32,7 +32,7 @@ from doorleaf.operations import (
 from doorleaf.operations import Transaction as Together
 from doorleaf.operations.results import CreateIndexResult
 from doorleaf.stores.embedded import administration
-from doorleaf.stores.embedded.catalog import Collection
+from doorleaf.stores.embedded.catalog import Collection, described
 from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.file.storage import Session, begin_writing
 from doorleaf.stores.embedded.indexes import existing, specification
@@ -147,7 +147,7 @@ class Draft(Transaction):
         key = (self.collection.database, self.collection.name)
         collection = transaction.session.catalog.collections.get(key)
         known = self.collection
-        if collection is None or (collection.id, collection.options) != (known.id, known.options):
+        if collection is None or (collection.id, described(collection)) != (known.id, described(known)):
             raise _Changed
         rows = Rows(transaction, collection, context)
         statement = f"SELECT document FROM {collection.table} WHERE id = ?"  # noqa: S608 - an integer id

@@ -30,6 +30,7 @@ from doorleaf.stores.embedded.catalog import (
     Catalog,
     Collection,
     Index,
+    described,
     seal_collection,
     seal_index,
 )
@@ -125,7 +126,7 @@ class Transaction:
         """Write the counts, once for the batch."""
         for number, (documents, size) in self._counts.items():
             self.session.execute(
-                "UPDATE counts SET documents = documents + ?, bytes = bytes + ? WHERE collection = ?",
+                "UPDATE counts SET documents = documents + ?, size = size + ? WHERE collection = ?",
                 (documents, size, number),
             )
         self._counts = {}
@@ -140,7 +141,7 @@ def is_small(collection: Collection) -> bool:
 
 def counts(session: Session, collection: Collection) -> tuple[int, int]:
     """Documents and bytes of ``collection`` as of the last commit."""
-    found = session.execute("SELECT documents, bytes FROM counts WHERE collection = ?", (collection.id,)).get
+    found = session.execute("SELECT documents, size FROM counts WHERE collection = ?", (collection.id,)).get
     return found or (0, 0)
 
 
@@ -163,8 +164,8 @@ class Rows:
 
     @property
     def reads(self) -> bool:
-        """Whether an exchange looks into the documents: for the keys of indexes, or for who watches."""
-        return self._log is not None or len(self.collection.indexes) > 1
+        """Whether an exchange looks into the documents: for keys of indexes, for who watches, or for what all have."""
+        return self._log is not None or len(self.collection.indexes) > 1 or bool(self.collection.constants)
 
     def insert(self, given: Document, encoded: bytes | None = None) -> Any:
         """Put in a new document, whose BSON may be known; answers its ``_id``, made here when it has none."""
@@ -309,7 +310,9 @@ class Rows:
         """Note what all documents have in common once ``document`` is among them, before any plan relies on more."""
         session = self.transaction.session
         here = session.catalog.collections.get((self.collection.database, self.collection.name))
-        known = (self.collection if here is None else here).constants
+        if here is not None and here.id == self.collection.id:
+            self.collection = here  # others of this transaction may have changed what is known of it, or undone that
+        known = self.collection.constants
         if not known and CONSTANT_FIELDS[0] not in document:
             return
         if known and all(is_string(found := document.get(name)) and found == text for name, text in known.items()):
@@ -319,7 +322,7 @@ class Rows:
             constants = {name: value for name in CONSTANT_FIELDS if is_string(value := document.get(name))}
         if constants == known:
             return
-        options = {name: value for name, value in self.collection.options.items() if name != CONSTANTS}
+        options = described(self.collection)
         if constants:
             options[CONSTANTS] = constants
         self.collection = replace(self.collection, options=options)
