@@ -18,9 +18,11 @@ from people import PASSWORD, SECRET, STRANGER, House, house, token
 from doorleaf.access.identity import recent as recent_module
 from doorleaf.access.identity import users as users_module
 from doorleaf.access.identity.authenticator import Credentials
+from doorleaf.access.identity.providers.custom_function import AT_ONCE
 from doorleaf.access.identity.providers.table import PROVIDERS as TABLE
-from doorleaf.errors import DoorleafError
+from doorleaf.errors import DoorleafError, RequestError, TooManyRequests
 from doorleaf.operations import InsertOne, Namespace
+from doorleaf.settings.model import Settings
 from doorleaf.settings.providers import PROVIDERS
 
 CUSTOM = {"algorithm": "HS256", "keys": (SECRET,), "audience": ("my-app",)}
@@ -415,3 +417,39 @@ def test_a_change_elsewhere_is_effective_here(tmp_path: Path, monkeypatch: pytes
         there.run(asyncio.sleep(0.1))
         assert not there.lets_in(bearer)
         assert not there.lets_in(HEADERS["local-userpass"])
+
+
+def test_what_a_function_does_not_know_counts_as_wrong_passwords_do(tmp_path: Path) -> None:
+    with house(tmp_path / "data", **ALL | {"login_rate": "3/hour"}) as home:
+        statuses = [home.login("custom-function", ticket="wrong").status for _ in range(4)]
+        assert statuses == [400, 400, 400, 429]
+        assert home.login("custom-function", ticket="ann").status == 429
+
+
+def test_only_so_many_are_judged_by_a_function_at_once(home: House) -> None:
+    body = {"ticket": "slow"}
+
+    async def at_once() -> list[Any]:
+        provider = home.authenticator.providers["custom-function"]
+        tries = (provider.login(body, "192.0.2.7", "") for _ in range(AT_ONCE + 2))
+        return await asyncio.gather(*tries, return_exceptions=True)
+
+    found = home.run(at_once())
+    assert sum(isinstance(one, TooManyRequests) for one in found) == 2
+    assert not any(isinstance(one, BaseException) for one in home.run(at_once())[:AT_ONCE])
+
+
+def test_a_user_has_only_so_many_identities(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(users_module, "MOST_IDENTITIES", 2)
+    user_id = home.login("custom-function", ticket="one").json["user_id"]
+    link = home.directory.users.link
+    home.run(link(user_id, "custom-function", "two", {}))
+    with pytest.raises(RequestError, match="at most 2 identities"):
+        home.run(link(user_id, "custom-function", "three", {}))
+    assert home.login("custom-function", ticket="two").json["user_id"] == user_id
+    assert home.login("custom-function", ticket="three").json["user_id"] != user_id
+
+
+def test_logging_in_by_a_function_takes_an_app() -> None:
+    with pytest.raises(ValueError, match="custom-function: the provider needs an app"):
+        Settings(providers=("custom-function",), custom_function="lets_in")

@@ -225,7 +225,7 @@ def test_every_credential_that_is_on_is_described(described: Path) -> None:
         "apiKey", "api-key", "bearer", "refreshToken", "consoleSession", "email", "password", "jwtTokenString"
     }  # fmt: skip
     assert document["security"] == [
-        {"apiKey": []}, {"api-key": []}, {"email": [], "password": []}, {"jwtTokenString": []}, {"bearer": []}
+        {"apiKey": []}, {"api-key": []}, {"jwtTokenString": []}, {"email": [], "password": []}, {"bearer": []}
     ]  # fmt: skip
     logins = {path for path in document["paths"] if path.endswith("/login")}
     assert logins == {f"/auth/providers/{provider}/login" for provider in ALL_PROVIDERS.split(",")}

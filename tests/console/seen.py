@@ -71,6 +71,7 @@ class Console:
 
     def check_access(self, where: str = "") -> None:
         """Have axe look at what is shown, which is ``where``: there is nothing that it finds."""
+        expect(self.page.locator("h1").first).to_be_attached()  # what is loading has none yet
         self.page.evaluate(_axe())
         found = self.page.evaluate(
             """async () => {

@@ -1,6 +1,6 @@
-"""A server and a browser for all tests of the console; a file that needs other settings starts a server of its own.
+"""A server and a browser for the tests of a file; one that needs other settings starts a server of its own.
 
-They end with the folder: Playwright's loop would be in the way of other tests that run one.
+They end with the file: Playwright's loop would be in the way of other tests that run one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from seen import SETTINGS, fill
 from servers import Doorleaf, start_doorleaf
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorleaf]:
     """A server with something to look at."""
     running = start_doorleaf(tmp_path_factory.mktemp("console") / "data", env=SETTINGS)
@@ -24,7 +24,7 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
     running.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []

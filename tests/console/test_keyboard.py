@@ -82,11 +82,14 @@ def test_everything_is_reached_by_tab_and_seen_to_be(console: Console, path: tup
     console.go(*path, query="?find=findO" if path[0] == "api" else "")
     page.wait_for_load_state("networkidle") if path[0] != "now" else None
     expect(page.locator("#content[aria-busy='true'], .code[data-ready='false'], .waiting")).to_have_count(0)
-    number = page.evaluate(_WATCH)
-    assert number > 10
-    for _ in range(number + 12):
-        page.keyboard.press("Tab")
-    missed, dull = page.evaluate(_TOLD)
+    for _ in range(3):  # a page that has loaded only now takes the focus to what it shows
+        number = page.evaluate(_WATCH)
+        assert number > 10
+        for _ in range(number + 12):
+            page.keyboard.press("Tab")
+        missed, dull = page.evaluate(_TOLD)
+        if not missed:
+            break
     assert missed == []
     assert dull == []
 

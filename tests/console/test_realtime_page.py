@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browsing import PATIENCE_MS, chromium
-from playwright.sync_api import expect, sync_playwright
+from browsing import PATIENCE_MS
+from playwright.sync_api import Browser, expect
 from servers import Doorleaf, start_doorleaf
-
-__all__ = ["chromium"]
 
 PAGE = """<!doctype html><meta charset=utf-8><title>Orders</title><ul id=sse></ul><ul id=ws></ul><p id=state></p>
 <script>
@@ -82,29 +79,24 @@ def asked(server: Doorleaf, method: str, path: str, body: Any, headers: dict[str
     return answer.json
 
 
-def test_a_page_shows_events_of_both_kinds(chromium: str, origin: str, shop: Doorleaf) -> None:
+def test_a_page_shows_events_of_both_kinds(browser: Browser, origin: str, shop: Doorleaf) -> None:
     admin = {"apiKey": shop.key}
     asked(shop, "POST", "/api/admin/v1/tenants", {"name": "Acme", "id": "acme"}, admin)
     asked(shop, "POST", "/api/admin/v1/workspaces", {"tenant": "acme", "id": "shop"}, admin)
     scopes = ["mongo:write", "mongo:read", "realtime:read"]
     token = asked(shop, "POST", "/api/admin/v1/workspaces/shop/token", {"scopes": scopes}, admin)["token"]
     headers = {"Authorization": f"Bearer {token}"}
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        try:
-            page = browser.new_page()
-            expect.set_options(timeout=PATIENCE_MS)
-            wrong: list[str] = []
-            page.on("pageerror", lambda error: wrong.append(str(error)))
-            page.goto(f"{origin}/#{json.dumps({'base': shop.url, 'token': token})}")
-            expect(page.locator("#state")).to_have_text("listening")
-            orders = "/v1/mongo/shop/collections/orders/documents"
-            asked(shop, "POST", orders, {"_id": "a", "name": "Ada <b>"}, headers)
-            asked(shop, "PATCH", f"{orders}/a", {"$set": {"name": "Bo"}}, headers)
-            asked(shop, "DELETE", f"{orders}/a", None, headers)
-            for list_ in ("#sse", "#ws"):
-                expect(page.locator(f"{list_} li")).to_have_text(["INSERT Ada <b>", "UPDATE Bo", "DELETE Bo"])
-            assert wrong == []
-        finally:
-            browser.close()
+    with browser.new_context() as context:
+        page = context.new_page()
+        expect.set_options(timeout=PATIENCE_MS)
+        wrong: list[str] = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(f"{origin}/#{json.dumps({'base': shop.url, 'token': token})}")
+        expect(page.locator("#state")).to_have_text("listening")
+        orders = "/v1/mongo/shop/collections/orders/documents"
+        asked(shop, "POST", orders, {"_id": "a", "name": "Ada <b>"}, headers)
+        asked(shop, "PATCH", f"{orders}/a", {"$set": {"name": "Bo"}}, headers)
+        asked(shop, "DELETE", f"{orders}/a", None, headers)
+        for list_ in ("#sse", "#ws"):
+            expect(page.locator(f"{list_} li")).to_have_text(["INSERT Ada <b>", "UPDATE Bo", "DELETE Bo"])
+        assert wrong == []

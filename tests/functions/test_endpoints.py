@@ -227,6 +227,9 @@ def test_functions_are_called_by_name(server: Doorleaf) -> None:
     assert (refused.status_code, refused.json()) == (400, told)
     missing = called(server, headers, "kinds", {"$undefined": True}, None, {"a": {"$undefined": True}})
     assert missing.json() == ["undefined", "object", "object"]
+    marked = b'\xef\xbb\xbf{"name": "kinds", "arguments": [{"$undefined": true}]}'  # a mark that many programs write
+    content = {**headers, "Content-Type": "application/json"}
+    assert httpx.post(f"{server.url}{CALL}", content=marked, headers=content, timeout=60).json() == ["undefined"]
     thrown = called(server, headers, "throws")
     assert (thrown.status_code, thrown.json()) == (
         400,

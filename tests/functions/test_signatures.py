@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from doorleaf.errors import InvalidParameter
-from doorleaf.functions.signatures import MOST_BITS, compute
+from doorleaf.functions.signatures import MOST_BITS, compute, is_long, token
 
 KEY = "603082712271C525E087BD999A4E0738"
 
@@ -86,3 +86,19 @@ def test_no_key_keeps_the_server_at_work() -> None:
 def test_what_is_refused(does: str, algorithm: str, key: str, more: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidParameter, match=message):
         ask(does, algorithm, "text", key, **more)
+
+
+def test_keys_of_the_wrong_half_are_refused_apart_from_others() -> None:
+    pair = rsa.generate_private_key(65537, 2048)
+    private = pair.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    public = pair.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    encode = {"does": "encode", "method": "RS256", "payload": {"a": 1}, "headers": {}}
+    made = token({**encode, "secret": private})
+    assert token({"does": "decode", "token": made, "key": public}) == {"a": 1}
+    with pytest.raises(InvalidParameter, match="cannot be used"):
+        token({**encode, "secret": public})
+    for_it = {"does": "decode", "token": made, "key": private}
+    with pytest.raises(InvalidParameter, match="key is none to verify with"):
+        token(for_it)
+    assert is_long(for_it)
+    assert not is_long({"does": "decode", "token": made, "key": "k" * 32})

@@ -7,6 +7,8 @@ import logging
 from contextlib import aclosing
 from pathlib import Path
 
+import pytest
+
 from doorleaf.functions.told import KEPT, Told
 
 
@@ -43,5 +45,35 @@ def test_one_who_follows_is_told_of_all_workers_in_order(tmp_path: Path) -> None
             task.cancel()
         await asyncio.gather(*sharing, return_exceptions=True)
         assert not files(tmp_path)
+
+    asyncio.run(work())
+
+
+def test_neither_a_worker_that_was_killed_nor_a_file_that_cannot_be_written_ends_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    (folder / "functions-4194305-dead.bson").write_bytes(b"whatever")  # beyond the highest process number
+
+    async def work() -> None:
+        worker = Told(folder=folder)
+        sharing = asyncio.create_task(worker.share())
+        other = Told(folder=folder)
+        other.line("f", logging.INFO, "half a pair \ud800")
+        async with aclosing(other.follow()) as following:
+            assert [line["text"] for line in await anext(following)] == ["half a pair ?"]
+            worker.line("g", logging.INFO, "half a pair \ud800")
+            while not (came := await anext(following)):
+                pass
+            assert [line["text"] for line in came] == ["half a pair ?"]
+            assert {file.stat().st_mode & 0o777 for file in files(folder) if "dead" not in file.name} == {0o600}
+            (folder / f"{worker._name}.new").mkdir()
+            worker.line("g", logging.INFO, "nobody hears it")
+            while "is not told to the other workers" not in caplog.text:
+                assert await anext(following) == []
+        assert not sharing.done()
+        sharing.cancel()
+        await asyncio.gather(sharing, return_exceptions=True)
 
     asyncio.run(work())

@@ -372,7 +372,7 @@ class Functions:
     def require(
         self, function: Function, identity: Identity | None, request: Request | None, arguments: list[Any]
     ) -> None:
-        """Raise PermissionDenied unless ``can_evaluate`` of the function holds."""
+        """Raise FunctionFailed unless ``can_evaluate`` of the function holds."""
         allowed = function.can_evaluate
         if allowed in ({}, True):
             return

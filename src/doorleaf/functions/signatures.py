@@ -45,7 +45,8 @@ def is_secret(given: str | None, secret: str) -> bool:
 
 def is_long(asked: Document) -> bool:
     """Whether what is asked for takes a key whose size makes it long."""
-    return asked.get("does") in ("sign", "verify") or not str(asked.get("method", "HS")).startswith("HS")
+    with_pair = asked.get("does") in ("sign", "verify") or "-----BEGIN" in str(asked.get("key", ""))
+    return with_pair or not str(asked.get("method", "HS")).startswith("HS")
 
 
 def compute(asked: Document) -> Any:

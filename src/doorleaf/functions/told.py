@@ -1,6 +1,7 @@
-"""What functions did of late: calls, how they went, and lines that they logged. Nothing is stored.
+"""What functions did of late: calls, how they went, and lines that they logged. Nothing is stored for long.
 
-Workers of one server have a folder in common. As long as somebody follows, each writes there what it remembers.
+Workers of one server have a folder in common. As long as somebody follows, each writes there what it remembers, in a
+file that nobody else may read and that goes with the worker.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ PATIENCE_SECONDS = 3.0
 _SHARE_SECONDS = 0.5
 _MOST_TEXT = 2000
 _WANTED = "functions-wanted"
+_LOG = logging.getLogger(__name__)
 
 
 class Told:
@@ -45,7 +47,8 @@ class Told:
 
     def line(self, function: str, level: int, text: str) -> None:
         """Remember a line of the log."""
-        self._add(function, kind="line", level=logging.getLevelName(level).lower(), text=text[:_MOST_TEXT])
+        text = text[:_MOST_TEXT].encode("utf-8", "replace").decode()  # half a pair of surrogates cannot be written
+        self._add(function, kind="line", level=logging.getLevelName(level).lower(), text=text)
 
     def call(self, function: str, outcome: str, seconds: float, caller: str) -> None:
         """Remember a call that is over; ``outcome`` is ``ok``, ``cancelled``, or the code of an error."""
@@ -78,7 +81,7 @@ class Told:
             return
         wanted = self._want()
         for _ in range(round(PATIENCE_SECONDS / 0.1)):
-            if all(path.stat().st_mtime_ns >= wanted for path in self._others()):
+            if all(changed >= wanted for changed in map(_changed, self._others())):
                 return
             await asyncio.sleep(0.1)
 
@@ -91,7 +94,7 @@ class Told:
 
     def _others(self) -> list[Path]:
         assert self._folder is not None  # noqa: S101
-        return [path for path in self._folder.glob("functions-*.bson") if path.name != self._name]
+        return [path for path in self._folder.glob("functions-*.bson") if path.name != self._name and _lives(path)]
 
     def _all(self, seen: dict[str, int]) -> list[Document]:
         """The lines of all workers after those that were ``seen``, by their time."""
@@ -119,9 +122,12 @@ class Told:
             while True:
                 await asyncio.sleep(_SHARE_SECONDS)
                 since = self._followed()
-                if since and (written != self._number or since > (self._folder / self._name).stat().st_mtime_ns):
+                if since and (written != self._number or since > _changed(self._folder / self._name)):
                     written = self._number
-                    await asyncio.to_thread(self._write, [*self._lines])
+                    try:
+                        await asyncio.to_thread(self._write, [*self._lines])
+                    except OSError as error:
+                        _LOG.warning("what functions do is not told to the other workers: %s", error.strerror)
         finally:
             (self._folder / self._name).unlink(missing_ok=True)
 
@@ -137,5 +143,25 @@ class Told:
     def _write(self, lines: list[Document]) -> None:
         assert self._folder is not None  # noqa: S101
         beside = self._folder / f"{self._name}.new"
-        beside.write_bytes(bson.encode({"lines": lines}, codec_options=CODEC))
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(bson.encode({"lines": lines}, codec_options=CODEC))
         beside.replace(self._folder / self._name)
+
+
+def _changed(path: Path) -> int:
+    """The time of the last change of a file, in nanoseconds; 0 for one that is gone."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _lives(path: Path) -> bool:
+    """Whether the worker whose file this is has not ended: one that is killed leaves it."""
+    try:
+        os.kill(int(path.name.split("-")[1]), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True

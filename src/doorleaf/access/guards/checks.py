@@ -53,16 +53,7 @@ _FIELDS: dict[type[Operation[Any]], tuple[str, ...]] = {
         if item.kind in (Kind.DOCUMENT, Kind.PIPELINE, Kind.UPDATE)
         and item.attribute not in _DATA | _LOOKED_AT_BY_ITSELF
     )
-    for operation in (
-        *OPERATIONS.values(),
-        Watch,
-        WatchDatabase,
-        WatchServer,
-        Scan,
-        SetValidator,
-        GetValidator,
-        Transaction,
-    )
+    for operation in (*OPERATIONS.values(), *_NO_ACTIONS)
 }
 """The fields whose operators the database runs, read from the operations so that a new one is covered."""
 

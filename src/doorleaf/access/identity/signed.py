@@ -19,7 +19,7 @@ def encode_token(method: str, payload: Document, secret: str, headers: Document)
         raise InvalidParameter(f"jwt.encode: the methods are {', '.join(METHODS)}")
     try:
         return jwt.encode(payload, secret, algorithm=method, headers=headers)
-    except (jwt.PyJWTError, ValueError, TypeError):
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError):  # the last for a public key
         raise InvalidParameter("jwt.encode: the payload, the headers or the key cannot be used") from None
 
 
@@ -35,4 +35,6 @@ def decode_token(token: str, key: str, accepted: Sequence[str] | None, *, with_h
         found = jwt.decode_complete(token, key, algorithms=allowed, options={"verify_aud": False})
     except (jwt.PyJWTError, ValueError, TypeError) as error:
         raise InvalidParameter(f"jwt.decode: {str(error)[:200].lower()}") from None
+    except AttributeError:
+        raise InvalidParameter("jwt.decode: the key is none to verify with") from None
     return {"header": found["header"], "payload": found["payload"]} if with_header else found["payload"]

@@ -264,7 +264,7 @@ class Sessions:
         session = await self.find(claims.session)
         if session is None or claims.generation == session.get("generation", 0):
             return session
-        if claims.generation + 1 == session["generation"]:
+        if claims.generation + 1 == session.get("generation"):
             traded = as_seconds(session["rotated"]) or 0.0
             if self._clock() < traded + GRACE_SECONDS:
                 return session

@@ -33,6 +33,9 @@ from doorleaf.stores.base import Store
 
 COLLECTION = "users"
 IDENTITIES = "identities"
+MOST_IDENTITIES = 50
+"""Identities of one user."""
+
 UNUSED_SECONDS = 90 * 24 * 3600
 """After this long without a login or a new access token an anonymous user is deleted."""
 REMEMBERED = 8192
@@ -182,6 +185,8 @@ class Users:
         """Give a user one more identity. IdentityInUse (409) when it is another user's, but for the user ``unused``
         who never logged in and ends with this."""
         place = _place(provider, identity_id)
+        if len((await self.get(user_id)).get("identities") or ()) >= MOST_IDENTITIES:
+            raise RequestError(f"a user has at most {MOST_IDENTITIES} identities")
         owner = await self._claim(place, user_id)
         if owner != user_id:
             taken = owner == unused and await self._system.update(

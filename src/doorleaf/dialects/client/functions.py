@@ -7,6 +7,7 @@ object such as ``{"deletedCount": …}``.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -199,7 +200,7 @@ def _later(run: Run, body: Document, request: Request) -> Later:
 
 def _with_missing(arguments: list[Any], body: bytes) -> list[Any]:
     """``arguments`` with ABSENT for those that the client left out, which is not what null says."""
-    written = orjson.loads(body)["arguments"]
+    written = orjson.loads(body.removeprefix(BOM_UTF8))["arguments"]
     return [ABSENT if text == {"$undefined": True} else it for it, text in zip(arguments, written, strict=True)]
 
 

@@ -138,7 +138,7 @@ async def add_collections(cubes: Cubes, inside: Inside, collections: Sequence[Do
     except DoorleafError:
         # Others made collections meanwhile, so that there is no room; what nobody knows of is taken away again.
         with suppress(NotFound):
-            now = (await cubes.enter(request, inside.database.id, "admin")).database
+            now = await cubes.databases.find(request.identity, inside.database.id, "write")
             for name in made:
                 if now.collection(name) is None:
                     await _drop(inside, name)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from doorleaf.access.addresses import neighbourhood
 from doorleaf.access.identity.providers.base import LoggedIn, LoginForm, Provider, Surroundings
 from doorleaf.access.request import HttpRequest
 from doorleaf.documents import Document, is_string
-from doorleaf.errors import FunctionFailed, FunctionsUnavailable, Unauthenticated
+from doorleaf.errors import FunctionFailed, FunctionsUnavailable, FunctionTimeout, TooManyRequests, Unauthenticated
+
+AT_ONCE = 8
+"""Logins from one place that the function may judge at a time in this process, since one counts when it is over."""
 
 MOST_CHARACTERS = 1024
 """Characters of an id, and of a name."""
@@ -27,7 +32,10 @@ class CustomFunction(Provider):
         body="FunctionLogin",
         fields={},
         example={"ticket": "<what your function takes>"},
-        refuses=("AuthError", "UserDisabled", "PermissionDenied", "FunctionExecutionError", "FunctionsUnavailable"),
+        refuses=(
+            *("AuthError", "UserDisabled", "PermissionDenied", "IdentityInUse"),
+            *("FunctionExecutionError", "ExecutionTimeLimitExceeded", "FunctionsUnavailable"),
+        ),
         links=True,
     )
 
@@ -36,6 +44,7 @@ class CustomFunction(Provider):
         if surroundings.settings.custom_function is None:
             raise ValueError("custom_function: the provider custom-function needs this setting")
         self._function = surroundings.settings.custom_function
+        self._judging: Counter[str] = Counter()
         self.asks: Ask | None = None
         """What calls the function; set once there is an app."""
 
@@ -52,15 +61,30 @@ class CustomFunction(Provider):
         await self.directory.users.link(user_id, self.name, identity_id, data)
 
     async def _judged(self, body: Mapping[str, Any], address: str) -> tuple[str, Document]:
-        """The id and the data that the function gives; Unauthenticated with what it throws."""
+        """The id and the data that the function gives; Unauthenticated with what it throws. All that is not an id
+        counts as a mistake: a function may answer nothing to a wrong guess."""
         if self.asks is None:
             raise FunctionsUnavailable("the function that logs in is not in service")
-        await self.mistakes.require("password", address)
         given = {name: value for name, value in body.items() if name != "options"}
+        place = neighbourhood(address)
+        if self._judging[place] >= AT_ONCE:
+            raise TooManyRequests("too many logins at once; try again in a moment", headers={"Retry-After": "1"})
+        self._judging[place] += 1
         try:
-            answer = await self.asks(self._function, given)
-        except FunctionFailed as error:
+            await self.mistakes.require("password", address)
+            return await self._asked(self.asks, given)
+        except (FunctionFailed, FunctionTimeout, Unauthenticated):
             await self.mistakes.refuse("password", address)
+            raise
+        finally:
+            self._judging[place] -= 1
+            if not self._judging[place]:
+                del self._judging[place]
+
+    async def _asked(self, asks: Ask, given: Document) -> tuple[str, Document]:
+        try:
+            answer = await asks(self._function, given)
+        except FunctionFailed as error:
             raise Unauthenticated(error.message, code="AuthError") from None
         return _identity(answer)
 
