@@ -373,6 +373,24 @@ def test_long_operations_take_turns(run: Run, monkeypatch: pytest.MonkeyPatch) -
     run(scenario)
 
 
+def test_what_could_not_end_if_it_began_anew_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "SLICE", 0.0)
+    monkeypatch.setattr(pool, "CROWDED_SLICE", 0.0)
+    monkeypatch.setattr(pool, "PATIENT_SLICE", 0.0)
+    monkeypatch.setattr(pool, "LONG_SLICE", 0.3)
+    monkeypatch.setattr(pool, "LONG_LOOK", 0.05)
+
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, {"_id": 1})
+        turns = [*"aaaa", *"bcdefghi"]
+        tasks = [asyncio.create_task(aggregate(store, *BUSY, max_time_ms=850, turn=turn)) for turn in turns]
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(error) for error in ended] == [StoreTimeout] * len(turns)
+        assert store.workers().restarted <= len(turns), "each went to the long lane once at most"
+
+    run(scenario)
+
+
 def test_a_write_that_makes_room_in_its_commit_is_answered(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     # So short that many are told to make room just when they commit.
     monkeypatch.setattr(pool, "SLICE", 0.006)

@@ -353,6 +353,8 @@ class Pool:
             took = now - began
             if request.writes or took < slice_seconds or not self._long.wanted_by_poorer(running.caller, took):
                 continue
+            if request.deadline - now < 2 * took:
+                continue  # begun anew it would not come as far again, and waste what others have to wait for
             await self._anew(running)
             began, slice_seconds = time.monotonic(), 2 * slice_seconds
 
