@@ -14,11 +14,12 @@ import pytest
 from live import watching
 from servers import MongoServer, doorleaf, mongodb_uri_from_environment
 
+from doorleaf.apart import TURN
 from doorleaf.dialects.events import written
 from doorleaf.documents import Document
-from doorleaf.errors import DataError, DoorleafError, StoreUnavailable
-from doorleaf.operations import DropCollection, InsertMany, InsertOne, Namespace, Watch
-from doorleaf.operations.results import ChangesResult, ChangeStream
+from doorleaf.errors import DataError, DoorleafError, StoreTimeout, StoreUnavailable
+from doorleaf.operations import OWN_TURN, DropCollection, InsertMany, InsertOne, Namespace, Watch
+from doorleaf.operations.results import ChangesResult, ChangeStream, Event, Events
 from doorleaf.stores import hub
 from doorleaf.stores.embedded.store import EmbeddedStore
 from doorleaf.stores.router import Router
@@ -338,6 +339,41 @@ def _write(server: Any) -> None:
     for number in range(20):
         while server.act("insertOne", document={"_id": number}).status not in (201, 409):
             pass
+
+
+def test_what_several_are_told_is_written_in_nobodys_turn_and_tried_again() -> None:
+    turns: list[str] = []
+
+    def write(event: Document) -> bytes:
+        turns.append(TURN.get())
+        if len(turns) == 1:
+            raise StoreTimeout("operation exceeded time limit")
+        return b"written"
+
+    async def body() -> None:
+        TURN.set("somebody")
+        page = Events([Event({"n": 1}, 100_000)])
+        told = await asyncio.gather(*(written(page, "kind", write) for _ in range(3)), return_exceptions=True)
+        assert isinstance(told[0], StoreTimeout)
+        assert [getattr(messages, "joined", messages) for messages in told[1:]] == [b"written"] * 2
+        assert turns == [OWN_TURN] * 2
+        assert TURN.get() == "somebody"
+
+    asyncio.run(body())
+
+
+def test_a_feed_that_is_over_stays_so() -> None:
+    async def opening(_: Watch) -> ChangeStream:
+        raise StoreUnavailable("the database cannot be reached")
+
+    async def body() -> None:
+        feed = hub.Feed(Watch(namespace=C), opening, lambda _: None)
+        feed._add(
+            [{"_id": {"_data": "1"}, "operationType": "invalidate"}, {"_id": {"_data": "2"}, "operationType": "x"}]
+        )
+        assert feed.ended
+
+    asyncio.run(body())
 
 
 def test_what_several_are_told_together_is_made_once() -> None:

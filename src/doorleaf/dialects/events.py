@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncGenerator, Callable, Hashable
 
-from doorleaf.apart import CODING
+from doorleaf.apart import CODING, TURN
 from doorleaf.dialects.base import Messages, Reply, Request
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError, InvalidParameter
+from doorleaf.operations import OWN_TURN
 from doorleaf.operations.results import ChangeStream, Event, Events
 
 EVENT_STREAM = b"text/event-stream"
@@ -77,15 +79,29 @@ def _heartbeat(token: Document | None) -> bytes:
 async def written(events: list[Document], kind: Hashable, write: Write) -> Messages:
     """Events as they are sent; each may have a document of 16 MB in it, and another as it was before.
 
-    What several are told together is written once, by the first of them.
+    What several are told together is written once, in the server's own turn. Who waited for what another had begun, and
+    failed, tries once more.
     """
     if type(events) is not Events:
         return await _written(events, kind, write)
-    made: Messages | asyncio.Future[Messages] | None = events.told.get(kind)
+    made: Messages | asyncio.Task[Messages] | None = events.told.get(kind)
+    if isinstance(made, asyncio.Task):
+        try:
+            return await asyncio.shield(made)
+        except DoorleafError:
+            made = events.told.get(kind)
     if made is None:
-        made = events.told[kind] = asyncio.ensure_future(_written(events, kind, write))
-        made.add_done_callback(lambda done: _keep(events, kind, done))
+        made = events.told[kind] = _begun(events, kind, write)
     return made if isinstance(made, Messages) else await asyncio.shield(made)
+
+
+def _begun(events: Events, kind: Hashable, write: Write) -> asyncio.Task[Messages]:
+    """Write what several are told, for whoever comes first as for all others."""
+    context = contextvars.copy_context()
+    context.run(TURN.set, OWN_TURN)
+    task = asyncio.get_running_loop().create_task(_written(events, kind, write), context=context)
+    task.add_done_callback(lambda done: _keep(events, kind, done))
+    return task
 
 
 def _keep(events: Events, kind: Hashable, done: asyncio.Future[Messages]) -> None:

@@ -298,7 +298,8 @@ class Feed:
             shared = event if type(event) is Event else Event(event, len(bson.encode(event, codec_options=CODEC)))
             self.events.append(shared)
             self._bytes += shared.size
-            self.over = shared["operationType"] == "invalidate"  # before whoever hears it asks for another feed
+            # Before whoever hears it asks for another feed.
+            self.over = self.over or shared["operationType"] == "invalidate"
             if self.floor is None:
                 self.floor = _data(shared.get("_id"))
         while len(self.events) > KEPT_EVENTS or (self._bytes > KEPT_BYTES and len(self.events) > 1):
