@@ -27,6 +27,7 @@ from bson import (
     Timestamp,
     json_util,
 )
+from bson.errors import InvalidBSON
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -240,6 +241,14 @@ def test_refused_with_the_path(text: str, message: str) -> None:
     assert caught.value.message.startswith(message)
     assert len(caught.value.message) < 300
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("tail", [bytes(4), b"\4\0\0\0\0", b"\3"])
+def test_documents_that_are_too_short_to_be_any_end_the_walk(tail: bytes) -> None:
+    batch = bson.encode({"a": 1}) + tail
+    for walk in (len, list, lambda documents: [*documents.parts(10, 10)]):
+        with pytest.raises(InvalidBSON, match="5 bytes"):
+            walk(Documents([batch]))
 
 
 def test_refused_bytes() -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 import bson
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import InvalidBSON
 
 Document = dict[str, Any]
 Pipeline = list[Document]
@@ -24,6 +25,10 @@ CODEC: CodecOptions[Document] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
 """How BSON is read everywhere: dates are naive UTC ``datetime``, or ``DatetimeMS`` outside years 1 to 9999."""
+
+
+_SHORTEST = 5
+_TOO_SHORT = "a document has 5 bytes at least"
 
 
 def is_string(value: Any) -> TypeGuard[str]:
@@ -117,7 +122,10 @@ class Documents:
         for batch in self._batches:
             begin = position = 0
             while position < len(batch):
-                position += int.from_bytes(batch[position : position + 4], "little")
+                length = int.from_bytes(batch[position : position + 4], "little")
+                if length < _SHORTEST:
+                    raise InvalidBSON(_TOO_SHORT)
+                position += length
                 if position - begin >= size or position >= len(batch):
                     yield Documents([batch[begin:position]])
                     begin = position
@@ -133,6 +141,8 @@ class Documents:
             position, end = 0, len(batch)
             while position < end:
                 size = int.from_bytes(batch[position : position + 4], "little")
+                if size < _SHORTEST:
+                    raise InvalidBSON(_TOO_SHORT)
                 yield batch[position : position + size]
                 position += size
 
@@ -154,7 +164,10 @@ class Documents:
 def _count(batch: bytes) -> int:
     count, position, end = 0, 0, len(batch)
     while position < end:
-        position += int.from_bytes(batch[position : position + 4], "little")
+        size = int.from_bytes(batch[position : position + 4], "little")
+        if size < _SHORTEST:
+            raise InvalidBSON(_TOO_SHORT)
+        position += size
         count += 1
     return count
 

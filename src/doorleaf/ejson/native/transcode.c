@@ -183,8 +183,9 @@ static int is_new(struct job *job, size_t first, const uint8_t *at, size_t size,
 /* Write the name that comes next as it was written for the document before, if that had it in the same place. Where all
  * names up to here were the same in the same places, this one is as new here as it was there. */
 static int again(struct job *job, struct reader *in, int depth, uint32_t ordinal) {
+    if (job->at >= job->seen_count) return 0;
     const struct seen *known = job->seen + job->at;
-    if (job->at >= job->seen_count || known->depth != depth || known->ordinal != ordinal) return 0;
+    if (known->depth != depth || known->ordinal != ordinal) return 0;
     if ((size_t)(in->end - in->at) <= known->size || memcmp(in->at, known->name, known->size + 1)) return 0;
     if (!reserve(job->out, known->length + 1)) return 0;
     char *to = job->out->data + job->out->size;
