@@ -7,9 +7,10 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import bson
 import pytest
 from bson import ObjectId
-from wire_proxy import NOT_PRIMARY, OVERLOADED, Proxy
+from wire_proxy import NOT_PRIMARY, OVERLOADED, WRITES, Proxy
 
 from doorleaf.documents import Document
 from doorleaf.errors import (
@@ -57,11 +58,13 @@ ENDING = {
 Body = Callable[[MongoStore, Proxy], Awaitable[Any]]
 
 
-def through(uri: str, plan: list[Any], body: Body, *, retries: bool, **options: Any) -> None:
+def through(
+    uri: str, plan: list[Any], body: Body, *, retries: bool, harmed: tuple[str, ...] = WRITES, **options: Any
+) -> None:
     """Run ``body`` with a store that sees the server through a proxy; its first lane is open already."""
 
     async def whole() -> None:
-        async with Proxy(uri, plan) as proxy:
+        async with Proxy(uri, plan, harmed) as proxy:
             words = f"retryWrites={'true' if retries else 'false'}&maxPoolSize=4"
             store = MongoStore(proxy.uri(words), server_selection_timeout=2, **options)
             await store.open()
@@ -291,6 +294,26 @@ def test_what_a_server_refuses(
         assert store._lanes._held == len(store._lanes._free)
 
     through(mongodb_uri, [], body, retries=True)
+
+
+GARBLED = bson.encode({"ok": 1.0}).replace(b"\x01ok", b"\x99ok")
+
+
+def test_a_reply_that_cannot_be_read_is_as_none_and_leaves_no_lane(mongodb_uri: str) -> None:
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        proxy.plan += [GARBLED, "pass"]
+        assert await insert(store, {"_id": 1}) == 1, "it was sent again"
+        proxy.plan += [GARBLED, GARBLED]
+        with pytest.raises(WriteOutcomeUnknown):
+            await insert(store, {"_id": 2})
+        proxy.plan += [GARBLED, GARBLED]
+        with pytest.raises(StoreUnavailable):
+            await store.execute(Find(namespace=NS))
+        assert await count(store) == 1
+        await asyncio.gather(*store._lanes._tasks)
+        assert store._lanes._held == len(store._lanes._free)
+
+    through(mongodb_uri, [], body, retries=True, harmed=("insert", "find"))
 
 
 def directly(uri: str, body: Callable[[MongoStore, Lanes], Awaitable[Any]], words: str = "") -> None:

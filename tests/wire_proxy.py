@@ -48,7 +48,7 @@ class Proxy:
     - ``cut``: it closes in the middle of the answer;
     - ``silence``: the server carries it out, and nothing more is heard;
     - seconds: the answer comes so much later;
-    - a document to answer with, in the server's name.
+    - a document to answer with, in the server's name, or bytes that are none.
 
     ``seen`` are the harmed commands that came, as the server would have read them, and ``others`` the names of all the
     rest. A connection that was silent for ``patience`` seconds is closed, or forgotten with ``forgets``: nothing that
@@ -151,7 +151,7 @@ class Proxy:
         self.commands.append(decoded)
         if what == "lost":
             return False
-        if isinstance(what, dict):
+        if isinstance(what, (dict, bytes)):
             writer.write(_reply(message, what))
             return True
         back.write(message)
@@ -191,6 +191,6 @@ async def _message(reader: asyncio.StreamReader) -> bytes:
     return head + await reader.readexactly(_size(head, 0) - 4)
 
 
-def _reply(message: bytes, document: Document) -> bytes:
-    body = bson.encode(document, codec_options=CODEC)
+def _reply(message: bytes, document: Document | bytes) -> bytes:
+    body = document if isinstance(document, bytes) else bson.encode(document, codec_options=CODEC)
     return struct.pack("<iiiiIB", 21 + len(body), 1, _size(message, 4), 2013, 0, 0) + body

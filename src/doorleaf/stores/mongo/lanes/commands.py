@@ -21,6 +21,7 @@ from typing import Any
 
 import bson
 from bson.codec_options import CodecOptions
+from bson.errors import BSONError
 from pymongo import AsyncMongoClient
 from pymongo import message as driver
 from pymongo.errors import (
@@ -118,7 +119,7 @@ class ShortWay:
                 if reading is not None:
                     return await self._conversation(lane, database, body, reading())
                 reply = await self._exchange(lane, body)
-                if is_error(reply) and (error := refused(reply)) is not None:
+                if is_error(reply) and (error := self._refused(lane, reply)) is not None:
                     await self._back(lane, error)
                     raise error
                 self._lanes.give(lane)
@@ -144,7 +145,7 @@ class ShortWay:
         try:
             while True:
                 reply = await self._exchange(lane, body)
-                if is_error(reply) and (error := refused(reply)) is not None:
+                if is_error(reply) and (error := self._refused(lane, reply)) is not None:
                     await self._back(lane, error)
                     raise error
                 replies.append(reply)
@@ -157,6 +158,14 @@ class ShortWay:
             raise
         self._lanes.give(lane)
         return replies
+
+    def _refused(self, lane: Lane, reply: bytes) -> PyMongoError | None:
+        """What a reply says that is wrong; raises AutoReconnect for one that cannot be read, as if none had come."""
+        try:
+            return refused(reply)
+        except BSONError as error:
+            self._lanes.drop(lane)
+            raise AutoReconnect("the reply is no BSON") from error
 
     def _following(self, lane: Lane, follow: Follow, reply: bytes) -> Document | None:
         try:
@@ -237,8 +246,12 @@ class ShortWay:
     async def _attempt(self, lane: Lane, message: _Write, session: Any) -> Document:
         answer = await self._exchange(lane, message.body, message)
         done = carried_out(answer) if message.sequence else None
-        reply = done or bson.decode(answer, message.codec)
-        error = None if done else unwritten(reply)
+        try:
+            reply = done or bson.decode(answer, message.codec)
+            error = None if done else unwritten(reply)
+        except BSONError as unreadable:
+            self._lanes.drop(lane)
+            raise AutoReconnect("the reply is no BSON") from unreadable
         if error is not None:
             await self._back(lane, error)
             raise error
