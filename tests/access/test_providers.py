@@ -22,7 +22,6 @@ from doorleaf.access.identity.providers.custom_function import AT_ONCE
 from doorleaf.access.identity.providers.table import PROVIDERS as TABLE
 from doorleaf.errors import DoorleafError, RequestError, TooManyRequests
 from doorleaf.operations import InsertOne, Namespace
-from doorleaf.settings.model import Settings
 from doorleaf.settings.providers import PROVIDERS
 
 CUSTOM = {"algorithm": "HS256", "keys": (SECRET,), "audience": ("my-app",)}
@@ -448,8 +447,3 @@ def test_a_user_has_only_so_many_identities(home: House, monkeypatch: pytest.Mon
         home.run(link(user_id, "custom-function", "three", {}))
     assert home.login("custom-function", ticket="two").json["user_id"] == user_id
     assert home.login("custom-function", ticket="three").json["user_id"] != user_id
-
-
-def test_logging_in_by_a_function_takes_an_app() -> None:
-    with pytest.raises(ValueError, match="custom-function: the provider needs an app"):
-        Settings(providers=("custom-function",), custom_function="lets_in")

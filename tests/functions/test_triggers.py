@@ -155,11 +155,11 @@ def test_a_function_that_fails_is_tried_again_and_its_trigger_is_suspended(serve
     user = login(server)
     until(lambda: how(server, "ill")["state"] == "suspended")
     ill = how(server, "ill")
-    assert (ill["failures"], ill["error"], ill["function"]) == (2, "not well", "ill")
+    assert (ill["failures"], ill["error"], ill["function"]) == (2, "ValueError: not well", "ill")
     tried = server.ok("find", collection="flags", filter={"tried": {"$exists": True}})["documents"]
     assert len(tried) == 2
-    assert "trigger ill failed, and is tried again in 1 seconds: not well" in server.output()
-    assert "trigger ill is suspended after 2 failures: not well" in server.output()
+    assert "trigger ill failed, and is tried again in 1 seconds: ValueError: not well" in server.output()
+    assert "trigger ill is suspended after 2 failures: ValueError: not well" in server.output()
     none = administer(server, "POST", "triggers/none/resume", {})
     assert (none.status, none.json["error_code"]) == (404, "TriggerNotFound")
     assert administer(server, "POST", "triggers/ill/resume", {"from_now": 1}).status == 400

@@ -47,8 +47,6 @@ class Settings(
     def _fits_together(self) -> Settings:
         if self.lenient_lines and self.trusted_proxies:
             raise ValueError("lenient_lines: cannot be on together with trusted_proxies")
-        if "custom-function" in self.providers and self.app is None:
-            raise ValueError("custom-function: the provider needs an app, whose function logs users in")
         token, data = self.custom_token, self.custom_user_data
         if token is not None and not token.audience and not self.app_ids:
             raise ValueError("custom_token: needs an audience, since there are no app_ids that could be it")
