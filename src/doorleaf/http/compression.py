@@ -12,11 +12,6 @@ from doorleaf.apart import CODING
 from doorleaf.dialects.base import Reply, Request
 from doorleaf.errors import DoorleafError
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 COMPRESSED_BYTES = 8 * 1024
 """A shorter body is sent as it is: what would be saved is not worth the work."""
 
@@ -33,6 +28,7 @@ _KNOWN = (b"zstd", b"gzip")
 """In the order in which they are chosen among equals."""
 
 _LONGEST = 128
+_Gzip = type(zlib.compressobj())
 
 
 class Compressor(Protocol):
@@ -46,6 +42,12 @@ class Compressor(Protocol):
 def compressor(encoding: bytes) -> Compressor:
     """What compresses a body in ``encoding``."""
     if encoding == b"zstd":
+        # A server whose clients do not take it keeps a megabyte.
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+
         return zstd.ZstdCompressor(_LEVEL)
     return zlib.compressobj(_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS | 16)
 
@@ -142,7 +144,7 @@ class Pieces:
 
 def _bordered(making: Any, piece: bytes) -> bytes:
     """A compressed piece that can be read before the next has come."""
-    border = making.FLUSH_BLOCK if isinstance(making, zstd.ZstdCompressor) else zlib.Z_SYNC_FLUSH
+    border = zlib.Z_SYNC_FLUSH if isinstance(making, _Gzip) else making.FLUSH_BLOCK
     return bytes(making.compress(piece) + making.flush(border))
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import regex  # type: ignore[import-untyped]  # the package ships no types
-
 from doorleaf.errors import DataError
 from doorleaf.mql.context import Context, timed_out
 from doorleaf.mql.regular.classes import invalid
@@ -25,6 +23,9 @@ class Regular:
     __slots__ = ("_anchored", "_compiled", "_needle", "options", "pattern", "weight")
 
     def __init__(self, pattern: str, options: str) -> None:
+        # Loaded with the first expression: a server that has none yet keeps one and a half megabytes.
+        import regex  # type: ignore[import-untyped]  # the package ships no types
+
         self.pattern = pattern
         self.options = options
         self.weight = 256 + len(pattern)

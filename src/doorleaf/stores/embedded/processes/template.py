@@ -151,7 +151,7 @@ def _prctl() -> Callable[..., int] | None:
 
 def main() -> None:
     """Load the engine, then serve."""
-    for name in ("doorleaf.stores.embedded.processes.worker", *sys.argv[2:]):
+    for name in ("doorleaf.stores.embedded.processes.worker", "regex", *sys.argv[2:]):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
