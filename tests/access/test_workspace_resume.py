@@ -11,6 +11,7 @@ import json
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ DOCUMENTS = 10
 PATIENCE = 120.0 + EVENTS / 5
 
 
-class Listener(threading.Thread):
+class Listener(threading.Thread, ABC):
     """Listens until it has all, and comes back when it is cut off."""
 
     def __init__(self, port: int, token: str) -> None:
@@ -46,9 +47,9 @@ class Listener(threading.Thread):
                 self.cuts += 1
                 time.sleep(0.1)
 
+    @abstractmethod
     def listen(self) -> None:
         """Listen behind the last event until something is wrong."""
-        raise NotImplementedError
 
     def heard(self, event: Any) -> bool:
         """Note an event; whether there are more to come."""

@@ -29,6 +29,10 @@ COLLECTIONS = (20_000, 20, 20)
 Make = Callable[[], tuple[Settings, Endpoint]]
 """Makes an application from the settings as they are now. Raises SettingsError, DoorleafError, OSError, ValueError."""
 
+_NO_SIGNALS = (AttributeError, NotImplementedError, RuntimeError, ValueError)
+"""What is raised where signals cannot be heard: in a thread that is not the main one, on a system that lacks these,
+and by a loop without handlers for them, as that of Windows is."""
+
 
 class Live:
     """The ASGI application of a process: an endpoint, and after SIGHUP another one.
@@ -84,16 +88,14 @@ class Live:
         await asyncio.gather(*self._leaving, return_exceptions=True)
         await send({"type": f"lifespan.shutdown.{'complete' if closed else 'failed'}", "message": ""})
 
-    # Only the main thread of a process may have signal handlers, and not every system has these signals.
-
     def _listen(self) -> None:
-        with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
+        with contextlib.suppress(*_NO_SIGNALS):
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGHUP, self.reload)
             loop.add_signal_handler(signal.SIGUSR1, lambda: self._endpoint.reopen())
 
     def _listen_no_more(self) -> None:
-        with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
+        with contextlib.suppress(*_NO_SIGNALS):
             for number in (signal.SIGHUP, signal.SIGUSR1):
                 asyncio.get_running_loop().remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)  # what it does by itself is to kill
