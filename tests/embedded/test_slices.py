@@ -199,6 +199,25 @@ def test_one_document_with_very_many_keys_keeps_nobody_from_writing_for_long(run
     run(scenario)
 
 
+def test_documents_that_take_long_to_put_in_are_changed_fewer_at_a_time(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        for number in range(40):
+            await store.execute(CreateIndex(namespace=C, keys={"a": 1, f"f{number}": 1}))
+        await fill(store, *({"_id": number, "a": [*range(150)]} for number in range(24)))
+        update = [{"$set": {"a": {"$map": {"input": "$a", "in": {"$add": ["$$this", 1_000]}}}}}]
+        changing = asyncio.create_task(store.execute(UpdateMany(namespace=C, filter={}, update=update)))
+        written = 0
+        while not changing.done():
+            await store.execute(InsertOne(namespace=OTHER, document={}))
+            written += 1
+        assert ((await changing).matched_count, changing.result().modified_count) == (24, 24)
+        assert await count(store, a=1_149) == 24
+        assert await count(store, a=149) == 0
+        assert written > 3
+
+    run(scenario)
+
+
 def test_what_undoes_a_batch_undoes_nothing_of_the_others(run: Run) -> None:
     def endless(transaction: Transaction) -> None:
         transaction.session.execute("CREATE TABLE numbers (n)")

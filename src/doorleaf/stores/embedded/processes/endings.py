@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from dataclasses import dataclass
 
 from doorleaf.errors import DoorleafError, StoreTimeout
+from doorleaf.mql.context import timed_out
 from doorleaf.stores.embedded.processes.answers import WorkerLost
 from doorleaf.stores.embedded.processes.forking import FORKS
 from doorleaf.stores.embedded.processes.memory import MEMORY, out_of_memory
@@ -56,7 +58,7 @@ class Ending:
         return None
 
 
-async def told(number: int, lost: WorkerLost, *, sliced: bool) -> None:
+async def told(number: int, lost: WorkerLost, *, deadline: float, sliced: bool = False) -> None:
     """Log how the worker ``number`` has ended, and put the reason into ``lost`` where it is one.
 
     ``sliced`` says that it may have written something.
@@ -66,7 +68,9 @@ async def told(number: int, lost: WorkerLost, *, sliced: bool) -> None:
         if found is not None:
             ending = Ending(*found)
             lost.reason = ending.reason
-            if ending.code in _LATE:  # the server ends what is late: this is for the lock that it holds
+            if ending.code in _LATE and time.monotonic() >= deadline:
+                lost.reason = timed_out()
+            elif ending.code in _LATE:  # the server ends what is late: this is for the lock that it holds
                 changed = "" if sliced else ", and nothing changed"
                 lost.reason = StoreTimeout(
                     f"the write was ended{changed}: it would have kept others from writing for too long; send it in"

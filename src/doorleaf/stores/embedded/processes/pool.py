@@ -250,7 +250,7 @@ class Pool:
             await flow.ready()
         except BaseException as error:
             if isinstance(error, WorkerLost):
-                await told(worker.number, error, sliced=False)
+                await told(worker.number, error, deadline=request.deadline)
             await flow.close()
             raise
         return flow
@@ -290,7 +290,7 @@ class Pool:
             if worker is not None and isinstance(error, WorkerLost):
                 self._counts.lost += 1
                 if worker.gone or not error.prepared:
-                    await told(worker.number, error, sliced=request.sliced)
+                    await told(worker.number, error, deadline=request.deadline, sliced=request.sliced)
             raise
         finally:
             running.release()

@@ -27,7 +27,7 @@ from doorleaf.stores.embedded.processes import wire
 from doorleaf.stores.embedded.processes.memory import MEMORY, out_of_memory
 from doorleaf.stores.embedded.processes.wire import Place, Request
 from doorleaf.stores.embedded.reading.flowing import flowing
-from doorleaf.stores.embedded.writing.planned import Writing
+from doorleaf.stores.embedded.writing.planned import Overdue, Writing
 from doorleaf.stores.embedded.writing.rows import Refused
 
 KEPT_MEMORY = 24 * 1024 * 1024
@@ -156,6 +156,10 @@ def _written(request: Request, writing: Writing, context: Context) -> Any:
     """What a write answers, which is carried out again when the disk was full and there is a reserve to use."""
     try:
         return request.work(writing, *request.arguments, context)
+    except Overdue:
+        if request.sliceable and not request.sliced:
+            signal.pause()  # it has had more than its time in the quick lane: the server ends it, and begins anew
+        raise
     except StoreUnavailable as error:
         if writing.committed and error.message == DISK_FULL:
             raise StoreUnavailable(FULL_IN_PART) from None

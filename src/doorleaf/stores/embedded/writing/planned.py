@@ -64,7 +64,7 @@ ALONE_SECONDS = 0.5
 """The same where nobody waits: what was put in so has to be taken out as well, when somebody does."""
 
 LONGEST_SECONDS = 2.0
-"""How long it may take by the clock, whatever the machine does beside."""
+"""How long it may take by the clock while others wait, for what waits for a disk uses no processor."""
 
 _LOOK_SECONDS = 0.05
 """How often it looks whether somebody waits."""
@@ -84,6 +84,10 @@ class _NotPlanned(Exception):
 
 class _Changed(Exception):
     """What was computed on is not there any more."""
+
+
+class Overdue(StoreTimeout):
+    """What was written in one transaction would have kept others from writing for too long, and is undone."""
 
 
 @dataclass(slots=True)
@@ -312,23 +316,24 @@ def for_a_moment(writing: Writing, context: Context, seconds: float = HELD_SECON
     """
     deadline = context.deadline
     began, worked = time.monotonic(), time.process_time()
-    latest = began + LONGEST_SECONDS if deadline is None else min(began + LONGEST_SECONDS, deadline)
 
     def later() -> float | None:
         now, used = time.monotonic(), time.process_time() - worked
-        if now >= latest or used >= max(ALONE_SECONDS, seconds) or (used >= seconds and writing.wanted()):
+        if used >= max(ALONE_SECONDS, seconds) or (deadline is not None and now >= deadline):
+            return None
+        if (used >= seconds or now - began >= LONGEST_SECONDS) and writing.wanted():
             return None
         writing.watch(_LOOK_SECONDS + _STEP_SECONDS)
-        return min(now + _LOOK_SECONDS, latest)
+        return _first(now + _LOOK_SECONDS, deadline)
 
-    context.deadline, context.later = min(began + seconds, latest), later
-    writing.alarm(latest + _LATE_SECONDS)
+    context.deadline, context.later = _first(began + seconds, deadline), later
+    writing.alarm(None if deadline is None else deadline + _LATE_SECONDS)
     writing.watch(max(seconds, ALONE_SECONDS) + _STEP_SECONDS)
     try:
         yield
     except StoreTimeout:
         if deadline is None or time.monotonic() < deadline:
-            raise StoreTimeout(
+            raise Overdue(
                 "the write was ended, and nothing changed: it would have kept others from writing for too long; send"
                 " it in smaller parts"
             ) from None
@@ -337,6 +342,10 @@ def for_a_moment(writing: Writing, context: Context, seconds: float = HELD_SECON
         context.deadline, context.later = deadline, None
         writing.alarm(None)
         writing.watch(0)
+
+
+def _first(instant: float, deadline: float | None) -> float:
+    return instant if deadline is None else min(instant, deadline)
 
 
 def _planned(

@@ -58,7 +58,7 @@ def write(writing: Writing, operation: Operation[Any], context: Context) -> Any:
 
 
 class _Most:
-    """How much a slice may change: as much as takes about :data:`SLICE_SECONDS` to put in."""
+    """How many bytes a slice may change: as many as take about :data:`SLICE_SECONDS` to put in."""
 
     def __init__(self) -> None:
         self.bytes = SLICE_BYTES // 4
@@ -66,7 +66,14 @@ class _Most:
     def adapt(self, seconds: float) -> None:
         """Change as much more or less, by how long the last slice kept others from writing."""
         fitting = self.bytes * SLICE_SECONDS / max(seconds, 0.001)
-        self.bytes = int(min(max(fitting, SLICE_BYTES // 8), 2 * self.bytes, SLICE_BYTES))
+        self.bytes = int(min(max(fitting, 1), 2 * self.bytes, SLICE_BYTES))
+
+    def shrink(self) -> bool:
+        """Change less, because the last slice was ended; whether that can be, for one has a document at least."""
+        if self.bytes == 1:
+            return False
+        self.bytes = self.bytes // 8 if self.bytes > SLICE_BYTES // 1024 else 1
+        return True
 
 
 def _many(writing: Writing, operation: UpdateMany | DeleteMany, context: Context) -> Result:
@@ -78,20 +85,34 @@ def _many(writing: Writing, operation: UpdateMany | DeleteMany, context: Context
     if operation.guard is not None:
         planned.judge(writing, [operation], context)
     most = _Most()
-    result, rest = planned.slice_of(writing, operation, None, most.bytes, context)
+    result, rest = _next(writing, operation, None, most, context)
     if result is None:
         return planned.write(writing, operation, context)  # type: ignore[no-any-return]  # a result
     if rest and isinstance(operation, UpdateMany):
         operation = replace(operation, upsert=False)
     while rest:
-        most.adapt(writing.held)
-        answer, rest = planned.slice_of(writing, operation, rest, most.bytes, context)
+        answer, rest = _next(writing, operation, rest, most, context)
         if isinstance(answer, DeleteResult):
             result.deleted_count += answer.deleted_count
         elif isinstance(answer, UpdateResult):
             result.matched_count += answer.matched_count
             result.modified_count += answer.modified_count
     return result  # type: ignore[no-any-return]  # as above
+
+
+def _next(
+    writing: Writing, operation: UpdateMany | DeleteMany, matched: list[int] | None, most: _Most, context: Context
+) -> tuple[Any, list[int]]:
+    """The next slice, and how much may be in the one after it. One that takes too long is made smaller."""
+    while True:
+        try:
+            found = planned.slice_of(writing, operation, matched, most.bytes, context)
+        except planned.Overdue:
+            if not most.shrink():
+                raise
+        else:
+            most.adapt(writing.held)
+            return found
 
 
 # --- several writes --------------------------------------------------------------------------------------------------
