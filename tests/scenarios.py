@@ -100,7 +100,7 @@ class Engine:
 
 
 def embedded(folder: Path) -> Engine:
-    from doorleaf.stores.embedded import EmbeddedStore
+    from doorleaf.stores.embedded.store import EmbeddedStore
 
     return Engine("embedded", lambda: EmbeddedStore(folder))
 

@@ -48,8 +48,6 @@ from doorleaf.observability import log_answers
 from doorleaf.service import Bounds, DataService
 from doorleaf.settings.model import Settings
 from doorleaf.settings.show import shown
-from doorleaf.stores.embedded.file.sqlite import version as sqlite_version
-from doorleaf.stores.embedded.processes.forking import FORKS
 from doorleaf.stores.making import make_router
 from doorleaf.stores.router import Router
 
@@ -121,8 +119,10 @@ class _Parts:
 
 def _parts(settings: Settings, announce: Callable[[str], None] | None, metrics: Metrics | None) -> _Parts:
     router = make_router(settings)
-    # What judges a write by the rules travels to where it is carried out.
-    FORKS.preload([WriteCheck.__module__])
+    if "embedded" in _engines(settings):
+        from doorleaf.stores.embedded.processes.forking import FORKS  # the engine is for whom it serves
+
+        FORKS.preload([WriteCheck.__module__])  # what judges a write by the rules travels to where it is carried out
     system = SystemStore(router, settings.system_database)
     admission = admission_of(settings, system)
     rules = load_rules(settings)
@@ -188,7 +188,7 @@ class _Life:
         if parts.triggers is not None:
             await parts.triggers.start()
         metrics.watch(lambda: Load(endpoint.in_flight, endpoint.streams, parts.router.pools()))
-        metrics.built(version=__version__, sqlite=sqlite_version(), engine=_engines(self._settings))
+        metrics.built(version=__version__, sqlite=_sqlite(self._settings), engine=_engines(self._settings))
         self._fresh = asyncio.create_task(_keep_fresh(metrics), name="metrics")
 
     async def stop(self) -> None:
@@ -382,6 +382,15 @@ async def _keep_fresh(metrics: Metrics) -> None:
         for _ in range(round(REFRESH_SECONDS / COUNT_SECONDS)):
             await asyncio.sleep(COUNT_SECONDS)
             metrics.write()
+
+
+def _sqlite(settings: Settings) -> str:
+    """The version of SQLite; "" where it serves nothing."""
+    if "embedded" not in _engines(settings):
+        return ""
+    from doorleaf.stores.embedded.file.sqlite import version
+
+    return version()
 
 
 def _engines(settings: Settings) -> str:

@@ -41,7 +41,10 @@ class Family:
 
 FAMILIES = (
     Family(
-        "doorleaf_build_info", "gauge", ("version", "python", "sqlite", "engine"), "1; the labels say what is running."
+        "doorleaf_build_info",
+        "gauge",
+        ("version", "python", "sqlite", "engine"),
+        "1; the labels say what is running: `sqlite` where the engine is `embedded`.",
     ),
     Family("doorleaf_requests_total", "counter", ("action", "status"), "Requests answered."),
     Family("doorleaf_request_seconds", "histogram", ("action",), "Time to answer."),

@@ -17,7 +17,7 @@ import pytest
 from servers import INSTALLED, Doorleaf, run_doorleaf, start_doorleaf
 
 KEY = re.compile(r"dl_[A-Za-z0-9]{64}")
-IDLE_MEGABYTES = 90
+IDLE_MEGABYTES = 82
 EFFECTIVE = 5.0
 """Seconds within which a change of keys is known everywhere."""
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 from doorleaf.errors import StoreUnavailable
 from doorleaf.settings.model import Settings
 from doorleaf.settings.sources import DataSource
 from doorleaf.stores.base import Store
 from doorleaf.stores.router import Router
+
+_MISSING: Any = None
+"""What an import of a module that is said to be missing finds in ``sys.modules``."""
 
 
 def make_router(settings: Settings) -> Router:
@@ -38,6 +44,8 @@ def require_database(settings: Settings) -> None:
 def make_store(source: DataSource, settings: Settings) -> Store:
     """The store of one data source."""
     if source.uri is not None:
+        # PyOpenSSL is for the driver's synchronous client alone, and looking for it would load cryptography, 10 MB.
+        sys.modules.setdefault("pymongo.pyopenssl_context", _MISSING)
         from doorleaf.stores.mongo import MongoStore
 
         return MongoStore(source.uri.get_secret_value(), lanes=settings.mongodb_lanes)

@@ -10,15 +10,18 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from doorleaf.access.callers import Credentials, Identity
-from doorleaf.access.identity.custom_tokens import CustomTokens
 from doorleaf.access.identity.mistakes import NO_MISTAKES, Mistakes
 from doorleaf.access.workspaces.registry import KEY_PREFIX, Workspaces, stands_for
 from doorleaf.access.workspaces.tenancy import REALTIME, SCOPES, SUBSCRIBE, Tenancy, Workspace
 from doorleaf.access.workspaces.tokens import Said, said, tenant_of, verify
 from doorleaf.errors import NotFound, PermissionDenied, Unauthenticated
 from doorleaf.settings.providers import CustomToken, MetadataField
+
+if TYPE_CHECKING:
+    from doorleaf.access.identity.custom_tokens import CustomTokens
 
 REMEMBERED = 4096
 CLAIMS = ("tenant_id", "workspace_id", "workspaces", "scope", "scopes")
@@ -27,7 +30,9 @@ _EVERYTHING = frozenset(SCOPES)
 
 
 def trusting(issuer: CustomToken, clock: Callable[[], float]) -> CustomTokens:
-    """What verifies the tokens of a trusted issuer."""
+    """The verifier of a trusted issuer's tokens."""
+    from doorleaf.access.identity.custom_tokens import CustomTokens  # with cryptography, for whom trusts an issuer
+
     claims = tuple(MetadataField(name=name) for name in CLAIMS)
     return CustomTokens(issuer.model_copy(update={"metadata_fields": claims}), clock=clock)
 

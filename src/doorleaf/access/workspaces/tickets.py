@@ -16,8 +16,6 @@ from dataclasses import replace
 from hashlib import sha256
 
 import bson
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from doorleaf.access.callers import Credentials
 from doorleaf.access.system_store import SystemStore, as_date, as_seconds
@@ -42,6 +40,8 @@ class Tickets:
 
     async def issue(self, shown: Credentials) -> Document:
         """Make a ticket for who showed these credentials at the door of a workspace; ``ticket`` is its text."""
+        from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305  # megabytes, for whom asks for tickets
+
         text, now = PREFIX + secrets.token_urlsafe(32), self._clock()
         content = bson.encode({"bearer": shown.bearer, "api_key": shown.api_key}, codec_options=CODEC)
         nonce = os.urandom(_NONCE)
@@ -52,6 +52,9 @@ class Tickets:
     async def redeem(self, text: str, shown: Credentials) -> Credentials:
         """The credentials of who made the ticket, which is used up by that; Unauthenticated for one that is not good,
         or for another workspace."""
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
         if not _TEXT.fullmatch(text):
             raise _wrong()
         name = {"_id": _name(text)}

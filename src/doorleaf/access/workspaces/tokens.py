@@ -7,19 +7,13 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-import jwt
-
+from doorleaf.access import hs256
 from doorleaf.errors import Unauthenticated
 
-ALGORITHM = "HS256"
 ISSUER = "doorleaf"
 LONGEST = 8192
 """Characters of a token that may be ours."""
 LONGEST_SECONDS = 366 * 86_400
-_CHECKED: Any = {
-    "require": ["exp", "iat", "sub", "tenant_id"],
-    **{f"verify_{name}": False for name in ("exp", "nbf", "iat", "aud")},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +37,14 @@ def issue(
     issued = math.floor(now * 1000) / 1000  # as dates of the database are, so that both compare
     claims = {"iss": ISSUER, "typ": "workspace", "sub": secrets.token_hex(12), "iat": issued, "exp": expires}
     claims |= {"tenant_id": tenant, "workspace_id": workspace, "scope": " ".join(scopes)}
-    return jwt.encode(claims, secret, algorithm=ALGORITHM, headers={"kid": f"{ISSUER}:{tenant}"}), expires
+    return hs256.sign(claims, secret, key_id=f"{ISSUER}:{tenant}"), expires
 
 
 def tenant_of(token: str) -> str | None:
     """The tenant whose secret a token of ours says to be signed with; None for a token that is not ours."""
     if len(token) > LONGEST:
         return None
-    try:
-        key = jwt.get_unverified_header(token).get("kid")
-    except (jwt.PyJWTError, ValueError, RecursionError):
-        return None
+    key = hs256.key_id(token)
     issuer, _, tenant = key.partition(":") if isinstance(key, str) else ("", "", "")
     return tenant if issuer == ISSUER and tenant else None
 
@@ -61,11 +52,11 @@ def tenant_of(token: str) -> str | None:
 def verify(token: str, secret: bytes, tenant: str) -> Said:
     """What a token of ours says; Unauthenticated for one that we did not sign. Its end is for others to look at."""
     try:
-        claims = jwt.decode(token, secret, algorithms=[ALGORITHM], issuer=ISSUER, options=_CHECKED)
+        claims = hs256.verified(token, secret, require=("exp", "iat", "sub", "tenant_id"), issuer=ISSUER)
         if claims.get("typ") != "workspace" or claims["tenant_id"] != tenant:
             raise ValueError("another kind of token")
         return said(claims, float(claims["iat"]), float(claims["exp"]))
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         raise Unauthenticated("the token is not valid") from None
 
 

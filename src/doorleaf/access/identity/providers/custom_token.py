@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doorleaf.access.callers import Credentials, Identity
-from doorleaf.access.identity.custom_tokens import CustomTokens, Verified
 from doorleaf.access.identity.providers.base import (
     NOT_MINE,
     STRANGER,
@@ -19,6 +18,9 @@ from doorleaf.access.identity.providers.base import (
 )
 from doorleaf.access.request import HttpRequest
 from doorleaf.errors import Unauthenticated
+
+if TYPE_CHECKING:
+    from doorleaf.access.identity.custom_tokens import Verified
 
 
 class CustomToken(Provider):
@@ -37,6 +39,8 @@ class CustomToken(Provider):
     headers = {"jwtTokenString": "A JSON Web Token of a trusted issuer."}
 
     def __init__(self, surroundings: Surroundings) -> None:
+        from doorleaf.access.identity.custom_tokens import CustomTokens  # with cryptography, for whom trusts an issuer
+
         super().__init__(surroundings)
         settings = surroundings.settings
         if settings.custom_token is None:
