@@ -76,7 +76,7 @@ def test_every_action() -> None:
         assert [status for status in found["responses"] if status[0] != "2"] == ERRORS
         success = "201" if name in ("insertOne", "insertMany") else "200"
         assert [status for status in found["responses"] if status[0] == "2"] == [success]
-    assert sum(path.startswith("/data/v1/action/") for path in DOCUMENT["paths"]) == len(OPERATIONS) + 1 == 26
+    assert sum(path.startswith("/data/v1/action/") for path in DOCUMENT["paths"]) == len(OPERATIONS) + 1 == 27
 
 
 def test_operation_ids_differ() -> None:

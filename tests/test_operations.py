@@ -57,7 +57,7 @@ EMBEDDED = names(planned.WRITES) | named(embedded.EmbeddedStore._execute, embedd
 MONGODB = names({**mongo.FINDS, **mongo.READS, **mongo.WRITES}) | named(mongo.MongoStore)
 NOT_FOR_RULES = {
     *("CreateIndex", "DropIndex", "ListIndexes", "ListCollections", "ListDatabases", "RunCommand"),
-    *("CreateCollection", "DropCollection"),
+    *("CreateCollection", "DropCollection", "RenameCollection"),
 }
 TABLES: dict[str, tuple[Iterable[Any], set[str], set[str]]] = {
     "the embedded engine": (ALL.values(), EMBEDDED, set()),

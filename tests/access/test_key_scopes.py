@@ -77,7 +77,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "bulkWrite": {"operations": [{"insertOne": {"document": {}}}]},
     "createIndex": {"keys": {"n": 1}}, "dropIndex": {"name": "n_1"},
     "listCollections": {}, "createCollection": {}, "dropCollection": {}, "listDatabases": {},
-    "runCommand": {"command": {"ping": 1}},
+    "renameCollection": {"to": "quills"}, "runCommand": {"command": {"ping": 1}},
 }  # fmt: skip
 
 

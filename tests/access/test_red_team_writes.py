@@ -312,6 +312,7 @@ ADMINISTRATION = [
         "create a view of another's", "createCollection", (400, 403), collection="mine", options={"viewOn": "vault"}
     ),
     refused("drop a collection", "dropCollection"),
+    refused("take a collection's place", "renameCollection", to="vault", dropTarget=True),
 ]
 
 # --- rights of keys --------------------------------------------------------------------------------------------------
@@ -327,6 +328,7 @@ SCOPES = [
     refused("a reader writes out of a pipeline", "aggregate", by="reader", pipeline=[{"$out": "x"}]),
     refused("a reader merges", "aggregate", by="reader", pipeline=[{"$merge": "open"}]),
     refused("a reader drops", "dropCollection", by="reader"),
+    refused("a narrow key takes another's place", "renameCollection", by="narrow", **OPEN, to="vault", dropTarget=True),
     refused("a reader indexes", "createIndex", by="reader", keys={"n": 1}),
     refused("a reader commands", "runCommand", by="reader", command={"ping": 1}),
     refused("a narrow key elsewhere", "find", by="narrow", **VAULT),
@@ -405,6 +407,7 @@ OWN_DATABASE = [
     ),
     refused("list its collections", "listCollections", by="root", database="doorleaf"),
     refused("drop its collection", "dropCollection", by="root", **SYSTEM),
+    refused("rename its collection", "renameCollection", by="root", **SYSTEM, to="open"),
     refused("index its collection", "createIndex", by="root", **SYSTEM, keys={"hash": 1}),
     refused(
         "join it",

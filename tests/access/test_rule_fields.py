@@ -335,6 +335,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("createIndex", {"keys": {"s": 1}}),
     ("listIndexes", {}),
     ("dropCollection", {}),
+    ("renameCollection", {"to": "mine"}),
     ("listCollections", {}),
     ("runCommand", {"command": {"count": "things"}}),
 ]  # fmt: skip

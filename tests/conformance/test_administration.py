@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,12 +16,15 @@ from doorleaf.operations import (
     CreateIndex,
     DropCollection,
     DropIndex,
+    Find,
     FindOne,
+    InsertMany,
     InsertOne,
     ListCollections,
     ListDatabases,
     ListIndexes,
     Namespace,
+    RenameCollection,
     RunCommand,
 )
 from doorleaf.operations.results import CollectionsResult, CreateIndexResult, DropIndexResult, IndexesResult, OkResult
@@ -104,6 +108,13 @@ INDEXES = [
     Scenario("no collection", ListIndexes(namespace=NOWHERE), result=IndexesResult([])),
 ]
 
+TAKEN: dict[str, list[Document]] = {"taken": [{"_id": 9}]}
+
+
+def rename(to: str, *, drop_target: bool = False) -> RenameCollection:
+    return RenameCollection(namespace=NS, to=to, drop_target=drop_target)
+
+
 COLLECTIONS = [
     Scenario(
         "one",
@@ -121,6 +132,35 @@ COLLECTIONS = [
     Scenario("unknown option", CreateCollection(namespace=NS, options={"nope": 1}), error=DataError),
     Scenario("bad name", CreateCollection(namespace=Namespace("db", "a$b")), error=DataError, number=73),
     Scenario("dropped", DropCollection(namespace=NS), THREE, result=OkResult(), after=[]),
+    Scenario(
+        "to a name that is free",
+        rename("others"),
+        THREE,
+        indexes=ON_K,
+        result=OkResult(),
+        after=[],
+    ),
+    Scenario("to a name that is taken", rename("taken"), THREE, others=TAKEN, error=DataError, number=48, after=THREE),
+    Scenario("in the place of another", rename("taken", drop_target=True), THREE, others=TAKEN, result=OkResult()),
+    Scenario(
+        "to its own name",
+        rename("things"),
+        THREE,
+        error=DataError,
+        number=20,
+        after=THREE,
+        excused={"secantus": "says yes to it"},
+    ),
+    Scenario("of what is not there", rename("others"), error=DataError, number=26),
+    Scenario(
+        "to a bad name",
+        rename("a$b"),
+        THREE,
+        error=DataError,
+        number=73,
+        after=THREE,
+        excused={"secantus": "takes any name"},
+    ),
     Scenario("drop of what is not there", DropCollection(namespace=NOWHERE), result=OkResult()),
 ]
 
@@ -242,6 +282,27 @@ def test_databases(engine: Engine) -> None:
         assert found.ok == 1
         assert found.total_size >= entry["sizeOnDisk"]
         assert database not in [item["name"] for item in after.databases]
+
+    engine.run(body)
+
+
+def test_a_renamed_collection_keeps_what_it_has(engine: Engine) -> None:
+    async def body(store: Store) -> None:
+        old = Namespace(unique_database(), "old")
+        new = replace(old, collection="new")
+        await store.execute(InsertMany(namespace=old, documents=[*THREE]))
+        await store.execute(CreateIndex(namespace=old, keys={"k": 1}))
+        assert await store.execute(RenameCollection(namespace=old, to="new")) == OkResult()
+        listed = await store.execute(ListCollections(namespace=Namespace(old.database)))
+        assert [item["name"] for item in listed.collections] == ["new"]
+        assert [item["name"] for item in (await store.execute(ListIndexes(namespace=new))).indexes] == ["_id_", "k_1"]
+        assert (await store.execute(Find(namespace=new, filter={"k": 2}, sort={"_id": 1}))).documents.decode() == THREE[
+            1:
+        ]
+        assert (await store.execute(Find(namespace=old))).documents.decode() == []
+        await store.execute(InsertOne(namespace=old, document={"k": 0}))  # a collection that came with it
+        await store.execute(RenameCollection(namespace=new, to="old", drop_target=True))
+        assert (await store.execute(Find(namespace=old, sort={"_id": 1}))).documents.decode() == THREE
 
     engine.run(body)
 

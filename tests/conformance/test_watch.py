@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from doorleaf.operations import (
     InsertMany,
     InsertOne,
     Namespace,
+    RenameCollection,
     ReplaceOne,
     UpdateMany,
     UpdateOne,
@@ -253,6 +255,24 @@ def test_a_dropped_collection_ends_the_stream(engine: Engine) -> None:
         await store.execute(InsertOne(namespace=namespace, document={"_id": 2}))
         assert await changes.next() is None
         assert await changes.next() is None
+
+    watching(engine, body)
+
+
+def test_a_renamed_collection_ends_the_stream(engine: Engine) -> None:
+    async def body(store: Store, namespace: Namespace, changes: ChangeStream) -> None:
+        whole = await opened(store, WatchDatabase(namespace=Namespace(namespace.database)))
+        await store.execute(InsertOne(namespace=namespace, document={"_id": 1}))
+        await store.execute(RenameCollection(namespace=namespace, to="new"))
+        found = await events(changes, 3)
+        assert [event["operationType"] for event in found] == ["insert", "rename", "invalidate"]
+        names = {"db": namespace.database, "coll": namespace.collection}
+        assert (found[1]["ns"], found[1]["to"]) == (names, names | {"coll": "new"})
+        assert await changes.next() is None
+        await store.execute(InsertOne(namespace=replace(namespace, collection="new"), document={"_id": 2}))
+        told = [event["operationType"] for event in await events(whole, 3)]
+        assert told == ["insert", "rename", "insert"]
+        await whole.close()
 
     watching(engine, body)
 

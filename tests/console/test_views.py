@@ -113,14 +113,19 @@ def test_columns_are_as_wide_as_somebody_makes_them(console: Console) -> None:
     expect(page.get_by_role("columnheader", name="kind")).to_have_attribute("aria-sort", "none")
 
 
-def test_a_collection_that_cannot_be_renamed_is_told_so(console: Console) -> None:
+def test_a_collection_is_renamed_where_the_name_is_free(console: Console) -> None:
     page = console.page
+    insert(console.server, "shop", "drafts", [{"_id": 1}])
     console.go("data", "default", "shop")
-    page.get_by_role("button", name="Rename parts").click()
+    page.get_by_role("button", name="Rename drafts").click()
+    page.get_by_label("New name").fill("parts")
+    page.get_by_role("button", name="Rename it").click()
+    expect(page.get_by_role("alert")).to_contain_text("target namespace exists")
     page.get_by_label("New name").fill("pieces")
     page.get_by_role("button", name="Rename it").click()
-    expect(page.get_by_role("alert")).to_contain_text("renameCollection")
-    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_role("main").get_by_role("link", name="pieces")).to_be_visible()
+    expect(page.get_by_role("link", name="drafts")).to_have_count(0)
 
 
 def test_a_sample_tells_what_documents_have_in_common(console: Console) -> None:

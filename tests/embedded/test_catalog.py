@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opened import C, fill
+from opened import C, command, fill
 
+from doorleaf.errors import DataError
 from doorleaf.operations import (
     CreateCollection,
     CreateIndex,
     DropCollection,
     DropIndex,
+    FindOne,
     ListCollections,
     Namespace,
+    RenameCollection,
+    Watch,
 )
 from doorleaf.stores.embedded import store as opening
 from doorleaf.stores.embedded.catalog import Catalog, load
@@ -69,6 +73,38 @@ def test_what_has_not_changed_is_not_made_anew(tmp_path: Path) -> None:
 
     asyncio.run(scenario())
     assert (tmp_path / FILE).exists()
+
+
+def test_a_renamed_collection_is_the_same_to_all_and_after_a_start(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store, other = EmbeddedStore(tmp_path), EmbeddedStore(tmp_path)
+        await store.open()
+        await other.open()
+        old, new = Namespace("db", "old"), Namespace("db", "new")
+        await store.execute(CreateCollection(namespace=old, options={"validator": {"x": {"$gt": 0}}}))
+        await store.execute(CreateIndex(namespace=old, keys={"x": 1}))
+        await fill(store, *({"_id": number, "x": number + 1, "same": 1} for number in range(50)), namespace=old)
+        watched, taken = [(await other.execute(Watch(namespace=at))).changes for at in (old, new)]
+        await fill(store, {"_id": "gone"}, namespace=new)
+        await store.execute(RenameCollection(namespace=old, to="new", drop_target=True))
+        ended = await watched.next() or []
+        assert [event["operationType"] for event in ended] == ["rename", "invalidate"]
+        resumed = (await other.execute(Watch(namespace=old, resume_after=ended[0]["_id"]))).changes
+        assert [event["operationType"] for event in await resumed.next() or ()] == ["invalidate"]
+        assert [event["operationType"] for event in await taken.next() or ()] == ["insert", "drop", "invalidate"]
+        for one in (store, other):
+            await one.execute(FindOne(namespace=new, filter={"x": 7}, hint={"x": 1}))
+            with pytest.raises(DataError, match="validation"):
+                await fill(one, {"x": 0}, namespace=new)
+        await store.close()
+        await other.close()
+        await store.open()
+        assert (await command(store, validate="new"))["valid"]
+        assert (await command(store, count="new"))["n"] == 50
+        assert [item["name"] for item in (await command(store, listCollections=1))["cursor"]["firstBatch"]] == ["new"]
+        await store.close()
+
+    asyncio.run(scenario())
 
 
 def test_many_collections_are_listed_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

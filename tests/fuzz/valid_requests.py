@@ -273,7 +273,8 @@ def requests() -> list[tuple[str, Body]]:
         ("insertOne", {**OTHER, "document": {}}),
     ]
     found.append(("createCollection", {**PLACE, "collection": "new", "options": {"validator": FILTERS[6]}}))
-    found.append(("dropCollection", {**PLACE, "collection": "new"}))
+    found.append(("renameCollection", {**PLACE, "collection": "new", "to": "newer", "dropTarget": True}))
+    found.append(("dropCollection", {**PLACE, "collection": "newer"}))
     found.append(("bulkWrite", {**PLACE, "ordered": False, "operations": _writes()}))
     return copy.deepcopy(found)
 

@@ -94,6 +94,7 @@ HAPPY: list[tuple[str, dict[str, Any], Any]] = [
     ),
     ("listIndexes", {}, {"indexes": [{"v": 2, "key": {"_id": 1}, "name": "_id_"}]}),
     ("runCommand", {"command": {"ping": 1}}, {"result": {"ok": 1}}),
+    ("renameCollection", {"to": "renamed", "dropTarget": True}, {"ok": 1}),
     ("dropCollection", {}, {"ok": 1}),
 ]
 
@@ -131,6 +132,9 @@ SAD: list[tuple[str, dict[str, Any], int, str]] = [
     ("listCollections", {"database": "doorleaf"}, 403, ""),
     ("createCollection", {}, 400, "NamespaceExists"),
     ("dropCollection", {"collection": "system.users"}, 403, ""),
+    ("renameCollection", {}, 400, "MissingParameter"),
+    ("renameCollection", {"to": "system.users"}, 403, ""),
+    ("renameCollection", {"to": "a$b"}, 400, "InvalidNamespace"),
     ("listDatabases", {"maxTimeMS": -1}, 400, "InvalidParameter"),
     ("runCommand", {"command": {"DropDatabase": 1}}, 403, ""),
     ("runCommand", {}, 400, "MissingParameter"),
@@ -179,7 +183,7 @@ def test_tables_are_complete() -> None:
     elsewhere = {"dropIndex", "listCollections", "createCollection", "listDatabases"}
     assert {action for action, _, _ in HAPPY} | elsewhere == set(OPERATIONS)
     assert {action for action, *_ in SAD} == set(OPERATIONS)
-    assert len(OPERATIONS) == 25
+    assert len(OPERATIONS) == 26
 
 
 @pytest.mark.parametrize(("action", "fields", "body"), HAPPY)

@@ -38,7 +38,7 @@ def test_every_example_works_on_an_empty_database_and_again(tmp_path: Path) -> N
 
 def _try_examples(server: Doorleaf) -> None:
     document = server.call("GET", "/openapi.json").json
-    assert len(EXAMPLES) == 25
+    assert len(EXAMPLES) == 26
     for again in (False, True):
         for name, examples in EXAMPLES.items():
             described = document["paths"][f"/data/v1/action/{name}"]["post"]["responses"]

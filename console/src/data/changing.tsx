@@ -5,7 +5,7 @@ import type { Namespace } from "../api";
 import { useSession } from "../session";
 import { Ask, FormDialog, textIn, TypedConfirm } from "../ui/form";
 import { tell } from "../ui/toasts";
-import { object, string } from "../values/model";
+import { string } from "../values/model";
 
 export function CreateCollection(props: {
   source: string;
@@ -35,19 +35,18 @@ export function CreateCollection(props: {
   );
 }
 
-/** Gives a collection another name in its database, where the database can. */
+/** Gives a collection another name in its database. */
 export function RenameCollection(props: { place: Namespace; onClose: () => void; onDone: () => void }): JSX.Element {
   const { api } = useSession();
-  const { source, database, collection } = props.place;
+  const { collection } = props.place;
   const rename = async ({ name = "" }: Readonly<Record<string, string>>): Promise<void> => {
-    const command = object([["renameCollection", string(`${database}.${collection}`)], ["to", string(`${database}.${name}`)]]);
-    await api.act("runCommand", { source, database: "admin" }, [["command", command]]);
+    await api.act("renameCollection", props.place, [["to", string(name)]]);
     tell({ text: `${collection} is called ${name} now.` });
     props.onDone();
   };
   return (
     <Ask title="Rename collection" verb="Rename it" fields={[{ name: "name", label: "New name", required: true, value: collection }]} onClose={props.onClose} onAnswer={rename}>
-      <p class="muted small">Programs, rules and keys that have the old name have to be changed too. MongoDB renames; the embedded database does not.</p>
+      <p class="muted small">Programs, rules and keys that have the old name have to be changed too.</p>
     </Ask>
   );
 }

@@ -291,7 +291,8 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         ),
     ),
     "createCollection": (Example("Empty", _ANALYTICS, {"ok": 1}),),
-    "dropCollection": (Example("With all its documents", _ANALYTICS, {"ok": 1}),),
+    "renameCollection": (Example("In its database", _ANALYTICS | {"to": "statistics"}, {"ok": 1}),),
+    "dropCollection": (Example("With all its documents", {"database": "shop", "collection": "statistics"}, {"ok": 1}),),
     "listDatabases": (
         Example(
             "Of the data source",

@@ -317,6 +317,22 @@ class CreateCollection(Operation[results.OkResult]):
 
 @_listed
 @dataclass(kw_only=True)
+class RenameCollection(Operation[results.OkResult]):
+    """The collection stays in its database, with its documents, options and indexes."""
+
+    name = "renameCollection"
+    effect = Effect.ADMIN
+    summary = "Rename a collection, in its database"
+    result = results.OkResult
+
+    to: str = parameter(Kind.STRING, "The new name.", required=True)
+    drop_target: bool = parameter(
+        Kind.BOOLEAN, "Whether a collection that has the new name already is dropped.", default=False
+    )
+
+
+@_listed
+@dataclass(kw_only=True)
 class DropCollection(Operation[results.OkResult]):
     name = "dropCollection"
     effect = Effect.ADMIN

@@ -25,6 +25,7 @@ from doorleaf.operations import (
     GetValidator,
     Namespace,
     Operation,
+    RenameCollection,
     RunCommand,
     Scan,
     SetValidator,
@@ -95,6 +96,7 @@ class Guards:
             BulkWrite: self._bulk_write,
             CreateIndex: self._create_index,
             CreateCollection: self._create_collection,
+            RenameCollection: self._rename_collection,
             RunCommand: self._run_command,
             Scan: self._scanned,
             Transaction: self._together,
@@ -209,6 +211,9 @@ class Guards:
         pipeline = options.get("pipeline")
         if isinstance(pipeline, list):
             self._scan.pipeline(pipeline, operation.namespace.database, output=False)
+
+    def _rename_collection(self, operation: RenameCollection) -> None:
+        self._reached(operation.namespace.database, operation.to, writing=True)
 
     def _run_command(self, operation: RunCommand) -> None:
         self._commands.check(operation.command, operation.namespace.database)

@@ -7,7 +7,7 @@ a bulk, the collections a pipeline joins or writes to at any depth, and the targ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from doorleaf.access.guards.commands import WHOLE_NAMESPACES, is_read
@@ -22,6 +22,7 @@ from doorleaf.operations import (
     Effect,
     Namespace,
     Operation,
+    RenameCollection,
     RunCommand,
     Scan,
     Transaction,
@@ -113,6 +114,8 @@ class Scopes:
             self._pipeline(scope, operation.pipeline, namespace)
         elif isinstance(operation, CreateCollection):
             self._reached(scope, operation.options, namespace)
+        elif isinstance(operation, RenameCollection):
+            self._place(scope, replace(namespace, collection=operation.to))
         elif isinstance(operation, RunCommand):
             self._command(scope, operation.command, namespace)
 

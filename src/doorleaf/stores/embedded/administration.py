@@ -17,9 +17,17 @@ from doorleaf.mql.display import display
 from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.mql.order import validate_collation
 from doorleaf.mql.values import date_millis, is_number, type_name
-from doorleaf.operations import CreateCollection, CreateIndex, DropCollection, DropIndex, Namespace
+from doorleaf.operations import CreateCollection, CreateIndex, DropCollection, DropIndex, Namespace, RenameCollection
 from doorleaf.operations.results import CreateIndexResult, DropIndexResult, OkResult
-from doorleaf.stores.embedded.catalog import MAX_INDEXES, TEMPORARY, Collection, Index, check_namespace, sum_of
+from doorleaf.stores.embedded.catalog import (
+    MAX_INDEXES,
+    TEMPORARY,
+    Collection,
+    Index,
+    check_namespace,
+    seal_collection,
+    sum_of,
+)
 from doorleaf.stores.embedded.changes.log import log_at, log_of
 from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.file.sqlite import DamagedDatabase
@@ -138,6 +146,38 @@ def _drop(transaction: Transaction, collection: Collection) -> None:
     session.execute("DELETE FROM collections WHERE id = ?", (collection.id,))
     remaining = {key: value for key, value in session.catalog.collections.items() if value.id != collection.id}
     session.bump(replace(session.catalog, collections=remaining))
+
+
+def rename_collection(transaction: Transaction, operation: RenameCollection, context: Context) -> OkResult:
+    """Give a collection another name in its database; error 26 when it is not there, 48 when the name is taken."""
+    catalog = transaction.session.catalog
+    source, target = operation.namespace, replace(operation.namespace, collection=operation.to)
+    check_namespace(target)
+    if target == source:
+        raise DataError("Can't rename a collection to itself", number=20)
+    found, taken = catalog.get(source), catalog.get(target)
+    if found is None or TEMPORARY in found.options:
+        raise DataError(f"Source collection {source} does not exist", number=26)
+    if taken is not None:
+        if not operation.drop_target:
+            raise DataError("target namespace exists", number=48)
+        _drop(transaction, taken)
+    give_name(transaction, found, operation.to)
+    return OkResult()
+
+
+def give_name(transaction: Transaction, collection: Collection, name: str) -> None:
+    """Call ``collection`` by a ``name`` that nothing else in its database has."""
+    session = transaction.session
+    options = {key: value for key, value in collection.options.items() if key != TEMPORARY}
+    renamed = replace(collection, name=name, options=options)
+    session.execute("UPDATE collections SET name = ? WHERE id = ?", (name, renamed.id))
+    seal_collection(session.connection, renamed, bson.encode(options, codec_options=CODEC))
+    kept = {key: value for key, value in session.catalog.collections.items() if value.id != collection.id}
+    kept[renamed.database, name] = renamed
+    session.bump(replace(session.catalog, collections=kept))
+    if (log := log_at(session, collection.database, collection.name)) is not None:
+        log.renamed(name)
 
 
 def abandoned(session: Session) -> list[Namespace]:

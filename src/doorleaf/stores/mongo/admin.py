@@ -16,6 +16,7 @@ from doorleaf.operations import (
     DropIndex,
     ListIndexes,
     Operation,
+    RenameCollection,
     RunCommand,
 )
 from doorleaf.operations.results import CommandResult, CreateIndexResult, DropIndexResult, OkResult
@@ -107,6 +108,15 @@ async def drop_collection(database: Database, operation: DropCollection) -> OkRe
     except OperationFailure as error:
         if error.code != _NAMESPACE_NOT_FOUND:
             raise
+    return OkResult()
+
+
+async def rename_collection(database: Database, operation: RenameCollection) -> OkResult:
+    """``renameCollection``, which the server takes on its database ``admin``, with both namespaces as a whole."""
+    admin = database.client.get_database("admin", write_concern=database.write_concern)
+    target = f"{operation.namespace.database}.{operation.to}"
+    names = {"renameCollection": str(operation.namespace), "to": target}
+    await _run(admin, operation, {**names, "dropTarget": operation.drop_target})
     return OkResult()
 
 

@@ -58,6 +58,7 @@ READS: dict[type[Operation[Any]], Callable[[Database, Any], Awaitable[Any]]] = {
     op.DropIndex: admin.drop_index,
     op.CreateCollection: admin.create_collection,
     op.DropCollection: admin.drop_collection,
+    op.RenameCollection: admin.rename_collection,
     op.RunCommand: admin.run_command,
 }
 """The operations whose commands carry their own time limit."""

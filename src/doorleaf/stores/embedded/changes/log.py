@@ -192,7 +192,12 @@ def _started(session: Session, key: tuple[str, str], start: Start) -> tuple[int 
         return None, False
     if not _is_covered(session, key, change):
         raise lost("nobody has watched this all the time since then, so that changes may not have been logged")
-    return change, not ended and kind == ("drop" if key[1] else "dropDatabase" if key[0] else "")
+    return change, not ended and is_end(kind, key)
+
+
+def is_end(kind: str, key: tuple[str, str]) -> bool:
+    """Whether what the watch ``key`` is about is not there any more after a change of that kind."""
+    return kind in ("drop", "rename") if key[1] else kind == "dropDatabase" and key[0] != ""
 
 
 def _resumed(session: Session, token: str, *, after_end: bool) -> tuple[int, str, bool]:

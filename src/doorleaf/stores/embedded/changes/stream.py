@@ -157,7 +157,7 @@ class Changes:
             count += 1
             if self._from is None or _timestamp(row.change, row.at) >= self._from:
                 taken.append(row)
-            if row.kind == ("drop" if name else "dropDatabase" if database else ""):
+            if change_log.is_end(row.kind, self._key):
                 self._end(row.change, row.at)
                 return True
             size += row.size

@@ -13,15 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-import bson
-
-from doorleaf.documents import CODEC, Document, Pipeline
+from doorleaf.documents import Document, Pipeline
 from doorleaf.errors import DataError, DoorleafError
 from doorleaf.mql.context import Context
 from doorleaf.operations import Aggregate, DropCollection, Namespace
-from doorleaf.stores.embedded.administration import drop_collection, make_collection
-from doorleaf.stores.embedded.catalog import TEMPORARY, Collection, check_namespace, described, seal_collection
-from doorleaf.stores.embedded.changes.log import log_at
+from doorleaf.stores.embedded.administration import drop_collection, give_name, make_collection
+from doorleaf.stores.embedded.catalog import TEMPORARY, Collection, check_namespace, described
 from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.indexes import ID_INDEX, add_index
 from doorleaf.stores.embedded.reading import reads
@@ -119,15 +116,6 @@ def _inserting(transaction: Transaction, made: Namespace, context: Context) -> P
 def _rename(transaction: Transaction, made: Namespace, target: Namespace, context: Context) -> None:
     """Drop what is called ``target`` and give ``made`` its name."""
     drop_collection(transaction, DropCollection(namespace=target), context)
-    session = transaction.session
-    collection = session.catalog.get(made)
+    collection = transaction.session.catalog.get(made)
     assert collection is not None  # noqa: S101  # documents went into it
-    options = {name: value for name, value in collection.options.items() if name != TEMPORARY}
-    renamed = replace(collection, name=target.collection, options=options)
-    session.execute("UPDATE collections SET name = ? WHERE id = ?", (renamed.name, renamed.id))
-    seal_collection(session.connection, renamed, bson.encode(options, codec_options=CODEC))
-    kept = {key: value for key, value in session.catalog.collections.items() if value.id != collection.id}
-    kept[renamed.database, renamed.name] = renamed
-    session.bump(replace(session.catalog, collections=kept))
-    if (log := log_at(session, made.database, made.collection)) is not None:
-        log.renamed(target.collection)
+    give_name(transaction, collection, target.collection)

@@ -27,6 +27,7 @@ from doorleaf.operations import (
     InsertMany,
     Namespace,
     Operation,
+    RenameCollection,
     Write,
 )
 from doorleaf.operations import Transaction as Together
@@ -53,6 +54,7 @@ WRITES: dict[type, Callable[[Transaction, Any, Context], Any]] = {
     DropIndex: administration.drop_index,
     CreateCollection: administration.create_collection,
     DropCollection: administration.drop_collection,
+    RenameCollection: administration.rename_collection,
     Together: together.transaction,
 }
 """How each operation that changes something is carried out in a transaction."""
@@ -74,8 +76,8 @@ _LATE_SECONDS = 0.1
 _STEP_SECONDS = 1.5
 """The longest that it looks at no clock, of the processor's time: three times what decoding 16 MB of BSON takes."""
 
-_AS_A_WHOLE = frozenset((InsertMany, BulkWrite, DropIndex, DropCollection, Together))
-_ADMINISTRATION = frozenset((DropIndex, DropCollection))
+_AS_A_WHOLE = frozenset((InsertMany, BulkWrite, DropIndex, DropCollection, RenameCollection, Together))
+_ADMINISTRATION = frozenset((DropIndex, DropCollection, RenameCollection))
 
 
 class _NotPlanned(Exception):
