@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
 from typing import Any
 
 import pytest
-from opened import C, Run, command, explain, fill, run_in
+from bson import Decimal128, Int64
+from opened import C, Run, command, explain, fill, find, run_in
 
 from doorleaf.dialects.workspaces.cursors import following
 from doorleaf.documents import Document
-from doorleaf.operations import CreateIndex
+from doorleaf.operations import CreateIndex, DeleteMany, Find, InsertOne
 from doorleaf.stores.embedded.store import EmbeddedStore
 
 MANY = 600
@@ -82,3 +85,54 @@ def _value(found: Any, path: str) -> Any:
     for part in path.split("."):
         found = found[part]
     return found
+
+
+TIED: list[Any] = [1, 1.0, Int64(1), Decimal128("1"), 2, None, "a", "a\0", "", float("nan"), Decimal128("NaN"), {}, 2.5]
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_what_an_index_leaves_tied_comes_in_the_order_of_the_sort(tmp_path: Path, direction: int) -> None:
+    """Whatever comes first of it is what sorting everything has first."""
+    rng = random.Random(direction)
+
+    async def scenario(store: EmbeddedStore) -> None:
+        ids = rng.sample(range(10_000), 400)
+        await fill(
+            store,
+            *({"_id": number, "g": rng.randrange(3), "n": rng.choice([*TIED, *range(200)])} for number in ids),
+            *({"_id": -number, "g": 1} for number in range(5)),
+        )
+        await store.execute(CreateIndex(namespace=C, keys={"g": 1, "n": 1}, options={}))
+        for sort in ({"n": direction, "_id": 1}, {"n": direction, "_id": -1}, {"n": direction, "g": 1, "_id": 1}):
+            everything = [one["_id"] for one in await find(store, {"g": 1}, sort=sort)]
+            for limit, skip in ((1, 0), (7, 0), (7, 30), (150, 0), (len(everything), 0)):
+                some = await find(store, {"g": 1}, sort=sort, limit=limit, skip=skip)
+                assert [one["_id"] for one in some] == everything[skip : skip + limit], (sort, limit, skip)
+
+    run_in(tmp_path)(scenario)
+
+
+def test_a_total_that_is_remembered_is_that_of_now(tmp_path: Path) -> None:
+    """Whoever writes: this store, or another process, which another store is like."""
+
+    async def scenario(store: EmbeddedStore) -> None:
+        other = EmbeddedStore(tmp_path)
+        await other.open()
+        try:
+            await fill(store, *({"_id": number, "g": number % 2} for number in range(100)))
+            await store.execute(CreateIndex(namespace=C, keys={"g": 1}, options={}))
+
+            async def totals() -> list[int | None]:
+                asked = [Find(namespace=C, filter={"g": g}, limit=5, total=most) for g in (0, 1) for most in (0, 20)]
+                return [(await store.execute(one)).total for one in [*asked, *asked]]
+
+            assert await totals() == [50, 20, 50, 20] * 2
+            for number, writer in enumerate((store, other, store, other), 1):
+                await writer.execute(InsertOne(namespace=C, document={"_id": -number, "g": 0}))
+                assert await totals() == [50 + number, 20, 50, 20] * 2
+            await other.execute(DeleteMany(namespace=C, filter={"g": 1, "_id": {"$lt": 50}}))
+            assert await totals() == [54, 20, 25, 20] * 2
+        finally:
+            await other.close()
+
+    run_in(tmp_path)(scenario)

@@ -89,7 +89,8 @@ async def _listed(asked: Asked, seal: Seal) -> Answer:
 
 async def _page(asked: Asked, query: Query, about: str, seal: Seal) -> tuple[Documents, bool, int | None]:
     """A page of documents, whether there are more as far as the page tells, and how many match, if that is asked."""
-    namespace, wanted = asked.namespace(), query.limit + 1
+    by_total = query.count == "exact" and query.cursor is None  # which tells whether there are more
+    namespace, wanted = asked.namespace(), query.limit + (not by_total)
     find = Find(
         namespace=namespace,
         filter=query.filter,

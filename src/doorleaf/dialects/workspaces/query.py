@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -26,12 +27,17 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?)?")
 _KEY = re.compile(r"(?P<path>[^\[\]]+)(\[(?P<operator>\$?\w*)\])?")
 _WHOLE = ("$expr", "$jsonSchema", "$where")
+_SHORT = 256
+"""Bytes of a query string that is remembered as it was read."""
 COUNTS = ("exact", "estimated", "none")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Query:
-    """What a query string asks for. ``cursor`` is "" for the first page by a cursor, None for pages by numbers."""
+    """What a query string asks for, which nobody may change: the next request may be the same.
+
+    ``cursor`` is "" for the first page by a cursor, None for pages by numbers.
+    """
 
     filter: Document
     projection: Document | None
@@ -44,6 +50,10 @@ class Query:
 
 def read(query: bytes) -> Query:
     """Read a query string; InvalidParameter says what is wrong with it. Parameters that are none are passed over."""
+    return _remembered(query) if len(query) <= _SHORT else _read(query)
+
+
+def _read(query: bytes) -> Query:
     try:
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=200, errors="strict")
     except (ValueError, UnicodeDecodeError):
@@ -69,6 +79,9 @@ def read(query: bytes) -> Query:
         raise InvalidParameter("projection: cannot leave out _id with a cursor")
     sort = sorted_by(single.get("sort", ""))
     return Query(joined(conditions), projection, sort, min(limit, MOST), skip, count, cursor)
+
+
+_remembered = lru_cache(maxsize=256)(_read)
 
 
 def joined(conditions: list[Document]) -> Document:

@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ CHECK_SECONDS = 1.0
 
 _PROGRESS_STEPS = 20_000
 _HELD_SECONDS = 0.002
+_MOST_COUNTED = 128
 
 
 class Session:
@@ -55,6 +56,7 @@ class Session:
         self.execute = connection.execute
         self.catalog = storage.latest
         self._open: set[apsw.Cursor] = set()
+        self._counted: tuple[int, dict[Hashable, int]] = (0, {})
 
     def begin(self) -> None:
         """Start reading one snapshot, with the catalog that belongs to it."""
@@ -67,6 +69,18 @@ class Session:
         if version != self.catalog.version:
             latest = self.storage.latest
             self.catalog = latest if latest.version == version else load(self.connection, latest)
+
+    def counted(self, what: Hashable, count: Callable[[], int]) -> int:
+        """What ``count`` says, remembered until anybody else writes to the file: for connections that do not."""
+        version: int = self.execute("PRAGMA data_version").get
+        known, counts = self._counted
+        if version != known or len(counts) >= _MOST_COUNTED:
+            counts = {}
+            self._counted = version, counts
+        found = counts.get(what)
+        if found is None:
+            found = counts[what] = count()
+        return found
 
     def bump(self, catalog: Catalog) -> None:
         """Make ``catalog`` this session's, under a new version that other sessions and processes will see."""

@@ -128,6 +128,7 @@ def _single(search: Search, index: Index, outer: ByPath, bounding: ByPath) -> li
         most=most,
         cheap=found.cheap,
         grouped=order.grouped if search.limited else None,
+        keyed=order.keyed,
         rank=(most is not None, equal, len(consumed) - equal, order.complete, exact),
         uses=reached.uses if narrow else frozenset(),
     )
@@ -256,11 +257,15 @@ def _proves(predicate: Predicate, operator: str, value: Any) -> bool:
 
 @dataclass(slots=True)
 class _Order:
-    """The direction to read in, whether that gives the whole sort, and else the leading part of it, if any."""
+    """The direction to read in, whether that gives the whole sort, and else the leading part of it, if any.
+
+    ``keyed``: whatever the index has beside that part is one value.
+    """
 
     direction: int
     complete: bool
     grouped: Document | None
+    keyed: bool = False
 
 
 def _order(index: Index, consumed: Sequence[Bounds], sort: Document, *, apart: bool = False) -> _Order:
@@ -287,7 +292,8 @@ def _order(index: Index, consumed: Sequence[Bounds], sort: Document, *, apart: b
         given += 1
     if given == len(wanted):
         return _Order(direction or 1, True, None)
-    return _Order(direction, False, dict(wanted[:given])) if given else none
+    keyed = fixed + given == len(index.fields) and not index.arrays and not apart
+    return _Order(direction, False, dict(wanted[:given]), keyed) if given else none
 
 
 # --- the branches of an $or ------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ documents have, they are cut out of the bytes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import bson
 
@@ -38,19 +39,29 @@ def cut(collection: Collection, projection: Document | None) -> Cut | None:
         return None
     if any(value.__class__ is not int or value for value in projection.values()):
         return None
-    names = [name.encode() + b"\0" for name in projection]
-    elements = [bson.encode({name: constants[name]}, codec_options=CODEC)[4:-1] for name in projection]
+    return _without(tuple((name, constants[name]) for name in projection))
+
+
+@lru_cache(maxsize=256)
+def _without(fields: tuple[tuple[str, str], ...]) -> Cut:
+    names = [name.encode() + b"\0" for name, _ in fields]
+    elements = [bson.encode({name: value}, codec_options=CODEC)[4:-1] for name, value in fields]
     together = b"".join(elements)
+    tail, first, size = together + b"\0", names[0], len(together)
 
     def without(document: bytes) -> bytes | None:
-        # Each is there, as a field of the document itself: what is there once is that, and no text that looks so.
-        if any(document.count(name) != 1 for name in names):
-            return None
-        for element in (together,) if together in document else elements:
-            position = document.find(element)
-            if position < 0:
+        # Each is there, as a field of the document itself: what is there once is that, and no text that looks so. Of
+        # fields that are together it is enough to know where the first one is.
+        if document.endswith(tail) and document.count(first) == 1:
+            return b"".join(((len(document) - size).to_bytes(4, "little"), document[4 : -size - 1], b"\0"))
+        for name in names:
+            if document.count(name) != 1:
                 return None
-            document = document[:position] + document[position + len(element) :]
+        for element in elements:
+            before, found, behind = document.partition(element)
+            if not found:
+                return None
+            document = before + behind
         return len(document).to_bytes(4, "little") + document[4:]
 
     return without

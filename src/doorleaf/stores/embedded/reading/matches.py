@@ -203,6 +203,11 @@ class Matches:
     def _walk(self, scan: Scan) -> Walking:
         """The matches of a plan in order, and None for each document that is none, or is not yet one."""
         predicate = None if scan.plan.exact else self._predicate
+        if scan.plan.keyed and predicate is None and self._sort_key is not None and scan.known is None:
+            return self._walk_by_keys(scan, self._sort_key)
+        return self._walk_by_documents(scan, predicate)
+
+    def _walk_by_documents(self, scan: Scan, predicate: Matcher | None) -> Walking:
         group = compile_sort(scan.plan.grouped) if scan.plan.grouped and not scan.plan.sorted else None
         held: list[tuple[Any, Row]] = []
         place: Any = None
@@ -219,6 +224,27 @@ class Matches:
                 self._hold(held, (self._sort_key(document), row))
                 yield None
         yield from self._emptied(held)
+
+    def _walk_by_keys(self, scan: Scan, key: SortKey) -> Walking:
+        """The same where equal keys of the index tell which documents are still to be put in order."""
+        held: list[tuple[Any, Row]] = []
+        place, first = b"", None
+        for found, row in scan.keyed():
+            if found != place:
+                if held:
+                    yield from self._emptied(held)
+                elif first is not None:
+                    yield first, None
+                place, first = found, row
+            else:
+                if not held and first is not None:
+                    self._hold(held, (key(decode(first[1])), first))
+                self._hold(held, (key(decode(row[1])), row))
+                yield None
+        if held:
+            yield from self._emptied(held)
+        elif first is not None:
+            yield first, None
 
     def _hold(self, held: list[tuple[Any, Row]], entry: tuple[Any, Row]) -> None:
         """Keep one of a group of documents that the index does not order, and no more of them than are wanted."""

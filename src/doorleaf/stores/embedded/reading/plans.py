@@ -18,11 +18,11 @@ class Plan:
     Without ``index`` and ``branches`` it is a scan in natural order. ``intervals`` are in key order. ``branches`` are
     read one after another, or ``merged`` in the order of the sort, which each of them has. ``sorted``: candidates come
     in the wanted order (when read backwards if ``reverse``). ``grouped`` is the leading part of the sort in whose order
-    they come where that is not all of it. ``exact``: every candidate matches. ``distinct``: no document is met twice.
-    ``most``: the number of candidates when a unique index bounds it. ``cheap``: see Conditions. ``residual`` is what of
-    the filter the intervals leave to be tested, None for all of it. ``others`` are further ways, best first by
-    ``rank``. ``uses`` are the predicates that bound it; ``predicates``, of a
-    scan, are some of those that a match meets.
+    they come where that is not all of it; ``keyed``: documents are equal in it exactly where their keys of the index
+    are. ``exact``: every candidate matches. ``distinct``: no document is met twice. ``most``: the number of candidates
+    when a unique index bounds it. ``cheap``: see Conditions. ``residual`` is what of the filter the intervals leave to
+    be tested, None for all of it. ``others`` are further ways, best first by ``rank``. ``uses`` are the predicates that
+    bound it; ``predicates``, of a scan, are some of those that a match meets.
     """
 
     collection: Collection
@@ -38,6 +38,7 @@ class Plan:
     branches: tuple[Plan, ...] = ()
     merged: bool = False
     grouped: Document | None = None
+    keyed: bool = False
     rank: tuple[bool, int, int, bool, bool] = (False, 0, 0, False, False)
     uses: frozenset[int] = frozenset()
     others: tuple[Plan, ...] = ()

@@ -107,8 +107,10 @@ def _total_soon(session: Session, matches: Matches, most: int, context: Context)
     made = matches.choice.plan
     if not (made.exact and made.narrows and made.reads <= 100):
         return None
+    end = min(most or INLINE_COUNT, INLINE_COUNT)
+    what = (end, *((leaf.index and leaf.index.table, *leaf.intervals) for leaf in made.leaves()))
     try:
-        total = Scan(session, made, context).count(min(most or INLINE_COUNT, INLINE_COUNT), INLINE_COUNT)
+        total = session.counted(what, lambda: Scan(session, made, context).count(end, INLINE_COUNT))
     except Postponed:
         return None
     return total if total < INLINE_COUNT or total == most else None

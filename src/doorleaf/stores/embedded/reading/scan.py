@@ -87,6 +87,20 @@ class Scan:
             self.examined += 1
             yield row, document
 
+    def keyed(self) -> Iterator[tuple[bytes, Row]]:
+        """Every candidate of one index that meets no document twice, with its key there."""
+        spend = self._budget.spend if self._budget is not None else None
+        for statement, parameters in _statements(self.plan, ", i.key"):
+            for row, document, checksum, key in self._session.rows(statement, parameters):
+                if document is None or crc32(document) != checksum:
+                    raise DamagedDatabase("the database file is damaged")
+                self._context.check(1 + (len(document) >> 12))
+                if spend is not None:
+                    spend(len(document))
+                self.keys += 1
+                self.examined += 1
+                yield key, (row, document)
+
     def _found(self) -> Iterator[Row]:
         if self.known is not None:
             return self._by_row(self.known)
@@ -198,7 +212,7 @@ def _sources(plan: Plan) -> Iterator[tuple[str, tuple[bytes, ...]]]:
         yield f"{table} AS i WHERE {condition}", parameters
 
 
-def _statements(plan: Plan) -> Iterator[tuple[str, tuple[bytes, ...]]]:
+def _statements(plan: Plan, more: str = "") -> Iterator[tuple[str, tuple[bytes, ...]]]:
     documents = plan.collection.table
     order = " DESC" if plan.reverse else ""
     if plan.index is None:
@@ -206,7 +220,7 @@ def _statements(plan: Plan) -> Iterator[tuple[str, tuple[bytes, ...]]]:
         return
     # An entry whose document is not there gives a row without one, which is damage.
     head = (
-        f"SELECT d.id, d.document, d.sum FROM {plan.index.table} AS i"  # noqa: S608
+        f"SELECT d.id, d.document, d.sum{more} FROM {plan.index.table} AS i"  # noqa: S608
         f" LEFT JOIN {documents} AS d ON d.id = i.row WHERE "
     )
     tail = f" ORDER BY i.key{order}, i.row{order}"
