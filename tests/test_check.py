@@ -65,6 +65,20 @@ def test_a_check_makes_nothing_and_changes_nothing(tmp_path: Path) -> None:
     assert files(tmp_path) == before
 
 
+def test_logging_in_by_a_function_takes_an_app(tmp_path: Path) -> None:
+    settings = tmp_path / "doorleaf.toml"
+    settings.write_text('providers = ["api-key", "custom-function"]\ncustom_function = "lets_in"\n')
+    done = ran("check", "--data-dir", "here", "--config", str(settings))
+    assert done.exit_code == 1
+    assert "logging in: providers: custom-function needs the setting app; nobody logs in by it" in done.output
+    with doorleaf(tmp_path / "here", "--config", str(settings)) as server:
+        assert "not in service: providers: custom-function needs the setting app" in server.output()
+    settings.write_text('providers = ["api-key"]\n')
+    done = ran("check", "--data-dir", "here", "--config", str(settings))
+    assert done.exit_code == 0, told(done)
+    assert "logging in" not in done.output
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -183,6 +184,8 @@ class _Life:
         await parts.router.open()
         await parts.admission.start()
         await parts.authenticator.start()
+        if why := self._settings.nobody_logs_in:
+            logging.getLogger("doorleaf").error("not in service: %s", why)
         if parts.functions is not None:
             await parts.functions.start()
         if parts.triggers is not None:

@@ -17,6 +17,7 @@ import pytest
 from sandboxed import Recorder, Sandbox, call, run, until
 
 from doorleaf.errors import DoorleafError, FunctionFailed, FunctionsUnavailable, FunctionTimeout
+from doorleaf.functions.sandbox import process
 
 VALUES = """exports = (given) => ({ given, int: 7, long: 2 ** 40, double: 1.5, whole: BSON.Double(2), huge: 1e300, nan: NaN,
   negative: -0, bigint: 5n, big: BSON.Long('9007199254740993'), decimal: BSON.Decimal128.fromString('1.10'),
@@ -81,6 +82,16 @@ def test_many_requests_are_open_at_once_and_timers_go_on_meanwhile() -> None:
     server = Recorder(b'{"value":1}', later=0.02)
     assert run({"f": source}, lambda sandbox: sandbox.run("f", server=server)) == [50, True]
     assert [request["fields"]["filter"]["index"] for request in server.requests] == list(range(50))
+
+
+def test_timers_go_off_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "MOST_SLEEPS", 20)
+    source = """exports = (count) => new Promise((done) => {
+      const timer = setInterval(() => { if ((count -= 1) === 0) done(clearInterval(timer) ?? "done") }, 1);
+    })"""
+    assert run({"f": source}, lambda sandbox: sandbox.run("f", 10)) == "done"
+    with pytest.raises(FunctionFailed, match="timers of a function go off at most 20 times"):
+        run({"f": source}, lambda sandbox: sandbox.run("f", 30))
 
 
 def test_functions_call_each_other_in_place_but_those_with_other_rights_through_the_server() -> None:

@@ -9,8 +9,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from doorleaf.access.identity.signed import MOST_BITS
 from doorleaf.errors import InvalidParameter
-from doorleaf.functions.signatures import MOST_BITS, compute, is_long, token
+from doorleaf.functions.signatures import compute, is_long, token
 
 KEY = "603082712271C525E087BD999A4E0738"
 
@@ -65,11 +66,28 @@ def test_what_is_signed_is_verified_by_the_same_scheme() -> None:
             ask(does, "rsa", "text", key, signature={"text": ""})
 
 
+def der(tag: int, content: bytes) -> bytes:
+    size = len(content).to_bytes((len(content).bit_length() + 7) // 8 or 1)
+    return bytes([tag, *([] if len(content) < 128 else [0x80 + len(size)])]) + size + content
+
+
 def test_no_key_keeps_the_server_at_work() -> None:
     numbers = rsa.RSAPublicNumbers(65537, (1 << MOST_BITS) + 1)
     public = numbers.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1).decode()
     with pytest.raises(InvalidParameter, match="at most 8192 bits, got 8193"):
         ask("verify", "rsa", "text", public, signature={"text": ""})
+    own = rsa.generate_private_key(65537, 1024).private_numbers()
+    exponent = own.dmp1 + (own.p - 1 << MOST_BITS)  # which signs the same, and takes long
+    parts = (0, own.public_numbers.n, 65537, own.d, own.p, own.q, exponent, own.dmq1, own.iqmp)
+    written = der(0x30, b"".join(der(2, part.to_bytes(part.bit_length() // 8 + 1)) for part in parts))
+    private = f"-----BEGIN RSA PRIVATE KEY-----\n{b64encode(written).decode()}\n-----END RSA PRIVATE KEY-----\n"
+    encode = {"does": "encode", "method": "RS256", "payload": {}, "headers": {}}
+    with pytest.raises(InvalidParameter, match="at most 8192 bits, got 8"):
+        ask("sign", "rsa", "text", private)
+    with pytest.raises(InvalidParameter, match="cannot be used"):
+        token({**encode, "secret": private})
+    with pytest.raises(InvalidParameter, match="at most 32768 characters"):
+        ask("sign", "rsa", "text", private + " " * 40_000)
 
 
 @pytest.mark.parametrize(

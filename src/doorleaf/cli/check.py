@@ -72,6 +72,8 @@ def _parts(settings: Settings) -> Iterator[Part]:
         yield "signing secret", partial(_secret, settings.data_dir)
     if settings.audit_file is not None:
         yield "audit file", partial(_file, settings.audit_file)
+    if settings.nobody_logs_in is not None:
+        yield "logging in", partial(_refuse, settings.nobody_logs_in)
     if settings.app is not None:
         yield f"app {settings.app}", partial(_app, settings)
     for name, source in settings.sources.items():
@@ -82,6 +84,10 @@ def _parts(settings: Settings) -> Iterator[Part]:
 def _build(settings: Settings) -> str:
     build(for_trial(settings))
     return "ok"
+
+
+def _refuse(why: str) -> str:
+    raise ValueError(why)
 
 
 def _app(settings: Settings) -> str:

@@ -55,6 +55,13 @@ class Settings(
         return self
 
     @property
+    def nobody_logs_in(self) -> str | None:
+        """Why no login by a function can succeed; None where one can, or none is wanted."""
+        if "custom-function" in self.providers and self.app is None:
+            return "providers: custom-function needs the setting app; nobody logs in by it"
+        return None
+
+    @property
     def origins(self) -> Mapping[str, str]:
         """Where each value came from: ``flag --port``, ``environment PORT``, ``file doorleaf.toml``, ``default``."""
         return {name: self._origins.get(name, "default") for name in Settings.model_fields}

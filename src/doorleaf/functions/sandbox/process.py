@@ -28,6 +28,8 @@ MAX_RESULT = 16 * 1024 * 1024
 """Most bytes of what a function answers."""
 MOST_WAITING = 1000
 """Things that a function may wait for at once."""
+MOST_SLEEPS = 20_000
+"""How often timers of one call may go off: each wakes the server."""
 READY_SECONDS = 1.0
 """How long a process may go on with what a call left behind."""
 START_SECONDS = 20.0
@@ -108,7 +110,7 @@ class Process(asyncio.SubprocessProtocol):
         self._buffer = bytearray()
         self._said = b""
         self._server: Server | None = None
-        self._waiting = 0
+        self._waiting = self._sleeps = 0
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._done: asyncio.Future[bytes] | None = None
         self._settling = False
@@ -161,7 +163,7 @@ class Process(asyncio.SubprocessProtocol):
         was ended from outside.
         """
         loop = asyncio.get_running_loop()
-        self._server, self._waiting = server, 0
+        self._server, self._waiting, self._sleeps = server, 0, 0
         self._number = (self._number + 1) & 0xFFFFFFFF
         self._done, self._settling = loop.create_future(), True
         limit = loop.call_later(seconds, self._too_long, self._done)
@@ -221,6 +223,13 @@ class Process(asyncio.SubprocessProtocol):
         taken = number in self._timers or len(self._timers) >= MOST_WAITING
         return not taken and text.isdigit() and len(text) <= 10
 
+    def _sleep(self, number: int, seconds: float) -> None:
+        self._sleeps += 1
+        if self._sleeps > MOST_SLEEPS:
+            self._end(FunctionFailed(f"the timers of a function go off at most {MOST_SLEEPS} times"))
+        else:
+            self._timers[number] = asyncio.get_running_loop().call_later(seconds, self._wake, number)
+
     def _wake(self, number: int) -> None:
         self._timers.pop(number, None)
         self.send(Kind.WOKEN, number, b"")
@@ -276,7 +285,7 @@ class Process(asyncio.SubprocessProtocol):
             if answer is not None:
                 self.answer(answer)
         elif kind == Kind.SLEEP and self._may_sleep(number, text):
-            self._timers[number] = asyncio.get_running_loop().call_later(int(text) / 1000, self._wake, number)
+            self._sleep(number, int(text) / 1000)
         elif kind == Kind.FORGET:
             if (timer := self._timers.pop(number, None)) is not None:
                 timer.cancel()
