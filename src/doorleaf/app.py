@@ -35,6 +35,7 @@ from doorleaf.dialects.client.auth import Self
 from doorleaf.dialects.client.dialect import client
 from doorleaf.dialects.connectome.dialect import connectome
 from doorleaf.dialects.console import console as console_sessions
+from doorleaf.dialects.saved import saved
 from doorleaf.dialects.site import site
 from doorleaf.dialects.whoami import whoami
 from doorleaf.dialects.workspaces.dialect import workspaces
@@ -259,6 +260,7 @@ def _dialects(settings: Settings, parts: _Parts, explain: Explainer, server: Ser
             run=None if functions is None else functions.call,
         ),
         whoami(settings.places, datacube=settings.datacube),
+        saved(directory.saved),
         connectome(
             parts.service.execute,
             plain=_plain(settings),

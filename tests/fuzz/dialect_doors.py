@@ -180,6 +180,8 @@ CONNECTOME_DOORS: tuple[Door, ...] = (
 
 _CONSOLE = "/api/console/v1/session"
 _OWN = {"x-doorleaf-console": "1"}
+_SAVED = "/api/console/v1/saved"
+_AT = {"dataSource": "default", "database": "fuzz", "collection": "things"}
 _LIMITS = {"expires": "2090-01-01T00:00:00Z", "rate": "9/second", "addresses": ["::1"]}
 
 OTHER_DOORS: tuple[Door, ...] = (
@@ -189,6 +191,9 @@ OTHER_DOORS: tuple[Door, ...] = (
     Door("POST", f"{_CONSOLE}/refresh", bearer="", headers={**_OWN, "cookie": "doorleaf=x; doorleaf-1={refresh}"}),
     Door("DELETE", _CONSOLE, bearer="", headers={**_OWN, "cookie": "doorleaf=x"}),
     Door("GET", "/whoami"),
+    Door("GET", _SAVED),
+    Door("PUT", _SAVED, {"kind": "query", "name": "n", **_AT, "asked": "filter=%7B%7D"}),
+    Door("DELETE", f"{_SAVED}/00"),
     Door("GET", f"{ADMIN}/settings"),
     Door("GET", f"{ADMIN}/audit", query={"limit": "2", "outcome": "denied", "since": "2026-01-01", "action": "find"}),
     Door("GET", f"{ADMIN}/triggers"),

@@ -1,10 +1,10 @@
 /** The queries or pipelines of a collection that the person saved, and saving what is shown. */
 
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
-import type { Namespace } from "../api";
+import { useEffect, useState } from "preact/hooks";
+import { messageOf, type Namespace } from "../api";
 import { go } from "../router";
-import { addressOf, forget, save, type Saved, savedOf } from "../saved";
+import { addressOf, forget, knownOf, save, type Saved, savedOf } from "../saved";
 import { useSession } from "../session";
 import { FormDialog, textIn } from "../ui/form";
 import { IconButton } from "../ui/parts";
@@ -25,16 +25,22 @@ export function SavedOnes({ kind, place, asked }: { kind: Saved["kind"]; place: 
 
 function Dialogue(props: { kind: Saved["kind"]; place: Namespace; asked: Readonly<Record<string, string>>; onClose: () => void }): JSX.Element {
   const { kind, place, onClose } = props;
-  const { caller } = useSession();
-  const [, again] = useState(0);
-  const own = savedOf(caller.id).filter((one) => one.kind === kind && JSON.stringify(one.place) === JSON.stringify(place));
+  const { api, caller } = useSession();
+  const [all, setAll] = useState(() => knownOf(caller.id));
+  useEffect(() => void savedOf(api, caller.id).then(setAll), [api, caller.id]);
+  const own = all.filter((one) => one.kind === kind && JSON.stringify(one.place) === JSON.stringify(place));
   const asked = new URLSearchParams(Object.entries(props.asked).filter(([, text]) => text !== "")).toString();
   const keepIt = async (given: FormData): Promise<void> => {
     const name = textIn(given, "name");
-    save(caller.id, { kind, name, place, asked });
-    tell({ text: `${name} is saved in this browser.` });
+    const there = await save(api, caller.id, { kind, name, place, asked });
+    tell({ text: there ? `${name} is saved.` : `${name} is saved, in this browser alone.` });
     onClose();
   };
+  const drop = (one: Saved): void =>
+    void forget(api, caller.id, one).then(
+      () => setAll(knownOf(caller.id)),
+      (error: unknown) => tell({ text: messageOf(error), bad: true }),
+    );
   const use = (one: Saved): void => {
     onClose();
     go(addressOf(one));
@@ -42,22 +48,16 @@ function Dialogue(props: { kind: Saved["kind"]; place: Namespace; asked: Readonl
   return (
     <FormDialog title={TITLES[kind]} verb="Save" ready={asked !== ""} onClose={onClose} onSubmit={keepIt}>
       {own.length === 0 ? (
-        <p class="muted">None yet for this collection. What is saved stays in this browser, for you.</p>
+        <p class="muted">None yet for this collection. What you save is yours alone, in every browser that you sign in with.</p>
       ) : (
         <ul class="saved">
           {own.map((one) => (
             <li key={one.name} class="row">
               <button type="button" class="button grow" onClick={() => use(one)}>
                 <bdi class="clip">{one.name}</bdi>
+                {one.id === undefined && <span class="muted small">in this browser</span>}
               </button>
-              <IconButton
-                icon="trash"
-                label={`Forget ${one.name}`}
-                onClick={() => {
-                  forget(caller.id, one);
-                  again((before) => before + 1);
-                }}
-              />
+              <IconButton icon="trash" label={`Forget ${one.name}`} onClick={() => drop(one)} />
             </li>
           ))}
         </ul>

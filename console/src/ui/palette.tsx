@@ -7,7 +7,7 @@ import { collections, databases } from "../data/catalogue";
 import { inTurn } from "../data/lazily";
 import { sectionsOf } from "../pages";
 import { go, here, link } from "../router";
-import { addressOf, savedOf } from "../saved";
+import { addressOf, knownOf, type Saved, savedOf } from "../saved";
 import { type Session, useSession } from "../session";
 import type { IconName } from "./icons";
 import { Icon } from "./icons";
@@ -25,6 +25,8 @@ const VIEWS = ["Documents", "Aggregation", "Schema", "Indexes", "Integration"] a
 
 const goTo = (title: string, note: string, icon: IconName, address: string): Entry => ({ title, note, icon, run: () => go(address) });
 
+const toSaved = (one: Saved): Entry => goTo(one.name, `${one.kind === "query" ? "Query" : "Pipeline"} on ${one.place.collection}`, "star", addressOf(one));
+
 /** What there is for everybody, and in the collection that is shown. */
 function fixed(session: Session, help: () => void): Entry[] {
   const { caller, signOut } = session;
@@ -41,7 +43,6 @@ function fixed(session: Session, help: () => void): Entry[] {
       : [];
   return [
     ...inside,
-    ...savedOf(caller.id).map((one) => goTo(one.name, `${one.kind === "query" ? "Query" : "Pipeline"} on ${one.place.collection}`, "star", addressOf(one))),
     ...sections.flatMap(({ name, title, icon, parts = [] }) => [
       goTo(title, "Page", icon, link([name])),
       ...parts.map(([part, text]) => goTo(`${title}: ${text}`, "Page", icon, link([name, part]))),
@@ -77,8 +78,9 @@ export function fitting(entries: readonly Entry[], text: string): Entry[] {
 
 export function Palette({ onClose, help }: { onClose: () => void; help: () => void }): JSX.Element {
   const session = useSession();
-  const { api, sources } = session;
+  const { api, caller, sources } = session;
   const own = useMemo(() => fixed(session, help), []);
+  const [saved, setSaved] = useState(() => knownOf(caller.id));
   const [found, setFound] = useState<readonly Entry[]>([]);
   const [text, setText] = useState("");
   const [at, setAt] = useState(0);
@@ -88,9 +90,10 @@ export function Palette({ onClose, help }: { onClose: () => void; help: () => vo
     const stop = new AbortController();
     const names = sources.map(({ name }) => name);
     void places(api, names, stop.signal, (more) => stop.signal.aborted || setFound((before) => [...before, ...more]));
+    void savedOf(api, caller.id).then((all) => stop.signal.aborted || setSaved(all));
     return () => stop.abort();
   }, [api]);
-  const all = useMemo(() => fitting([...own, ...found], text), [own, found, text]);
+  const all = useMemo(() => fitting([...saved.map(toSaved), ...own, ...found], text), [saved, own, found, text]);
   const typed = /^([^.\s]+)\.(\S+)$/.exec(text.trim());
   const source = (sources.find((one) => one.default) ?? sources[0])?.name;
   const byName = typed && source ? [goTo(`Open ${text.trim()}`, "By its name", "collection", link(["data", source, typed[1] ?? "", typed[2] ?? ""]))] : [];

@@ -29,7 +29,7 @@ _TAGS = {
     "Endpoints": "The app's own functions, also at `/app/{app id}/endpoint/…`.",
     "Workspaces": "Documents as resources in a tenant's workspace; takes a token or a key of it.",
     "Administration": "API keys, users and sessions; takes an administrator's key that is limited in nothing.",
-    "Console": "The session of the console, a page in a browser.",
+    "Console": "The session of the console, a page in a browser, and what people save there.",
     "DataCube accounts": "Accounts of the DataCube API; they are those of email and password.",
     "DataCube keys": "API keys that users make for themselves, limited or not.",
     "DataCube databases": "Databases that users own, and their collections.",

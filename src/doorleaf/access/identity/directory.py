@@ -20,6 +20,7 @@ from doorleaf.access.identity.tokens import Sessions
 from doorleaf.access.identity.user_keys import UserKeys
 from doorleaf.access.identity.users import CustomData, Users
 from doorleaf.access.request import HttpRequest
+from doorleaf.access.saved import SavedQueries
 from doorleaf.access.system_store import SystemStore
 from doorleaf.access.workspaces.logins import DatabaseLogins, host_of
 from doorleaf.access.workspaces.registry import Workspaces
@@ -53,7 +54,9 @@ class Directory:
         self.happenings = Happenings(system, clock=clock)
         self.mail = Mail(smtp, settings.mail_from)
         self.sessions = Sessions(system, clock=clock, audit=audit)
-        self.keys = Keys(system, own=own, clock=clock, audit=audit, end_sessions=self.sessions.revoke_of)
+        self.saved = SavedQueries(system)
+        ends = self.sessions.revoke_of
+        self.keys = Keys(system, own=own, clock=clock, audit=audit, end_sessions=ends, forget=self.saved.delete_of)
         uris = {name: source.uri for name, source in settings.sources.items()}
         hosts = {name: host_of(uri.get_secret_value()) for name, uri in uris.items() if uri is not None}
         logins = DatabaseLogins(system, store, hosts, clock=clock, audit=audit)
@@ -132,6 +135,7 @@ class Directory:
         """Forget a user with their account, keys and sessions, also one who never confirmed it. UserNotFound."""
         had_account = await self.accounts.delete_of(user_id)
         await self.user_keys.delete_of(user_id)
+        await self.saved.delete_of(user_id)
         await self.sessions.revoke_of(user_id, by=by)
         try:
             await self.users.delete(user_id)

@@ -147,7 +147,8 @@ class Keys:
     """The keys of one system database, as this process last read them.
 
     ``own`` is a key given by a setting, which is nowhere stored. ``clock`` gives seconds since 1970, ``audit`` is told
-    of every change, ``end_sessions`` ends those of the key with a user id.
+    of every change, ``end_sessions`` ends those of the key with a user id, ``forget`` takes away
+    what else such a key has.
     """
 
     def __init__(
@@ -158,11 +159,13 @@ class Keys:
         clock: Callable[[], float] = time.time,
         audit: Tell = untold,
         end_sessions: Callable[..., Awaitable[Any]] | None = None,
+        forget: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._system = system
         self._clock = clock
         self._audit = audit
         self._end_sessions = end_sessions
+        self._forget = forget
         self._by_digest: dict[bytes, Key] = {}
         self._by_id: dict[str, Key] = {}
         self._retiring: dict[str, Key] = {}
@@ -351,8 +354,11 @@ class Keys:
 
     async def delete(self, name: str, *, by: HttpRequest | None = None) -> None:
         """End a key and forget it; its name may be used again."""
+        document = await self._required(name)
         if not await self._system.delete(COLLECTION, {"_id": name}):
             raise _not_found(name)
+        if self._forget is not None:
+            await self._forget(document["id"])
         self._audit("deleteKey", target=name, by=by)
 
     async def get(self, name: str) -> Document:
