@@ -128,8 +128,6 @@ def _parts(settings: Settings, announce: Callable[[str], None] | None, metrics: 
     system = SystemStore(router, settings.system_database)
     admission = admission_of(settings, system)
     rules = load_rules(settings)
-    scopes, metering = Scopes(settings.places), Metering(system)
-    service = DataService(router, _guards(settings), _bounds(settings), rules, admission, scopes, metering)
     authenticator = Authenticator(
         settings,
         router,
@@ -138,6 +136,9 @@ def _parts(settings: Settings, announce: Callable[[str], None] | None, metrics: 
         mistakes=admission.mistakes,
         admit_key=admission.log_in_by_key,
     )
+    subscriptions = authenticator.directory.workspaces.subscriptions
+    inside = (Scopes(settings.places), Metering(system), subscriptions)
+    service = DataService(router, _guards(settings), _bounds(settings), rules, admission, *inside)
     metrics = metrics or Metrics()
     router.observe = metrics.operated
     parts = _Parts(router, admission, rules, service, authenticator, metrics)

@@ -17,10 +17,12 @@ from doorleaf.access.rules.permit import evaluates
 from doorleaf.access.rules.ruleset import Rules
 from doorleaf.access.workspaces.confining import confined, revealed
 from doorleaf.access.workspaces.metering import Metering
+from doorleaf.access.workspaces.subscriptions import Subscriptions
 from doorleaf.access.workspaces.tenancy import Tenancy
 from doorleaf.apart import CODING, JUDGING, SMALL_BYTES, left, time_limit
 from doorleaf.errors import DataError, InvalidParameter, StoreUnavailable
-from doorleaf.operations import Aggregate, Effect, Find, Namespace, Operation, R, RunCommand, Scan, Transaction
+from doorleaf.operations import Aggregate, Effect, Find, Namespace, Operation, R, RunCommand, Scan, Transaction, Watch
+from doorleaf.operations.results import Result
 from doorleaf.stores.base import Store, answer_too_large
 
 _LARGE_BYTES = 64 * 1024
@@ -43,7 +45,7 @@ class Bounds:
 class DataService:
     """Checks, bounds and runs operations. It changes the bounds of an operation in place, and nothing else of it."""
 
-    __slots__ = ("_admission", "_bounds", "_guards", "_metering", "_rules", "_scopes", "_store")
+    __slots__ = ("_admission", "_bounds", "_guards", "_metering", "_rules", "_scopes", "_store", "_subscriptions")
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class DataService:
         admission: Admission | None = None,
         scopes: Scopes | None = None,
         metering: Metering | None = None,
+        subscriptions: Subscriptions | None = None,
     ) -> None:
         self._store = store
         self._admission = admission
@@ -62,6 +65,7 @@ class DataService:
         self._rules = rules or Rules({}, default_source="")
         self._scopes = scopes or Scopes()
         self._metering = metering
+        self._subscriptions = subscriptions
 
     def execute(
         self, operation: Operation[R], caller: Caller, size: int = 0, spent: float = 0.0
@@ -117,7 +121,21 @@ class DataService:
         inside, metering = confined(operation, tenancy), self._metering
         if metering is not None and metering.concerns(inside, tenancy.workspace):
             return await metering.carry_out(inside, tenancy.workspace, self._store.execute)  # type: ignore[no-any-return]
+        if isinstance(operation, Watch) and self._subscriptions is not None:
+            return await self._watched(operation, inside, tenancy, self._subscriptions)  # type: ignore[return-value]
         return revealed(await self._store.execute(inside), tenancy, operation)  # type: ignore[return-value]
+
+    async def _watched(
+        self, operation: Watch, inside: Operation[Any], tenancy: Tenancy, subscriptions: Subscriptions
+    ) -> Result:
+        """The changes that a caller in a workspace watches, which count as one of its subscriptions."""
+        subscription = await subscriptions.enter(tenancy.workspace)
+        try:
+            result = await self._store.execute(inside)
+        except BaseException:
+            await subscription.leave()
+            raise
+        return revealed(result, tenancy, operation, subscription)
 
     def check(self, operation: Operation[Any], caller: Caller) -> None:
         """Raise what is refused before rules are asked: by the guards, and by the scope of the caller's key."""

@@ -33,7 +33,7 @@ export const WORKSPACES = "api/admin/v1/workspaces";
 export const workspacePath = (id: string): string => `${WORKSPACES}/${encodeURIComponent(id)}`;
 export const SCOPES = ["mongo:read", "mongo:write", "mongo:admin", "realtime:read"] as const;
 
-export const QUOTAS = ["collections", "documents", "bytes", "credentials"] as const;
+export const QUOTAS = ["collections", "documents", "bytes", "credentials", "subscriptions"] as const;
 export const CAPABILITIES = ["mongo", "realtime", "credentials"] as const;
 
 /** What somebody typed, where something was. */

@@ -14,6 +14,7 @@ from bson import ObjectId
 
 from doorleaf.access.rules.pipelines import BARRIER
 from doorleaf.access.rules.references import may_fail
+from doorleaf.access.workspaces.subscriptions import Subscription
 from doorleaf.access.workspaces.tenancy import ADMIN, HIDDEN, READ, REALTIME, WRITE, Tenancy, Workspace
 from doorleaf.access.workspaces.watching import ConfinedChanges
 from doorleaf.documents import Document, Pipeline
@@ -81,10 +82,12 @@ def confined(operation: Operation[Any], tenancy: Tenancy) -> Operation[Any]:
     return narrow(operation, place)
 
 
-def revealed(result: Result, tenancy: Tenancy, operation: Operation[Any]) -> Result:
+def revealed(
+    result: Result, tenancy: Tenancy, operation: Operation[Any], subscription: Subscription | None = None
+) -> Result:
     """``result`` of what was asked for by ``operation`` in the names of the workspace, without what is not its own."""
     if isinstance(result, ChangesResult) and isinstance(operation, Watch):
-        return ChangesResult(ConfinedChanges(result.changes, tenancy.workspace, operation))
+        return ChangesResult(ConfinedChanges(result.changes, tenancy.workspace, operation, subscription))
     if not isinstance(result, CollectionsResult):
         return result
     listed = []

@@ -31,6 +31,7 @@ from doorleaf.access.workspaces.names import (
     new_id,
 )
 from doorleaf.access.workspaces.replays import Replays
+from doorleaf.access.workspaces.subscriptions import Subscriptions
 from doorleaf.access.workspaces.tenancy import CAPABILITIES, Tenancy, Workspace
 from doorleaf.access.workspaces.tickets import Tickets
 from doorleaf.access.workspaces.tokens import issue
@@ -77,6 +78,7 @@ class Workspaces:
         self.system = system
         self.replays = Replays(system, clock=clock)
         self.tickets = Tickets(system, clock=clock)
+        self.subscriptions = Subscriptions(system, self.get, clock=clock)
         self._places = places
         self.logins = logins
         self._system_database = system_database
@@ -130,6 +132,7 @@ class Workspaces:
         await self.system.index(WORKSPACES, "tenant")
         await self.replays.prepare()
         await self.tickets.prepare()
+        await self.subscriptions.prepare()
         await self.logins.prepare()
 
     # --- tenants ---

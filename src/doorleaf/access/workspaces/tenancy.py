@@ -19,7 +19,7 @@ SUBSCRIBE = "realtime:subscribe"
 """Another name of :data:`REALTIME`."""
 
 CAPABILITIES = ("mongo", "realtime", "credentials")
-QUOTAS = ("collections", "documents", "bytes", "credentials")
+QUOTAS = ("collections", "documents", "bytes", "credentials", "subscriptions")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from doorleaf.access.workspaces.subscriptions import Subscription
 from doorleaf.access.workspaces.tenancy import HIDDEN, Workspace
 from doorleaf.apart import JUDGING
 from doorleaf.documents import Document
@@ -27,9 +28,12 @@ _ENDINGS = frozenset({"drop", "dropDatabase", "invalidate"})
 class ConfinedChanges:
     """A change stream, confined to a workspace. What is told of an event is made once for all who are told the same."""
 
-    def __init__(self, changes: ChangeStream, place: Workspace, asked: Watch) -> None:
+    def __init__(
+        self, changes: ChangeStream, place: Workspace, asked: Watch, subscription: Subscription | None = None
+    ) -> None:
         self._changes = changes
         self._place = place
+        self._subscription = subscription
         self._filter = asked.filter
         self._full = asked.full_document != "default"
         self._before = asked.full_document_before_change != "off"
@@ -45,6 +49,8 @@ class ConfinedChanges:
 
     async def next(self) -> list[Document] | None:
         """Answer as :meth:`doorleaf.operations.results.ChangeStream.next`."""
+        if self._subscription is not None and self._subscription.error is not None:
+            raise self._subscription.error
         events = await self._changes.next()
         if not events:
             return events
@@ -57,7 +63,11 @@ class ConfinedChanges:
 
     async def close(self) -> None:
         """Close the stream below."""
-        await self._changes.close()
+        try:
+            await self._changes.close()
+        finally:
+            if self._subscription is not None:
+                await self._subscription.leave()
 
     def _wanted(self, events: list[Document]) -> list[Document]:
         matches = compile_filter(self._filter, Context(time.monotonic() + _SECONDS))

@@ -290,5 +290,5 @@ CHANGES = _about(
     description="The id of an event is its resume token, which `Last-Event-ID` goes on behind.",
     query=WorkspaceListening,
     gives=Gives(content=str, content_type="text/event-stream", description="Events, until the caller leaves."),
-    refuses=("WorkspaceNotFound", "CapabilityDisabled"),
+    refuses=("WorkspaceNotFound", "CapabilityDisabled", "QuotaExceeded"),
 )

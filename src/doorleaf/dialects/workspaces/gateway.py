@@ -28,6 +28,7 @@ from doorleaf.errors import (
     DataError,
     DoorleafError,
     InvalidParameter,
+    QuotaExceeded,
     StoreError,
     TooManyRequests,
     Unauthenticated,
@@ -268,6 +269,8 @@ class Connection:
         await self._leave(channel.name)
         try:
             changes = await self._follow(channel, token)
+        except QuotaExceeded as error:
+            raise Ended(EXCEEDED, error.message, channel.name) from None
         except DataError as error:
             if token is None:
                 raise
@@ -314,6 +317,8 @@ class Connection:
                 if events:
                     await self._session.send_all(await written(events, ("channel", channel), write))
             self._end(Ended(UNAVAILABLE, "the channel has ended", channel))
+        except QuotaExceeded as error:
+            self._end(Ended(EXCEEDED, error.message, channel))
         except DoorleafError as error:
             self._end(Ended(UNAVAILABLE, error.message, channel))
         except asyncio.CancelledError:
