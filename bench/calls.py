@@ -19,7 +19,7 @@ from typing import Any
 
 import doorleaf
 from doorleaf.app import build
-from doorleaf.http import Endpoint
+from doorleaf.http import Endpoint, Message
 from doorleaf.settings.model import Settings
 
 ROOT = str(Path(doorleaf.__file__).parent)
@@ -42,46 +42,50 @@ CASES: dict[str, tuple[str, dict[str, Any], bool]] = {
 """By name: an action, its body, and whether a caller with rules asks."""
 
 
-class Written:
-    """What takes answers at once, as our own server does."""
+class Came:
+    """A request as our own server gives it to the endpoint, and what takes its answer at once."""
 
-    def __init__(self) -> None:
+    address = "127.0.0.1"
+
+    def __init__(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> None:
+        self.body = json.dumps(body).encode()
+        self.target = path.encode()
+        self.fields = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self.fields += [(b"content-length", b"%d" % len(self.body)), (b"content-type", b"application/json")]
+        self.headers = dict(self.fields)
+        self.scope: Message = {"extensions": {"doorleaf.whole_answer": self}}
         self.answers: list[tuple[int, bytes]] = []
 
-    def take(self, limit: int) -> None:
-        return None  # the body comes as ASGI says
+    def asgi(self) -> Message:
+        path = self.target.decode()
+        self.scope.update({
+            "type": "http", "http_version": "1.1", "method": "POST", "path": path, "raw_path": self.target,
+            "query_string": b"", "headers": self.fields, "client": ("127.0.0.1", 1),
+        })  # fmt: skip
+        return self.scope
+
+    def take(self, limit: int) -> bytes:
+        return self.body
 
     def short(self, status: int, content_type: bytes, request_id: str, body: bytes, *, varies: bool) -> bool:
         self.answers.append((status, body))
         return True
 
-    def whole(self, status: int, headers: object, body: bytes) -> None:
+    def whole(self, status: int, headers: Any, body: Any) -> None:
         self.answers.append((status, body))
 
-    __call__ = whole
+    async def receive(self) -> dict[str, Any]:
+        raise RuntimeError("the endpoint did not take the body at once")
+
+    async def send(self, message: Any) -> None:
+        raise RuntimeError("the endpoint did not answer at once")
 
 
 async def ask(endpoint: Endpoint, path: str, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
     """One request, as the server gives it to the endpoint; the answer's body."""
-    content = json.dumps(body).encode()
-    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    raw += [(b"content-length", b"%d" % len(content)), (b"content-type", b"application/json")]
-    written = Written()
-    answered = written.answers
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": content, "more_body": False}
-
-    async def send(message: Any) -> None:
-        raise RuntimeError("the endpoint did not answer at once")
-
-    scope = {
-        "type": "http", "http_version": "1.1", "method": "POST", "path": path, "raw_path": path.encode(),
-        "query_string": b"", "headers": raw, "client": ("127.0.0.1", 1),
-        "extensions": {"doorleaf.whole_answer": written},
-    }  # fmt: skip
-    await endpoint(scope, receive, send)
-    [(status, reply)] = answered
+    came = Came(path, body, headers)
+    await endpoint.ordinary(came)
+    [(status, reply)] = came.answers
     if status not in (200, 201, 409):  # whoever was here before registered the account
         raise SystemExit(f"{path}: {status} {reply.decode()}")
     found: dict[str, Any] = json.loads(reply)

@@ -43,6 +43,8 @@ class Live:
     def __init__(self, settings: Settings, endpoint: Endpoint, make: Make, apply: Callable[[Settings], None]) -> None:
         self._settings = settings
         self._endpoint = endpoint
+        self.ordinary = endpoint.ordinary
+        """Answers a request that came whole."""
         self._make = make
         self._apply = apply
         self._reloading: asyncio.Task[None] | None = None
@@ -120,7 +122,7 @@ class Live:
             if not await made.open():  # which has told why
                 told_unchanged(None)
                 continue
-            before, self._endpoint = self._endpoint, made
+            before, self._endpoint, self.ordinary = self._endpoint, made, made.ordinary
             tell_fixed(self._settings, settings)
             self._settings = settings
             self._apply(settings)

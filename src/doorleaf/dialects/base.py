@@ -47,6 +47,7 @@ class Request:
     ``path`` cannot tell. ``audited`` is set once it was accounted for that the request was refused or failed, so that
     nobody does so again. ``chosen`` is what a dialect found out when it prepared the request. ``upload`` is the body
     where the route reads it as it comes; ``body`` is empty then. ``answers`` are those of functions that rules called.
+    ``started`` is when it began, in seconds of no certain clock.
     """
 
     method: str
@@ -66,6 +67,7 @@ class Request:
     audited: bool = False
     upload: Upload | None = None
     answers: dict[Any, tuple[bool, float]] | None = None
+    started: float = 0.0
 
     @property
     def received(self) -> int:
@@ -87,7 +89,7 @@ class Reply:
     a long body, each made when its client has taken the one before, ``sent`` being their bytes; what they raise cuts
     the body, behind what ``last`` makes of the error. ``close`` is called when all is sent or nobody reads on, then
     ``done``, with the number of bytes. ``compressible`` is a body with no secret of the server's, so that its length
-    may tell what is in it.
+    may tell what is in it. ``code`` is that of the error it tells of, and ``reason`` what the log says of a failure.
     """
 
     status: int
@@ -101,6 +103,8 @@ class Reply:
     last: Callable[[DoorleafError], bytes] | None = None
     close: Callable[[], Awaitable[None]] | None = None
     sent: int = 0
+    code: str = ""
+    reason: str = ""
 
     @property
     def goes_on(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from doorleaf.dialects.base import Dialect, Request, Route
@@ -49,6 +49,12 @@ class Routes:
                 return target if target.by_type is None else _by_type(target, target.by_type, request)
             return self._other_method(targets, request)
         return self._variable_path(request)
+
+    def exact(self, method: str) -> Iterator[tuple[str, Target]]:
+        """The paths without variables that take ``method``, with their targets."""
+        for path, targets in self._exact.items():
+            if method in targets:
+                yield path, targets[method]
 
     def dialect(self, request: Request) -> Dialect | None:
         """The dialect that has the path of ``request``, whatever the method; None where none has."""

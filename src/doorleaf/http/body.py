@@ -11,6 +11,7 @@ from doorleaf.errors import InvalidParameter, PayloadTooLarge, Unsupported
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 
 _SHORT_BYTES = 2 * 1024

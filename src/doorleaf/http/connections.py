@@ -25,7 +25,7 @@ from doorleaf.http.compression import Headers, Pieces
 from doorleaf.http.exchange import Exchange
 from doorleaf.http.marks import DRAINING, READING, WHOLE_ANSWER
 from doorleaf.http.offers import PassingOver
-from doorleaf.http.ordinary import Fields, scope_of, whole
+from doorleaf.http.ordinary import Fields, Ordinary, scope_of, whole
 from doorleaf.observability import REQUEST_ID
 
 KNOWN = "0.54."
@@ -90,8 +90,6 @@ def protocol() -> Any:
 
 class Connection(PassingOver):
     """A connection of one client, with HTTP/1.1 requests one after another."""
-
-    _heads = answers.Heads()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -184,12 +182,12 @@ class Connection(PassingOver):
         if self._over:
             self._drop(len(data))
             return
+        if not (self._head or self._framing) and (came := whole(self, data)) is not None:
+            self._begin(*came)
+            return
         in_body = self._in_body()
         if not in_body and len(data) + self._head > HEAD_BYTES and self._head_is_too_long(data):
             self._refuse(431, f"what comes before the body is longer than {HEAD_BYTES} bytes")
-            return
-        if not (in_body or self._head or self._framing) and (came := whole(self, data)) is not None:
-            self._begin(*came)
             return
         body = self._body
         self._parts -= self._parts > 0
@@ -217,14 +215,13 @@ class Connection(PassingOver):
             if self._framing > HEAD_BYTES:
                 self._refuse(431, f"more than {HEAD_BYTES} bytes have come between two parts of the body, or behind it")
 
-    def _begin(self, target: bytes, headers: Fields, body: bytes) -> None:
+    def _begin(self, target: bytes, fields: Fields, body: bytes) -> None:
         """Have a request answered that came whole."""
-        self.headers = headers
+        self.headers = fields
         self.expect_100_continue = False
         self._body, self._parts = len(body), 0
-        self.scope = scope = scope_of(self, target, headers, "1.1", "POST")
-        self.cycle = cycle = Exchange(self, scope, keep_alive=True, body=body)
-        scope["extensions"] = {WHOLE_ANSWER: cycle}
+        self.cycle = cycle = Ordinary(self, target, fields, body)
+        self.scope = cycle.scope
         self._is_in_use()
         self._start_asgi_task(cycle, self.app)
 
@@ -312,27 +309,6 @@ class Connection(PassingOver):
         self._running, self._task = exchange, task
 
     # --- what goes ---------------------------------------------------------------------------------------------------
-
-    def answer_short(
-        self, cycle: Exchange, status: int, content_type: bytes, request_id: str, body: bytes, varies: bool
-    ) -> bool:
-        """Write an answer with a head as most have it, if that can be done at once; whether it was."""
-        if (
-            cycle.disconnected
-            or cycle.more_body
-            or not cycle.keep_alive
-            or len(body) > answers.WHOLE_BYTES
-            or self.flow.write_paused
-        ):
-            return False
-        cycle.waiting_for_100_continue = False
-        cycle.response_started = True
-        head = self._heads.of(status, content_type, len(body), request_id, cycle.default_headers, varies=varies)
-        self.sending.write_both(head, body)
-        cycle.response_complete = True
-        cycle.tell()
-        self.on_response_complete()
-        return True
 
     def answer(self, cycle: Exchange, status: int, headers: Headers, body: bytes | Pieces) -> Awaitable[None] | None:
         """Write a whole answer; what to wait for when the client does not take it at once.

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import os
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -28,30 +28,27 @@ from doorleaf.errors import (
     DoorleafError,
     InternalError,
     RequestError,
-    StoreError,
-    Unauthenticated,
     Unsupported,
 )
 from doorleaf.http import faults
-from doorleaf.http.body import Gone, Message, Receive, check_length, decompressed, read
+from doorleaf.http.body import Gone, Message, Receive, Send, check_length, decompressed, read
 from doorleaf.http.bounds import ConnectionBounds
-from doorleaf.http.compression import COMPRESSED_BYTES, Headers, Pieces, shaped
 from doorleaf.http.cors import PREFLIGHT, Cors
 from doorleaf.http.heads import joined_headers, segments
+from doorleaf.http.lifespan import lives
 from doorleaf.http.marks import DRAINING, READING
 from doorleaf.http.memory import MEMORY, Bodies, Coming, is_small, let_go
-from doorleaf.http.short import answer_of, sends_short
-from doorleaf.http.streams import each, held, live, over
+from doorleaf.http.sending import send_whole
+from doorleaf.http.short import Short, Whole, answer_of, sends_short, short_ways
+from doorleaf.http.streams import Identifying, held, listening, live
 from doorleaf.http.uploads import Upload
 from doorleaf.http.websocket import Sessions
 from doorleaf.observability import LOG, REQUEST_ID, Answered, Observer
 from doorleaf.operations import Aggregate, Effect, Operation
 from doorleaf.service import DataService
 
-Send = Callable[[Message], Awaitable[None]]
-
-GONE = 499
-"""The status that logs and metrics have for a request whose client left before its answer."""
+GONE, _LEFT = 499, "ClientGone"
+"""The status and the code that logs and metrics have for a request whose client left before its answer."""
 
 MAX_BODY_BYTES = 16 * 1024 * 1024 + 64 * 1024
 _MAX_PUBLIC_BODY_BYTES = 1024 * 1024 + 64 * 1024
@@ -77,12 +74,10 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=-]{1,128}")
 _PREFIX = re.compile(rb"(?=.{1,200}$)(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+/?")
 
 
-class Authenticator(Protocol):
+class Authenticator(Identifying, Protocol):
     """Who knows the callers; ``known`` answers from memory."""
 
     def known(self, credentials: Credentials, surface: str = "") -> Identity | None: ...
-
-    async def identify(self, credentials: Credentials, surface: str = "") -> Identity: ...
 
 
 class Endpoint:
@@ -125,54 +120,85 @@ class Endpoint:
         self._audit = admission.audit if admission is not None and admission.audit.on else None
         self._asks_on_arrival = admission is not None and admission.asks_on_arrival
         self._locates = self._audit is not None or (admission is not None and admission.locates)
+        alone = self._cors is None and not (self._locates or self._asks_on_arrival)
+        asks_callers = admission is not None and admission.asks_callers
+        self._short = {} if asks_callers or not alone else short_ways(self._routes)
+        """By the bytes of their paths, the routes that nobody has to be asked about."""
+        self._short_bytes = min(max_body_bytes, _WEIGHED_BYTES - 1)
         self._streams = Streams(max_streams)
         self._bodies = Bodies(body_memory)
         self._retired = False
-        self._sessions = Sessions(
-            self._routes,
-            self._streams,
-            admission,
-            self._cors,
-            authenticator,
-            self._locate,
-            self._arrive,
-            lambda: self._retired,
-            self._tell,
-        )
+        asked = (self._locate, self._arrive, lambda: self._retired, self._tell)
+        self._sessions = Sessions(self._routes, self._streams, admission, self._cors, authenticator, *asked)
         self.in_flight = 0
         """Requests whose answers are not sent."""
         self._id_prefix = os.urandom(6).hex()
         self._ids = itertools.count(1)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            self.in_flight += 1
-            try:
+        if scope["type"] == "lifespan":
+            await lives(self, receive, send)
+            return
+        self.in_flight += 1
+        try:
+            if scope["type"] == "http":
                 await self._respond(scope, receive, send)
-            finally:
-                self.in_flight -= 1
-        elif scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "websocket":
-            self.in_flight += 1
-            try:
+            elif scope["type"] == "websocket":
                 request_id = f"{self._id_prefix}{next(self._ids):010x}"
                 await self._sessions.serve(request_id, self._nowhere, scope, receive, send)
-            finally:
-                self.in_flight -= 1
+        finally:
+            self.in_flight -= 1
+
+    # --- the short way ---
+
+    def ordinary(self, came: Whole) -> Awaitable[None]:
+        """Answer a request that came whole: the short way where nobody but its caller and its operation is asked."""
+        headers, way = came.headers, self._short.get(came.target)
+        if way is None or b"content-encoding" in headers or len(headers) != len(came.fields):
+            return self(came.asgi(), came.receive, came.send)
+        started, request_id = perf_counter(), self._id_of(headers)
+        request = Request("POST", way.path, headers, came.address, request_id, started=started)
+        return self._respond_short(came, way, request)
+
+    async def _respond_short(self, came: Whole, way: Short, request: Request) -> None:
+        """Answer a request as most are: :meth:`_respond` without what such a one does not need."""
+        self.in_flight += 1
+        REQUEST_ID.set(request.id)
+        target, decode, encode, _ = way
+        dialect, scope = target.dialect, came.scope
+        try:
+            try:
+                credentials = dialect.credentials(request)
+                identity = None if credentials is None else self._authenticator.known(credentials, dialect.name)
+                if identity is None or identity.limits is not None or (body := came.take(self._short_bytes)) is None:
+                    reply = await self._answer(target, request, came.receive, scope)
+                else:
+                    request.body, request.identity, request.surface = body, identity, dialect.name
+                    TURN.set(identity.turn)
+                    reply = await self._operate(decode, encode, request, scope, request.started)
+            except BaseException as error:
+                if (failed := self._failed(error, target, request, scope)) is None:
+                    return
+                reply = failed
+            if sends_short(reply, request, came):
+                self._tell(target.route, request, reply)
+            else:
+                await self._finish(reply, request, target, scope, came.receive, came.send)
+        finally:
+            self.in_flight -= 1
+            request.body = b""  # whatever began while it was answered remembers the request
+
+    # --- the way of any request ---
 
     async def _respond(self, scope: Message, receive: Receive, send: Send) -> None:
-        started = perf_counter()
         headers = dict(listed := scope["headers"])
-        given = headers.get(b"x-request-id")
-        own = f"{self._id_prefix}{next(self._ids):010x}"
-        request_id = given.decode() if given and _REQUEST_ID.fullmatch(given) else own
-        REQUEST_ID.set(request_id)
         address = (scope.get("client") or ("",))[0]
-        request = Request(scope["method"], scope["path"], headers, address, request_id, scope["query_string"])
+        request = Request(scope["method"], scope["path"], headers, address, self._id_of(headers), scope["query_string"])
+        request.started = perf_counter()
+        REQUEST_ID.set(request.id)
         if b"%2" in scope.get("raw_path", b""):
             request.segments = segments(scope["raw_path"])
-        target, code, reason = self._nowhere, "", ""
+        target = self._nowhere
         try:
             if len(headers) != len(listed):
                 request.headers = joined_headers(listed)
@@ -189,54 +215,74 @@ class Endpoint:
                     target = await self._lost(request)
                     raise
                 reply = await self._answer(target, request, receive, scope)
-        except Gone:
-            return
-        except asyncio.CancelledError:
-            if not (scope.get("extensions") or {}).get(DRAINING):
-                self._left(target.route, request, scope, started)
+        except BaseException as error:
+            if (failed := self._failed(error, target, request, scope)) is None:
                 return
-            code, reason, reply = self._refused(faults.cut(), target, request)
-        except Exception as error:
-            code, reason, reply = self._refused(faults.known(error), target, request)
-            let_go(error)
+            reply = failed
+        await self._finish(reply, request, target, scope, receive, send)
+        request.body = b""  # whatever began while it was answered remembers the request
+
+    def _id_of(self, headers: Mapping[bytes, bytes]) -> str:
+        """The id that a request with ``headers`` brings, or else a new one."""
+        given = headers.get(b"x-request-id")
+        if given and _REQUEST_ID.fullmatch(given):
+            return given.decode()
+        return f"{self._id_prefix}{next(self._ids):010x}"
+
+    def _failed(self, error: BaseException, target: Target, request: Request, scope: Message) -> Reply | None:
+        """The reply to a request that failed with ``error``; None where nobody waits for one. Raises what is no failure
+        of a request."""
+        if isinstance(error, Gone):
+            return None
+        if isinstance(error, asyncio.CancelledError):
+            if (scope.get("extensions") or {}).get(DRAINING):
+                return self._refused(faults.cut(), target, request)
+            if not scope.get(READING):
+                raise error
+            self._tell(target.route, request, Reply(GONE, code=_LEFT))  # who left while it was read for
+            return None
+        if not isinstance(error, Exception):
+            raise error
+        reply = self._refused(faults.known(error), target, request)
+        let_go(error)
+        return reply
+
+    async def _finish(
+        self, reply: Reply, request: Request, target: Target, scope: Message, receive: Receive, send: Send
+    ) -> None:
+        """Send a reply, and tell of it."""
+        answer = answer_of(scope)
         try:
             if reply.stream is not None:
                 await self._pour(reply, request, target.dialect, scope, receive, send)
-            elif self._cors is not None or not sends_short(reply, request, scope):
-                failure = await self._send(reply, request, scope, send)
-                if failure is not None:
-                    code, reason = failure.code, faults.reason(failure) if failure.status >= 500 else ""
+            elif self._cors is not None or not sends_short(reply, request, answer):
+                await send_whole(reply, request, answer, send, self._cors, scope.get("http_version"))
         except asyncio.CancelledError:
             if not scope.get(READING):
                 raise
-        self._tell(target.route, request, reply, code, started, reason)
-        request.body = b""  # whatever began while it was answered remembers the request
+        self._tell(target.route, request, reply)
 
     async def _lost(self, request: Request) -> Target:
         """No route, in the dialect that has the path with another method; who may not call does not learn that."""
         await self._arrive(self._nowhere.route, request)
         return replace(self._nowhere, dialect=self._routes.dialect(request) or self._nowhere.dialect)
 
-    def _refused(self, error: DoorleafError, target: Target, request: Request) -> tuple[str, str, Reply]:
-        """The code of ``error``, what the log says of its reason, and the reply; the audit is told of denials."""
+    def _refused(self, error: DoorleafError, target: Target, request: Request) -> Reply:
+        """The reply that tells of ``error``; the audit is told of denials."""
         reply = target.dialect.error(error, request)
         if self._audit is not None and reply.status in DENIED and not request.audited:
             self._audit(target.route.name, error=error, by=request)
-        return error.code, faults.reason(error) if error.status >= 500 else "", reply
+        reply.code, reply.reason = error.code, faults.reason(error) if error.status >= 500 else ""
+        return reply
 
-    def _left(self, route: Route, request: Request, scope: Message, started: float) -> None:
-        """Tell of a client that left while something was read for it; raises on where it was something else."""
-        if not scope.get(READING):
-            raise
-        self._tell(route, request, Reply(GONE), "ClientGone", started)
-
-    def _tell(self, route: Route, request: Request, reply: Reply, code: str, started: float, reason: str = "") -> None:
-        caller, seconds = request.identity, perf_counter() - started
+    def _tell(self, route: Route, request: Request, reply: Reply) -> None:
+        """Tell the observers of an answer."""
+        caller, upload, seconds = request.identity, request.upload, perf_counter() - request.started
         shown = "" if caller is None else caller.shown
-        where, size, sent = request.namespace, request.received, reply.sent or len(reply.body)
-        event = Answered(
-            route.name, reply.status, seconds, code, shown, request.address, where, size, sent, reason, reply.goes_on
-        )
+        sizes = len(request.body) if upload is None else upload.received, reply.sent or len(reply.body)
+        goes_on = (reply.stream is not None or reply.pieces is not None) and reply.goes_on
+        who = shown, request.address, request.namespace
+        event = Answered(route.name, reply.status, seconds, reply.code, *who, *sizes, reply.reason, goes_on)
         for observe in self._observers:
             observe(event)
 
@@ -305,9 +351,7 @@ class Endpoint:
             return await self._held(await route.handle(request), request)
         if is_small(request.headers):
             body = None if (answer := answer_of(scope)) is None else answer.take(limit)
-            request.body = body = await read(request.headers, receive, limit) if body is None else body
-            if len(body) < _WEIGHED_BYTES and route.decode is not None and route.encode is not None:
-                return await self._operate(route.decode, route.encode, request, scope, perf_counter())
+            request.body = await read(request.headers, receive, limit) if body is None else body
             return await self._reply(route, request, scope, None)
         check_length(request.headers, limit)
         stranger = route.public
@@ -392,58 +436,14 @@ class Endpoint:
         extensions = scope.get("extensions") or {}
         brief = request.method == "HEAD"
 
-        async def require() -> None:
-            credentials = dialect.credentials(request)
-            if credentials is None:
-                return
-            try:
-                identity = await self._authenticator.identify(credentials, dialect.name)
-            except StoreError:
-                return  # callers are as last read while the database is away, here as everywhere
-            if identity is not request.identity and identity.version != request.identity.version:
-                raise Unauthenticated("the rights of the caller have changed; ask again")
-
         def draining() -> bool:
             return brief or self._retired or bool(extensions.get(DRAINING))
 
         headers = [(b"content-type", reply.content_type), (b"x-request-id", request.id.encode()), *reply.headers]
         if self._cors is not None:
             headers = self._cors.marked(headers, request)
+        require = listening(self._authenticator, dialect, request)
         await live(reply, headers, receive, send, require=require, draining=draining)
-
-    async def _send(self, reply: Reply, request: Request, scope: Message, send: Send) -> DoorleafError | None:
-        """Send a whole reply; what it takes for its client to read it is part of the request. What cut it, if any."""
-        answer = answer_of(scope)
-        body: bytes | Pieces = reply.body
-        sent = len(reply.body)
-        try:
-            headers: Headers = [(b"content-type", reply.content_type)] if reply.status != 204 else []
-            if reply.pieces is not None or (sent >= COMPRESSED_BYTES and reply.compressible):
-                whole = answer is None or scope["http_version"] == "1.0"
-                body, shape = await shaped(reply, request, faults.known, whole=whole)
-                headers += shape
-            if type(body) is bytes and reply.status != 204:
-                headers.append((b"content-length", b"%d" % len(body)))
-            headers.append((b"x-request-id", request.id.encode()))
-            headers += reply.headers
-            if self._cors is not None:
-                headers = self._cors.marked(headers, request)
-            if request.method == "HEAD":
-                body = b""
-            if answer is None:
-                await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-                if type(body) is not Pieces or await each(body, send):
-                    await send({"type": "http.response.body", "body": b"" if type(body) is Pieces else body})
-            elif (waiting := answer.whole(reply.status, headers, body)) is not None:
-                await waiting
-        finally:
-            if type(body) is Pieces:
-                reply.sent = sent = body.made
-            if reply.close is not None:
-                await over(reply, sent)
-            elif reply.done is not None:
-                reply.done(sent)
-        return body.failure if type(body) is Pieces else None
 
     # --- life ---
 
@@ -481,14 +481,3 @@ class Endpoint:
         """Open the audit file by its name again."""
         if self._audit is not None:
             self._audit.reopen()
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        """The lifespan protocol: open before the first request, close after the last."""
-        await receive()
-        if not await self.open():
-            await send({"type": "lifespan.startup.failed", "message": ""})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        closed = await self.close()
-        await send({"type": f"lifespan.shutdown.{'complete' if closed else 'failed'}", "message": ""})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import cached_property, lru_cache, partial
 from typing import Any
@@ -11,6 +12,9 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from doorleaf.http.answers import WHOLE_BYTES, Heads
+
+HEADS = Heads()
 _LONGEST_URL = 256
 """Bytes of a URL that is remembered; most are asked for again and again."""
 
@@ -31,24 +35,20 @@ class Exchange(RequestResponseCycle):
     chunked_encoding: bool | None = None
     expected_content_length = 0
     task: asyncio.Task[None]
+    logger = logging.getLogger("uvicorn.error")
+    """Where uvicorn says what it thinks of applications."""
 
-    def __init__(self, connection: Any, scope: Any, *, keep_alive: bool, body: bytes | None = None) -> None:
-        """``body`` is that of a request that came whole."""
+    def __init__(self, connection: Any, scope: Any, *, keep_alive: bool) -> None:
         # Not uvicorn's own beginning: it takes as long as reading the head did.
         self.scope = scope
         self.connection = connection
         self.transport = connection.transport
         self.flow = connection.flow
-        self.logger = connection.logger
         self.default_headers = connection.server_state.default_headers
         self.on_response = connection.on_response_complete
         self.keep_alive = keep_alive
         self.waiting_for_100_continue = connection.expect_100_continue
-        if body is None:
-            self.body = bytearray()
-        else:
-            self.body = body  # type: ignore[assignment]  # nothing is added to it
-            self.told, self.more_body = True, False
+        self.body = bytearray()
 
     @cached_property
     def message_event(self) -> asyncio.Event:  # type: ignore[override]
@@ -90,20 +90,38 @@ class Exchange(RequestResponseCycle):
         return await super().receive()
 
     def short(self, status: int, content_type: bytes, request_id: str, body: bytes, *, varies: bool) -> bool:
-        """Write an answer with no other headers, if that can be done at once; whether it was."""
-        done: bool = self.connection.answer_short(self, status, content_type, request_id, body, varies)
-        return done
+        """Write an answer with a head as most have it, if that can be done at once; whether it was."""
+        connection = self.connection
+        if (
+            self.disconnected
+            or self.more_body
+            or not self.keep_alive
+            or len(body) > WHOLE_BYTES
+            or self.flow.write_paused
+        ):
+            return False
+        self.waiting_for_100_continue = False
+        self.response_started = self.response_complete = True
+        head = HEADS.of(status, content_type, len(body), request_id, self.default_headers, varies=varies)
+        connection.sending.write_both(head, body)
+        self.tell()
+        connection.on_response_complete()
+        return True
 
     def whole(self, status: int, headers: Any, body: Any) -> Awaitable[None] | None:
         """Write an answer; what to wait for where the client does not take all of it at once."""
         waiting: Awaitable[None] | None = self.connection.answer(self, status, headers, body)
         return waiting
 
+    def answered(self, app: Callable[..., Awaitable[None]]) -> Awaitable[None]:
+        """Have ``app`` answer."""
+        return app(self.scope, self.receive, self.send)
+
     async def run(self, app: Callable[..., Awaitable[None]], running: set[asyncio.Task[None]]) -> None:
         """Let ``app`` answer, and be no task of ``running`` any more."""
         scope: Any = self.scope
         try:
-            await app(scope, self.receive, self.send)
+            await self.answered(app)
             if not (self.response_complete or self.disconnected):
                 await self.run_asgi(_nothing)
         except BaseException as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Protocol
 
-from doorleaf.dialects.base import Reply
-from doorleaf.errors import DoorleafError
+from doorleaf.access.callers import Credentials, Identity
+from doorleaf.dialects.base import Dialect, Reply, Request
+from doorleaf.errors import DoorleafError, StoreError, Unauthenticated
 from doorleaf.http.body import Message, Receive
 from doorleaf.http.compression import Pieces
 
@@ -20,6 +22,12 @@ STALLED_SECONDS = 60.0
 
 Headers = list[tuple[bytes, bytes]]
 Send = Callable[[Message], Awaitable[None]]
+
+
+class Identifying(Protocol):
+    """Who knows the callers."""
+
+    async def identify(self, credentials: Credentials, surface: str = "") -> Identity: ...
 
 
 async def live(
@@ -39,6 +47,23 @@ async def live(
         sent = await pour(reply.stream, receive, send, require=require, draining=draining)
     finally:
         await over(reply, sent)
+
+
+def listening(authenticator: Identifying, dialect: Dialect, request: Request) -> Callable[[], Awaitable[None]]:
+    """What raises as soon as the caller of ``request`` may no longer listen."""
+
+    async def require() -> None:
+        credentials = dialect.credentials(request)
+        if credentials is None:
+            return
+        try:
+            identity = await authenticator.identify(credentials, dialect.name)
+        except StoreError:
+            return  # callers are as last read while the database is away, here as everywhere
+        if identity is not request.identity and identity.version != request.identity.version:
+            raise Unauthenticated("the rights of the caller have changed; ask again")
+
+    return require
 
 
 async def over(reply: Reply, sent: int) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
-from doorleaf.access.callers import Credentials, Identity
+from doorleaf.access.callers import Identity
 from doorleaf.access.limits.admission import Admission
 from doorleaf.access.limits.rates import Streams
 from doorleaf.dialects.base import Dialect, Messages, Reply, Request, Route
@@ -20,7 +20,7 @@ from doorleaf.http import faults
 from doorleaf.http.body import Gone, Message, Receive
 from doorleaf.http.cors import Cors
 from doorleaf.http.heads import joined_headers
-from doorleaf.http.streams import CHECK_SECONDS, Send
+from doorleaf.http.streams import CHECK_SECONDS, Identifying, Send
 from doorleaf.observability import REQUEST_ID
 
 MESSAGE_BYTES = 1024 * 1024
@@ -108,12 +108,6 @@ class Session:
                     await self._send({"type": "websocket.close", "code": code, "reason": told})
 
 
-class Authenticator(Protocol):
-    """Who knows the callers."""
-
-    async def identify(self, credentials: Credentials, surface: str = "") -> Identity: ...
-
-
 @dataclass(slots=True)
 class Sessions:
     """What sessions need of their endpoint. ``retired`` says that another endpoint has taken this one's place; ``tell``
@@ -123,19 +117,20 @@ class Sessions:
     streams: Streams
     admission: Admission | None
     cors: Cors | None
-    authenticator: Authenticator
+    authenticator: Identifying
     locate: Callable[[Request], None]
     arrive: Callable[..., Awaitable[None]]
     retired: Callable[[], bool]
-    tell: Callable[[Route, Request, Reply, str, float], None]
+    tell: Callable[[Route, Request, Reply], None]
 
     async def serve(self, request_id: str, target: Target, scope: Message, receive: Receive, send: Send) -> None:
         """A session from its handshake to its end; what is wrong before is an answer as any other's."""
-        began, code, status = perf_counter(), "", 101
+        code, status = "", 101
         REQUEST_ID.set(request_id)
         client = scope.get("client")
         address = client[0] if client else ""
-        request = Request("GET", scope["path"], {}, address, request_id, scope.get("query_string", b""))
+        query = scope.get("query_string", b"")
+        request = Request("GET", scope["path"], {}, address, request_id, query, started=perf_counter())
         await receive()  # websocket.connect
         session = Session(receive, send, (scope.get("extensions") or {}).get(TEXTS))
         accepted = False
@@ -160,7 +155,7 @@ class Sessions:
             else:
                 await _deny(known, request, target.dialect, send)
         finally:
-            self.tell(target.route, request, Reply(status, sent=session.sent), code, began)
+            self.tell(target.route, request, Reply(status, sent=session.sent, code=code))
 
     async def _meet(self, target: Target, request: Request) -> None:
         """Find out who calls, and whether they may."""
