@@ -62,12 +62,37 @@ FUNCTIONS: dict[str, str] = {
     }}""",
     "fetches": "exports = async function (request) { try { return (await context.http.get({ url: request.query.url })).body.text() } catch (error) { return `${error.message}` } }",
     "crypto": "exports = () => [utils.crypto.hash('sha256', 'a').toHexString(), utils.crypto.hmac('{ \"message\": \"Hello!\" }', 'Super5ecr3tPa55w0rd', 'sha256', 'hex'), utils.jwt.decode(utils.jwt.encode('HS256', { sub: 'x', exp: 4000000000 }, 'k'.repeat(32)), 'k'.repeat(32)).sub]",
+    "old": f"""// This function is the endpoint's request handler.
+    exports = async function({{ query, headers, body}}, response) {{
+        const {{arg, limit}} = query;
+        const contentTypes = headers["Content-Type"];
+        const {{ uuid }} = require("uuidish"), doc = EJSON.parse(body.text());
+        const _id = new BSON.ObjectId(), items = {COLLECTION}("old");
+        await items.deleteMany({{}});
+        await items.insertOne({{ _id, ...doc, uuid: uuid() }});
+        const found = await items.findOne({{ _id: BSON.ObjectId(_id.toString()) }});
+        if (!(found.when instanceof Date) || !found._id.equals(_id) || found.uuid.length !== 36) throw new Error("not as it was");
+        const result = await items.find({{}}, {{ _id: 0, uuid: 0 }}).sort({{ count: -1 }}).limit(parseInt(limit)).toArray();
+        const page = new URL("https://example.com/a?limit=" + limit);
+        page.searchParams.set("next", "1 2");
+        const hash = require("crypto").createHash("sha256").update(arg).update(doc.name).digest("hex");
+        response.setStatusCode(200);
+        response.setHeader("Content-Type", "application/json");
+        response.setBody(JSON.stringify({{ result, types: contentTypes, arg, hash, etag: Buffer.from(doc.name).toString("base64"), page: page.pathname + page.search }}));
+    }}""",
     "folder/inner": "exports = () => 'inner'",
     "loops": "exports = () => { for (;;) {} }",
 }
 PYTHON = {
     "pyadd": """
 import time
+
+def utils(given):
+    crypto, key = given.crypto, "k" * 32
+    token = given.jwt.encode("HS256", {"sub": "x", "exp": 4000000000}, key, {"kid": "1"})
+    sealed = crypto.encrypt("aes", b"h\\xff", key)
+    return [crypto.hash("sha256", "a").hex(), crypto.hmac('{ "message": "Hello!" }', "Super5ecr3tPa55w0rd", "sha256", "hex"),
+            crypto.decrypt("aes", sealed, key) == b"h\\xff", given.jwt.decode(token, key, True)["header"]["kid"]]
 
 async def main(request, response, context):
     things = context.services.get("mongodb-atlas").db("shop").collection("things")
@@ -77,7 +102,7 @@ async def main(request, response, context):
     slept = await context.run_in_thread(lambda: time.sleep(0.01) or "slept")
     context.log("from Python")
     return {"found": found, "body": request["body"].decode(), "slept": slept, "limit": context.values.get("limit"),
-            "sum": await context.functions.execute("sum", 1, 2), "user": context.user["type"],
+            "sum": await context.functions.execute("sum", 1, 2), "utils": utils(context.utils), "user": context.user["type"],
             "list": await things.find({}).sort({"_id": 1}).limit(1).to_list()}
 """,
     "pythrows": "def main(context):\n    raise KeyError('lost')\n",
@@ -87,7 +112,7 @@ CONFIG: dict[str, dict[str, Any]] = {
     "hidden": {"private": True},
     "guarded": {"can_evaluate": {"%%args.0": {"$lt": 10}, "%%user.type": "normal"}},
 }  # fmt: skip
-SYSTEM = ("hello", "latest", "echo", "add_thing", "things", "all_notes", "told", "packed", "duplicate", "signed", "every", "fetches", "crypto", "pyadd", "folder/inner")  # fmt: skip
+SYSTEM = ("hello", "latest", "echo", "add_thing", "things", "all_notes", "told", "packed", "duplicate", "signed", "every", "fetches", "crypto", "pyadd", "old", "folder/inner")  # fmt: skip
 
 
 def endpoint(route: str, method: str, function: str, **more: Any) -> dict[str, Any]:
@@ -115,6 +140,7 @@ ENDPOINTS = [
     endpoint("/fetches", "GET", "fetches"),
     endpoint("/crypto", "GET", "crypto"),
     endpoint("/py", "POST", "pyadd"),
+    endpoint("/old", "POST", "old"),
     endpoint("/inner", "GET", "folder/inner"),
 ]
 
@@ -154,6 +180,9 @@ def shop(folder: Path) -> Path:
         "triggers/arrivals.json": ARRIVALS,
         "data_sources/mongodb-atlas/config.json": {"name": "mongodb-atlas", "type": "mongodb-atlas", "config": {"clusterName": "Cluster0"}},
         "data_sources/mongodb-atlas/shop/notes/rules.json": {"database": "shop", "collection": "notes", "roles": [OWNERS]},
+        "functions/node_modules/uuidish/package.json": {"main": "dist/index.js", "browser": {"./dist/rng.js": "./no.js"}},
+        "functions/node_modules/uuidish/dist/index.js": "const rng = require('./rng.js'); exports.uuid = () => rng.default().toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')",
+        "functions/node_modules/uuidish/dist/rng.js": "Object.defineProperty(exports, '__esModule', { value: true }); const _crypto = require('node:crypto'); exports.default = () => _crypto.randomBytes(16)",
         "functions/node_modules/left/package.json": {"name": "left", "main": "lib"},
         "functions/node_modules/left/lib/index.js": "const { fill } = require('./fill'); module.exports = (text, size) => fill(text, size, require('../data').a)",
         "functions/node_modules/left/lib/fill.js": "exports.fill = (text, size, a) => String(text).padStart(size, a)",

@@ -137,6 +137,17 @@ def test_packages_of_the_app(client: httpx.Client) -> None:
     assert client.get("/packed").json() == ["005", 2, "dep of left", "0"]
 
 
+def test_an_endpoint_as_people_wrote_them(client: httpx.Client) -> None:
+    given = {"name": "é", "when": {"$date": "2020-01-01T00:00:00Z"}, "count": {"$numberInt": "5"}}
+    answer = client.post("/old?limit=2&arg=x", json=given)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {
+        "result": [{"count": 5, "name": "é", "when": "2020-01-01T00:00:00.000Z"}], "types": ["application/json"], "arg": "x",
+        "hash": "3c862eca78c03d61dcb7f2b6c4064d1ffc4d4ca51a6f076ba0a19839b51592ba", "etag": "w6k=", "page": "/a?limit=2&next=1+2",
+    }  # fmt: skip
+
+
 def test_hashes_and_tokens(client: httpx.Client) -> None:
     assert client.get("/crypto").json() == [
         "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb",
@@ -183,6 +194,10 @@ def test_other_servers_are_not_reached_unless_they_are_allowed(client: httpx.Cli
 
 def test_a_python_function(client: httpx.Client) -> None:
     assert client.post("/py", content="body").json() == {
+        "utils": [
+            "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb",
+            "d4f0537db4e230d7a6028a6f7c3bb1b57c9d16f39176d78697e559ac333e0b36", True, "1",
+        ],
         "found": {"_id": "py", "n": 1}, "body": "body", "slept": "slept", "limit": 5, "sum": 3, "user": "system",
         "list": client.get("/things").json()[:1],
     }  # fmt: skip

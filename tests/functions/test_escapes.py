@@ -46,7 +46,15 @@ ESCAPES = [
     "realm(setTimeout)", "realm(BSON)", "realm(BSON.ObjectId)", "realm(EJSON.parse)", "realm(fetch)", "realm(utils.crypto.hash)",
     "realm(context.services.get('mongodb-atlas').db('x').collection('y').findOne)", "realm(require)", "realm(module)", "realm(exports)",
     "realm(context.user)", "realm(context.values)", "realm(context.request)", "realm(given)", "realm(given[0])",
+    "realm(URL)", "realm(new URL('http://a'))", "realm(new URL('http://a').searchParams)", "realm(Buffer)", "realm(Buffer.from('a'))", "realm(crypto)",
+    "realm(crypto.getRandomValues)", "realm(new TextEncoder().encode('a'))", "realm(new TextDecoder())", "realm(structuredClone({ a: context.user }))",
+    "realm(atob)", "realm(queueMicrotask)", "realm(require('crypto'))", "realm(require('events'))", "realm(require('util').inspect)",
     # errors that come from the other side
+    "(() => { try { new URL({ toString() { throw realm } }) } catch (e) { return realm(e) } })()",
+    "(() => { try { new URL('a'.repeat(1e7)) } catch (e) { return realm(e) } })()",
+    "(() => { let got = 'none'; const f = () => { try { f() } catch (e) {} try { new URL('http://a') } catch (e) { const r = realm(e); if (r !== 'none') got = r } }; f(); return got })()",
+    "(() => { let got = 'none'; const f = () => { try { f() } catch (e) {} try { crypto.randomUUID() } catch (e) { const r = realm(e); if (r !== 'none') got = r } }; f(); return got })()",
+    "(() => { JSON.parse = (text) => ({ href: text }); Object.defineProperty(String.prototype, 'href', { get() { return 'x' } }); return realm(new URL('http://a').href) })()",
     "(() => { try { require('nothing') } catch (e) { return realm(e) } })()",
     "(() => { try { require({ toString() { throw realm } }) } catch (e) { return realm(e) } })()",
     "(() => { try { context.functions.execute('broken') } catch (e) { return realm(e) } })()",
@@ -126,11 +134,13 @@ LEAVE = [
     "(() => { Promise.prototype.then = () => { throw 1 } })()", "(() => { JSON.stringify = () => 'stolen' })()",
     "(() => { Object.defineProperty(Object.prototype, 'toJSON', { value: () => 'stolen' }) })()",
     "(() => { setInterval(() => { globalThis.left = 1 }, 0) })()", "(() => { const f = () => Promise.resolve().then(f); f() })()",
+    "URL.left = 1", "Buffer.left = 1", "URL.prototype.left = 1", "crypto.left = 1", "require('events').left = 1", "TextEncoder.prototype.left = 1",
     "(() => { globalThis.context = { user: { id: 'somebody' } } })()", "(() => { exports.left = 1; module.left = 1 })()",
 ]  # fmt: skip
 LOOK = """exports = function () {
   const there = [globalThis, {}, [], () => 1, '', Promise.resolve(), new Error(''), async () => 1, context, BSON, console, JSON, Math, require,
-    context.user, Symbol, [][Symbol.iterator](), context.values.get('v'), exports, module].map((value) => value.left);
+    context.user, Symbol, [][Symbol.iterator](), context.values.get('v'), exports, module,
+    URL, Buffer, URL.prototype, crypto, require('events'), TextEncoder.prototype].map((value) => value.left);
   return [there.filter((value) => value !== undefined).length, context.user.id, JSON.stringify({ a: 1 })];
 }"""
 

@@ -15,6 +15,7 @@ from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DoorleafError, FunctionFailed, FunctionTimeout, InvalidParameter
 from doorleaf.functions.call import Call
 from doorleaf.functions.request import request_told
+from doorleaf.functions.utils import Utils
 from doorleaf.operations.results import (
     CountResult,
     DistinctResult,
@@ -26,6 +27,7 @@ from doorleaf.operations.results import (
 
 P = ParamSpec("P")
 T = TypeVar("T")
+UTILS = Utils()
 
 
 async def run(call: Call, arguments: list[Any]) -> Any:
@@ -59,6 +61,7 @@ class Context:
         self.functions = Others(call)
         self.services = Services(call)
         self.http = Http(call)
+        self.utils = UTILS
 
     @property
     def request(self) -> Document:

@@ -163,6 +163,8 @@ def _content(given: Any) -> bytes:
     if isinstance(given, dict):
         if isinstance(given.get("text"), str):
             return str(given["text"]).encode("utf-8", "surrogatepass")
+        if isinstance(given.get("bytes"), bytes):  # from Python
+            return bytes(given["bytes"])
         if isinstance(given.get("base64"), str):
             return b64decode(given["base64"])
     raise InvalidParameter("expected text or Binary")

@@ -196,6 +196,8 @@ function execute(name, ...given) {
 const loaded = new Map();
 
 function required(id, parent) {
+  const own = String(id).replace(/^node:/, "");
+  if (Object.hasOwn(node, own)) return node[own]();
   const found = asked({ to: "module", id: String(id), from: parent });
   if (loaded.has(found.file)) return loaded.get(found.file).exports;
   const holder = { exports: {} };
@@ -420,8 +422,13 @@ const globals = {
   setImmediate: (work, ...given) => after(work, 0, false, given), clearImmediate: stop,
 };
 for (const name in globals) globalThis[name] = globals[name];
-const replaced = (value) => define(globalThis, "BSON", { value, writable: true, configurable: true });
-define(globalThis, "BSON", { get: bson, set: replaced, configurable: true });
+const WEB = ["TextEncoder", "TextDecoder", "URL", "URLSearchParams", "atob", "btoa", "crypto", "queueMicrotask", "structuredClone"];
+for (const name of ["BSON", "Buffer", ...WEB]) {
+  // Made when it is first named.
+  const put = (value) => define(globalThis, name, { value, writable: true, configurable: true });
+  const get = name === "BSON" ? bson : name === "Buffer" ? buffers : () => web()[name];
+  define(globalThis, name, { get, set: put, configurable: true });
+}
 // Nothing may run on its own after its call, and nothing looks at the frames of those that call.
 delete globalThis.FinalizationRegistry;
 delete globalThis.WebAssembly;

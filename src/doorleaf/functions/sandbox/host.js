@@ -11,6 +11,7 @@ const RESULT = 10, FAILED = 11, REQUEST = 12, READY = 13, LINE = 14, ASK = 15, C
 const WHOLE = { filename: "doorleaf:prelude" };
 
 const { stdin, stdout } = Deno;
+const { URL } = globalThis, random = crypto.getRandomValues.bind(crypto);
 const readSync = stdin.readSync.bind(stdin), writeSync = stdout.writeSync.bind(stdout);
 const { Script, createContext, constants } = vm;
 const fromBase64 = Uint8Array.fromBase64.bind(Uint8Array);
@@ -48,6 +49,19 @@ harden((async function* () {}).constructor);
 harden(Object.getPrototypeOf([][Symbol.iterator]()));
 const bare = (work) => Object.freeze(Object.setPrototypeOf(work, null));
 const utf8 = bare((text) => (typeof text === "string" ? decode(fromBase64(text)) : ""));
+const PARTS = ["href", "protocol", "username", "password", "host", "hostname", "port", "pathname", "search", "hash"];
+const address = bare((text, base, name, value) => {
+  // The parts of an address as JSON, after one of them was set; "" for what is none.
+  for (const one of [text, base, name, value]) if (typeof one !== "string") return "";
+  try {
+    const url = base === "" ? new URL(text) : new URL(text, base);
+    if (PARTS.includes(name)) url[name] = value;
+    return JSON.stringify(Object.fromEntries([...PARTS, "origin"].map((part) => [part, url[part]])));
+  } catch {
+    return "";
+  }
+});
+const chance = bare((count) => (Number.isInteger(count) && count >= 0 && count <= 65536 ? toBase64(random(new Uint8Array(count))) : ""));
 const base64 = bare((text) => (typeof text === "string" ? toBase64(encode(text)) : ""));
 
 // --- messages ------------------------------------------------------------------------------------------------------
@@ -171,7 +185,7 @@ function realm() {
       if (of === number && call.timers.delete(timer) && call.alive) send(FORGET, timer, "");
     }
   });
-  call.receive = boot(tell, load, module, ask, sleep, forget, utf8, base64, shared);
+  call.receive = boot(tell, load, module, ask, sleep, forget, utf8, base64, address, chance, shared);
   return call;
 }
 

@@ -85,8 +85,8 @@ def deno() -> str:
 @cache
 def prelude() -> str:
     """The program that every call's global scope begins with."""
-    parts = [(_FOLDER / name).read_text(encoding="utf-8") for name in ("bson.js", "context.js")]
-    names = "tell, load, module, ask, sleep, forget, utf8, base64, shared"
+    parts = [(_FOLDER / name).read_text(encoding="utf-8") for name in ("bson.js", "web.js", "node.js", "context.js")]
+    names = "tell, load, module, ask, sleep, forget, utf8, base64, address, chance, shared"
     return f'(function ({names}) {{ "use strict";\n' + "\n".join(parts) + "\n})"
 
 

@@ -1,0 +1,222 @@
+// Buffer, and what of the modules of Node.js needs nothing from outside. A part of the prelude.
+
+const buffers = once(() => {
+const { latin, binaryText, encoded, decoded, view } = web();
+
+function bytesOf(text, encoding = "utf8") {
+  switch (String(encoding).toLowerCase()) {
+    case "utf8": case "utf-8": return encoded(text);
+    case "hex": return Uint8Array.fromHex(/^(?:[0-9a-f]{2})*/i.exec(text)[0]);
+    case "base64": case "base64url":
+      return base64Bytes(text.replace(/=[^]*$/, "").replace(/[^\w+/-]/g, "").replaceAll("-", "+").replaceAll("_", "/"));
+    case "ascii": case "latin1": case "binary": return latin(text);
+    case "ucs2": case "ucs-2": case "utf16le": case "utf-16le": {
+      const bytes = new Uint8Array(text.length * 2);
+      for (let at = 0; at < text.length; at++) [bytes[at * 2], bytes[at * 2 + 1]] = [text.charCodeAt(at) & 255, text.charCodeAt(at) >> 8];
+      return bytes;
+    }
+  }
+  return fail(`Unknown encoding: ${encoding}`);
+}
+
+// A last letter that makes no byte is left out.
+const base64Bytes = (text) => Uint8Array.fromBase64(text.length % 4 === 1 ? text.slice(0, -1) : text);
+
+function textOf(bytes, encoding = "utf8") {
+  switch (String(encoding).toLowerCase()) {
+    case "utf8": case "utf-8": return (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? "\ufeff" : "") + decoded(bytes);
+    case "hex": return bytes.toHex();
+    case "base64": return bytes.toBase64();
+    case "base64url": return bytes.toBase64({ alphabet: "base64url", omitPadding: true });
+    case "ascii": return binaryText(Uint8Array.from(bytes, (byte) => byte & 127));
+    case "latin1": case "binary": return binaryText(bytes);
+    case "ucs2": case "ucs-2": case "utf16le": case "utf-16le": {
+      let text = "";
+      for (let at = 0; at + 1 < bytes.length; at += 2) text += String.fromCharCode(bytes[at] | (bytes[at + 1] << 8));
+      return text;
+    }
+  }
+  return fail(`Unknown encoding: ${encoding}`);
+}
+
+const of = (value, encoding) => (typeof value === "string" ? bytesOf(value, encoding) : view(value));
+const over = (bytes) => new Buffer(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+const order = (a, b) => {
+  for (let at = 0; at < a.length && at < b.length; at++) if (a[at] !== b[at]) return a[at] < b[at] ? -1 : 1;
+  return Math.sign(a.length - b.length);
+};
+
+class Buffer extends Uint8Array {
+  constructor(value, at, size) {
+    if (typeof value === "string") super(bytesOf(value, at));
+    else super(value, at, size);
+  }
+  static from(value, at, size) {
+    if (typeof value === "string") return over(bytesOf(value, at));
+    if (value instanceof ArrayBuffer) return new Buffer(value, at, size);
+    if (ArrayBuffer.isView(value) || Array.isArray(value)) return over(Uint8Array.from(value));
+    if (value instanceof types.Binary) return over(value.buffer.slice());
+    if (value?.type === "Buffer" && Array.isArray(value.data)) return over(Uint8Array.from(value.data));
+    return fail("Buffer.from takes text, an array, a buffer or a view of one");
+  }
+  static alloc(size, fill, encoding) { const made = new Buffer(size); return fill === undefined ? made : made.fill(fill, encoding); }
+  static allocUnsafe(size) { return new Buffer(size); }
+  static allocUnsafeSlow(size) { return new Buffer(size); }
+  static isBuffer(value) { return value instanceof Buffer; }
+  static isEncoding(name) { try { bytesOf("", name); return typeof name === "string"; } catch { return false; } }
+  static byteLength(value, encoding) { return of(value, encoding).length; }
+  static compare(a, b) { return order(view(a), view(b)); }
+  static concat(all, size = all.reduce((sum, one) => sum + one.length, 0)) {
+    const made = new Buffer(size);
+    let at = 0;
+    for (const one of all) {
+      made.set(one.subarray(0, Math.max(size - at, 0)), Math.min(at, size));
+      at += one.length;
+    }
+    return made;
+  }
+  toString(encoding, from = 0, to = this.length) { return textOf(super.subarray(from, to), encoding); }
+  toLocaleString(encoding) { return this.toString(encoding); }
+  toJSON() { return { type: "Buffer", data: Array.from(this) }; }
+  equals(other) { return order(this, view(other)) === 0; }
+  compare(other, from = 0, to = other.length, own = 0, end = this.length) { return order(super.subarray(own, end), view(other).subarray(from, to)); }
+  slice(from, to) { return this.subarray(from, to); }
+  write(text, at = 0, size, encoding) {
+    if (typeof at === "string") [encoding, at, size] = [at, 0, undefined];
+    else if (typeof size === "string") [encoding, size] = [size, undefined];
+    const bytes = bytesOf(text, encoding).subarray(0, Math.min(size ?? Infinity, this.length - at));
+    this.set(bytes, at);
+    return bytes.length;
+  }
+  copy(target, at = 0, from = 0, to = this.length) {
+    const bytes = super.subarray(from, Math.min(to, from + target.length - at));
+    target.set(bytes, at);
+    return bytes.length;
+  }
+  fill(value, from = 0, to = this.length, encoding) {
+    if (typeof from === "string") [encoding, from, to] = [from, 0, this.length];
+    if (typeof value === "number") return super.fill(value, from, to);
+    const bytes = of(value, encoding);
+    for (let at = from; at < to; at++) this[at] = bytes.length ? bytes[(at - from) % bytes.length] : 0;
+    return this;
+  }
+  indexOf(value, from = 0, encoding) {
+    if (typeof value === "number") return super.indexOf(value, from);
+    const at = binaryText(this).indexOf(binaryText(of(value, encoding)), from);
+    return at;
+  }
+  lastIndexOf(value, from = this.length, encoding) {
+    if (typeof value === "number") return super.lastIndexOf(value, from);
+    return binaryText(this).lastIndexOf(binaryText(of(value, encoding)), from);
+  }
+  includes(value, from, encoding) { return this.indexOf(value, from, encoding) >= 0; }
+  readUIntBE(at, size) { let value = 0; while (size-- > 0) value = value * 256 + this[at++]; return value; }
+  readUIntLE(at, size) { let value = 0; while (size-- > 0) value = value * 256 + this[at + size]; return value; }
+}
+for (const [name, kind, size] of [
+  ["UInt8", "Uint8", 1], ["Int8", "Int8", 1], ["UInt16", "Uint16", 2], ["Int16", "Int16", 2], ["UInt32", "Uint32", 4], ["Int32", "Int32", 4],
+  ["Float", "Float32", 4], ["Double", "Float64", 8], ["BigInt64", "BigInt64", 8], ["BigUInt64", "BigUint64", 8],
+]) {
+  for (const end of size === 1 ? [""] : ["LE", "BE"]) {
+    const read = function (at = 0) { return new DataView(this.buffer, this.byteOffset, this.byteLength)[`get${kind}`](at, end === "LE"); };
+    const write = function (value, at = 0) {
+      new DataView(this.buffer, this.byteOffset, this.byteLength)[`set${kind}`](at, value, end === "LE");
+      return at + size;
+    };
+    for (const called of new Set([name, name.replace("UInt", "Uint")])) {
+      define(Buffer.prototype, `read${called}${end}`, { value: read, writable: true, configurable: true });
+      define(Buffer.prototype, `write${called}${end}`, { value: write, writable: true, configurable: true });
+    }
+  }
+}
+Buffer.poolSize = 8192;
+return callable(Buffer);
+});
+
+// --- modules of Node.js --------------------------------------------------------------------------------------------
+
+const nodeCrypto = once(() => {
+  const Buffer = buffers();
+  const digesting = (finish) => {
+    const parts = [];
+    const object = {
+      update(given, encoding) { parts.push(typeof given === "string" ? Buffer.from(given, encoding) : Buffer.from(given)); return object; },
+      digest(encoding) {
+        const found = Buffer.from(finish(Buffer.concat(parts)));
+        return encoding === undefined ? found : found.toString(encoding);
+      },
+    };
+    return object;
+  };
+  const { crypto } = web();
+  return {
+    createHash: (algorithm) => digesting((all) => utils.crypto.hash(algorithm, all)),
+    createHmac: (algorithm, key) => digesting((all) => Buffer.from(utils.crypto.hmac(all, key, algorithm, "hex"), "hex")),
+    randomBytes: (count) => Buffer.from(randomBytes(count)),
+    randomUUID: () => crypto.randomUUID(),
+    randomInt: (from, to) => {
+      if (to === undefined) [from, to] = [0, from];
+      return from + Math.floor((to - from) * (parseInt(randomBytes(6).toHex(), 16) / 2 ** 48));
+    },
+    randomFillSync: (into) => crypto.getRandomValues(into),
+    getRandomValues: (into) => crypto.getRandomValues(into),
+    timingSafeEqual: (a, b) => {
+      if (a.byteLength !== b.byteLength) throw new RangeError("timingSafeEqual takes two of the same length");
+      let other = 0;
+      for (let at = 0; at < a.byteLength; at++) other |= a[at] ^ b[at];
+      return other === 0;
+    },
+    webcrypto: crypto,
+  };
+});
+
+const nodeUtil = once(() => ({
+  TextEncoder: web().TextEncoder, TextDecoder: web().TextDecoder,
+  inherits: (Type, Parent) => { Type.super_ = Parent; Object.setPrototypeOf(Type.prototype, Parent.prototype); },
+  promisify: (work) => (...given) => new Promise((done, failed) => work(...given, (error, value) => (error ? failed(error) : done(value)))),
+  deprecate: (work) => work,
+  inspect: (value) => shown(value),
+  format: (text, ...given) => [String(text).replace(/%[sdifjoO]/g, (found) => (given.length ? shown(given.shift()) : found)), ...given.map(shown)].join(" "),
+  isArray: Array.isArray,
+}));
+
+const nodeEvents = once(() => {
+  class EventEmitter {
+    #listeners = new Map();
+    on(name, work) { this.#listeners.set(name, [...this.listeners(name), work]); return this; }
+    addListener(name, work) { return this.on(name, work); }
+    once(name, work) {
+      const first = (...given) => { this.off(name, first); work.apply(this, given); };
+      return this.on(name, first);
+    }
+    off(name, work) { this.#listeners.set(name, this.listeners(name).filter((one) => one !== work)); return this; }
+    removeListener(name, work) { return this.off(name, work); }
+    removeAllListeners(name) { if (name === undefined) this.#listeners.clear(); else this.#listeners.delete(name); return this; }
+    listeners(name) { return this.#listeners.get(name) ?? []; }
+    listenerCount(name) { return this.listeners(name).length; }
+    setMaxListeners() { return this; }
+    emit(name, ...given) {
+      const all = this.listeners(name);
+      if (name === "error" && all.length === 0) throw given[0] instanceof Error ? given[0] : new Error("an error that nobody listens for");
+      for (const one of all) one.apply(this, given);
+      return all.length > 0;
+    }
+  }
+  EventEmitter.EventEmitter = EventEmitter;
+  return EventEmitter;
+});
+
+const node = {
+  buffer: once(() => ({ Buffer: buffers(), atob: web().atob, btoa: web().btoa, kMaxLength: 2 ** 31 - 1 })),
+  url: once(() => ({ URL: web().URL, URLSearchParams: web().URLSearchParams })),
+  querystring: once(() => ({
+    parse: (text) => {
+      const found = Object.create(null);
+      for (const [name, value] of new (web().URLSearchParams)(text)) found[name] = name in found ? [].concat(found[name], value) : value;
+      return found;
+    },
+    stringify: (given) => Object.entries(given ?? {}).flatMap(([name, value]) => [].concat(value).map((one) => `${encodeURIComponent(name)}=${encodeURIComponent(one ?? "")}`)).join("&"),
+    escape: encodeURIComponent, unescape: decodeURIComponent,
+  })),
+  crypto: nodeCrypto, util: nodeUtil, events: nodeEvents,
+};

@@ -1,0 +1,113 @@
+# ruff: noqa: E501  # an expression is a line
+"""What browsers and Node.js give every program: the answers here are those of Node.js 20."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from sandboxed import Recorder, Sandbox, run
+
+from doorleaf.errors import FunctionFailed
+
+ANSWERS: list[tuple[str, Any]] = [
+    ("Buffer.from('héllo').toString('base64')", 'aMOpbGxv'),
+    ("Buffer.from('68c3a9zz', 'hex').toString()", 'hé'),
+    ("Buffer.from('_-8=', 'base64').toString('hex')", 'ffef'),
+    ("Buffer.from('aGk', 'base64url').toString('latin1')", 'hi'),
+    ("Buffer.from('hé', 'latin1').toString('hex')", '68e9'),
+    ("Buffer.from('hé', 'utf16le').toString('ucs2')", 'hé'),
+    ("Buffer.from([1, 2, 300]).toJSON()", {'type': 'Buffer', 'data': [1, 2, 44]}),
+    ("Buffer.concat([Buffer.from('a'), Buffer.from('bc')], 2).toString()", 'ab'),
+    ("Buffer.byteLength('é')", 2),
+    ("[Buffer.isBuffer(Buffer.alloc(1)), Buffer.isBuffer(new Uint8Array(1)), Buffer.isEncoding('hex'), Buffer.isEncoding('x')]", [True, False, True, False]),
+    ("[Buffer.from('a').equals(Buffer.from('a')), Buffer.compare(Buffer.from('b'), Buffer.from('a'))]", [True, 1]),
+    ("Buffer.alloc(5, 'ab').toString()", 'ababa'),
+    ("(() => { const b = Buffer.alloc(8); b.writeUInt16BE(258, 0); b.writeInt32LE(-2, 2); return [b.toString('hex'), b.readUInt16LE(0), b.readInt32LE(2), b.readUInt8(1)] })()", ['0102feffffff0000', 513, -2, 2]),
+    ("(() => { const b = Buffer.alloc(4); return [b.write('hé', 1), b.toString(), b.slice(1, 2).toString(), Buffer.isBuffer(b.subarray(1))] })()", [3, '\x00hé', 'h', True]),
+    ("[Buffer.from('abcabc').indexOf('ca'), Buffer.from('abc').includes('z'), Buffer.from('abcabc').lastIndexOf('bc')]", [2, False, 4]),
+    ("new Buffer('old').toString()", 'old'),
+    ("(() => { const a = Buffer.from('abcd'), b = Buffer.alloc(3); return [a.copy(b, 1), b.toString('utf8', 1)] })()", [2, 'ab']),
+    ("Buffer.from('\\ufeffa').toString().length", 2),
+    ("`${Buffer.from('text')}`", 'text'),
+    ("JSON.stringify({ b: Buffer.from('a') })", '{"b":{"type":"Buffer","data":[97]}}'),
+    ("Buffer.from('abc').readUIntBE(0, 3)", 6382179),
+    ("new URL('https://u:p%40@Example.com:8080/a/../b?x=1&y=%20z#h').href", 'https://u:p%40@example.com:8080/b?x=1&y=%20z#h'),
+    ("new URL('../c?d', 'http://a.b/x/y/z').toString()", 'http://a.b/x/c?d'),
+    ("(() => { const u = new URL('http://a.b/'); u.searchParams.append('q', 'a b&c'); u.hash = 'top'; u.port = '99'; return [u.href, u.search, u.host, u.origin, JSON.stringify({ u })] })()", ['http://a.b:99/?q=a+b%26c#top', '?q=a+b%26c', 'a.b:99', 'http://a.b:99', '{"u":"http://a.b:99/?q=a+b%26c#top"}']),
+    ("(() => { const u = new URL('http://a.b/?a=1'); u.search = '?b=2'; return [u.searchParams.get('a'), u.searchParams.get('b')] })()", [None, '2']),
+    ("[URL.canParse('x'), URL.canParse('x:y'), URL.parse('x')]", [False, True, None]),
+    ("(() => { try { new URL('nothing') } catch (e) { return [e instanceof TypeError, e.message] } })()", [True, 'Invalid URL']),
+    ("new URLSearchParams({ a: '1 2', b: \"ü!'()~*\" }).toString()", 'a=1+2&b=%C3%BC%21%27%28%29%7E*'),
+    ("[...new URLSearchParams('?a=1&a=2&b=%C3%BC+x&c&=d&%zz=%e')]", [['a', '1'], ['a', '2'], ['b', 'ü x'], ['c', ''], ['', 'd'], ['%zz', '%e']]),
+    ("(() => { const p = new URLSearchParams('b=1&a=2&b=3'); p.set('b', '9'); p.sort(); p.delete('z'); return [p.toString(), p.getAll('b'), p.has('a'), p.get('none'), p.size, [...p.keys()]] })()", ['a=2&b=9', ['9'], True, None, 2, ['a', 'b']]),
+    ("new URLSearchParams([['x', 'y']]).toString()", 'x=y'),
+    ("[...new TextEncoder().encode('é\\ud800')]", [195, 169, 239, 191, 189]),
+    ("new TextEncoder().encodeInto('aé€', new Uint8Array(4))", {'read': 2, 'written': 3}),
+    ("new TextDecoder().decode(new Uint8Array([239, 187, 191, 104, 255]))", 'h�'),
+    ("(() => { try { new TextDecoder('utf-8', { fatal: true }).decode(new Uint8Array([255])) } catch (e) { return e instanceof TypeError } })()", True),
+    ("new TextDecoder('utf8', { fatal: true, ignoreBOM: true }).decode(new Uint8Array([239, 187, 191, 104])).length", 2),
+    ("[atob(' aG k='), btoa('h\\xff')]", ['hi', 'aP8=']),
+    ("(() => { const o = { d: new Date(5), m: new Map([[1, { a: [1] }]]), s: new Set([2]), r: /a/gi, u: undefined }; o.self = o; const c = structuredClone(o); return [c.self === c, c.m.get(1).a, c.s.has(2), c.d.getTime(), String(c.r), 'u' in c, c.m !== o.m] })()", [True, [1], True, 5, '/a/gi', True, True]),
+    ("[crypto.randomUUID().length, crypto.randomUUID() !== crypto.randomUUID(), crypto.getRandomValues(new Uint8Array(16)).some((n) => n > 0)]", [36, True, True]),
+    ("(async () => { const told = []; queueMicrotask(() => told.push(1)); told.push(0); await null; return told })()", [0, 1]),
+    ("(() => { const { URL: A, URLSearchParams: B } = require('url'); return [A === URL, B === URLSearchParams, require('node:buffer').Buffer === Buffer] })()", [True, True, True]),
+    ("(() => { const q = require('querystring'); return [q.parse('a=1&a=2&b=x%20y').a, q.stringify({ a: [1, 2], b: 'x y' })] })()", [['1', '2'], 'a=1&a=2&b=x%20y']),
+    ("(() => { const E = require('events'), told = []; class T extends E {} const t = new T(); t.once('x', (v) => told.push(v)); t.on('x', (v) => told.push(-v)); t.emit('x', 1); t.emit('x', 2); return [told, t.listenerCount('x'), E.EventEmitter === E, t.emit('none')] })()", [[1, -1, -2], 1, True, False]),
+    ("(async () => { const u = require('util'); function A() {} function B() {} u.inherits(A, B); return [new A() instanceof B, await u.promisify((a, done) => done(null, a + 1))(1), u.format('%s is %d', 'a', 5)] })()", [True, 2, 'a is 5']),
+    ("(() => { const c = require('crypto'); return [c.randomBytes(5).length, c.timingSafeEqual(Buffer.from('a'), Buffer.from('a')), c.randomInt(3) < 3, c.randomUUID().length] })()", [5, True, True, 36]),
+]  # fmt: skip
+
+
+def test_they_answer_as_elsewhere() -> None:
+    functions = {
+        f"f{index}": f"exports = async () => JSON.stringify(await {text})" for index, (text, _) in enumerate(ANSWERS)
+    }
+
+    async def work(sandbox: Sandbox) -> list[Any]:
+        return [json.loads(await sandbox.run(name)) for name in functions]
+
+    for (text, expected), answer in zip(ANSWERS, run(functions, work), strict=True):
+        assert answer == expected, text
+
+
+REFUSED = [
+    ("new URL(5, 'x')", "TypeError: Invalid URL"), ("Buffer.from(5)", "Buffer.from takes text, an array, a buffer or a view of one"),
+    ("Buffer.from('a', 'utf7')", "Unknown encoding: utf7"), ("btoa('\u20ac')", "btoa takes characters up to U+00FF"),
+    ("new TextDecoder('latin1')", "the only encoding is utf-8, not latin1"), ("structuredClone({ f() {} })", "a function cannot be cloned"),
+    ("require('crypto').randomBytes(1e9)", "expected 0 to 65536 of them"), ("crypto.getRandomValues(new Uint8Array(65537))", "expected 0 to 65536"),
+    ("queueMicrotask('x')", "queueMicrotask takes a function"), ("new BSON.UUID('x')", "a UUID has 32 hexadecimal digits"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED)
+def test_what_is_wrong_is_named(text: str, message: str) -> None:
+    async def work(sandbox: Sandbox) -> None:
+        with pytest.raises(FunctionFailed) as raised:
+            await sandbox.run("f")
+        assert message in f"{raised.value.thrown}: {raised.value.message}"
+
+    run({"f": f"exports = () => {text}"}, work)
+
+
+def test_bytes_of_all_kinds_are_binary_and_no_module_of_node_takes_the_place_of_another() -> None:
+    source = """exports = () => [Buffer.from('hi'), new TextEncoder().encode('hi'), new BSON.UUID('3b241101-e2bb-4255-8caf-4136c566a962'),
+      Buffer.from(new BSON.Binary('hi')).toString(), BSON.UUID().toString().length, typeof process, typeof global]"""
+    server = Recorder()
+    hi = {"$binary": {"base64": "aGk=", "subType": "00"}}
+    uuid = {"$binary": {"base64": "OyQRAeK7QlWMr0E2xWapYg==", "subType": "04"}}
+    assert run({"f": source}, lambda sandbox: sandbox.run("f", server=server)) == [
+        hi,
+        hi,
+        uuid,
+        "hi",
+        36,
+        "undefined",
+        "undefined",
+    ]
+    run(
+        {"f": "exports = () => { for (const name of ['fs', 'buffer/']) try { require(name) } catch {} }"},
+        lambda sandbox: sandbox.run("f", server=server),
+    )
+    assert [asked["id"] for asked in server.asked] == ["fs", "buffer/"]  # which the server refuses or finds
