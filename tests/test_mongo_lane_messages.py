@@ -12,10 +12,13 @@ from typing import Any
 
 import bson
 import pytest
+from bson import Int64
 from pymongo.errors import ProtocolError
 from pymongo.network_layer import PyMongoProtocol
 
-from doorleaf.stores.mongo.lanes.wire import Wire
+from doorleaf.ejson.transcoder import native
+from doorleaf.stores.mongo.lanes.wire import Reply, Wire
+from doorleaf.stores.mongo.limits import Limits
 
 DOCUMENT = bson.encode({"ok": 1.0, "text": "x" * 200})
 LONGEST = 100_000
@@ -57,7 +60,7 @@ async def connected(server: Callable[[asyncio.StreamWriter], Awaitable[None]]) -
     driver: Any = protocol
     connection = SimpleNamespace(conn=SimpleNamespace(get_conn=driver), max_message_size=LONGEST)
     try:
-        yield Wire(connection), driver
+        yield Wire(connection, Limits(loop)), driver
     finally:
         driver.transport.abort()
         await served.wait()
@@ -76,7 +79,9 @@ def sends(*parts: bytes) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
 
 async def asked(*parts: bytes) -> bytes:
     async with connected(sends(*parts)) as (wire, _), asyncio.timeout(20):
-        return await wire.ask(7, b"question")
+        answer = await wire.ask(7, b"question")
+        assert isinstance(answer, Reply)
+        return answer.bson
 
 
 @pytest.mark.parametrize("whole", [message(), compressed()], ids=["plain", "compressed"])
@@ -84,6 +89,38 @@ async def asked(*parts: bytes) -> bytes:
 def test_an_answer_comes_in_any_pieces(whole: bytes, cut: int) -> None:
     assert asyncio.run(asked(whole[:cut], whole[cut:])) == DOCUMENT
     assert asyncio.run(asked(whole[:1], whole[1:cut], whole[cut:-1], whole[-1:])) == DOCUMENT
+
+
+CURSOR = bson.encode({"cursor": {"firstBatch": [{"a": 1}, {}], "id": Int64(0), "ns": "a.b"}, "ok": 1.0})
+COUNTS = bson.encode({"n": 2, "nModified": 1, "ok": 1.0})
+
+
+@pytest.mark.skipif(native is None, reason="built without a C compiler")
+@pytest.mark.parametrize("cut", [1, 16, 25, 40, 60])
+def test_of_a_reply_as_most_are_its_content_comes(cut: int) -> None:
+    async def body(reply: bytes) -> Any:
+        whole = message(reply)
+        async with connected(sends(whole[:cut], whole[cut:])) as (wire, _), asyncio.timeout(20):
+            return await wire.ask(7, b"question")
+
+    assert asyncio.run(body(CURSOR)) == bson.encode({"a": 1}) + bson.encode({})
+    assert asyncio.run(body(COUNTS)) == (2, 1)
+
+
+def test_who_waits_for_too_long_is_told() -> None:
+    async def server(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.3)
+        writer.write(message())
+
+    async def body() -> None:
+        async with connected(server) as (wire, driver), asyncio.timeout(20):
+            with pytest.raises(TimeoutError):
+                await wire.ask(7, b"question", deadline=asyncio.get_running_loop().time() + 0.1)
+            with pytest.raises(OSError, match="closed"):
+                wire.ask(8, b"another")  # what comes is the answer to the first
+            await driver.wait_closed()
+
+    asyncio.run(body())
 
 
 @pytest.mark.parametrize(
@@ -112,7 +149,7 @@ def test_what_is_no_answer_ends_the_connection(wrong: bytes) -> None:
             with pytest.raises(ProtocolError):
                 await wire.ask(7, b"question")
             await driver.wait_closed()
-            assert wire.is_closing
+            assert wire.is_closing()
 
     asyncio.run(body())
 
@@ -151,7 +188,7 @@ def test_one_question_at_a_time() -> None:
             waiter = wire.ask(7, b"question")
             with pytest.raises(OSError, match="closed"):
                 wire.ask(8, b"another")
-            assert await waiter == DOCUMENT
+            assert await waiter == Reply(DOCUMENT)
 
     asyncio.run(body())
 
@@ -165,7 +202,7 @@ def test_the_driver_gets_its_connection_back() -> None:
 
     async def body() -> None:
         async with connected(server) as (wire, driver), asyncio.timeout(20):
-            assert await wire.ask(7, b"question") == DOCUMENT
+            assert await wire.ask(7, b"question") == Reply(DOCUMENT)
             wire.release()
             data, operation = await driver.read(7, LONGEST)
             assert (operation, bytes(data)) == (2013, message()[16:])

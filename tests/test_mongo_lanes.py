@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,28 @@ from pymongo.errors import OperationFailure
 from servers import MongoServer, mongodb_uri_from_environment
 
 from doorleaf.documents import CODEC, Document
-from doorleaf.errors import DataError, StoreTimeout, StoreUnavailable
-from doorleaf.operations import DeleteMany, Find, FindOne, InsertMany, InsertOne, Namespace, RunCommand, UpdateOne
-from doorleaf.operations.results import UpdateResult
+from doorleaf.errors import DataError, DoorleafError, StoreTimeout, StoreUnavailable
+from doorleaf.operations import (
+    Aggregate,
+    CountDocuments,
+    DeleteMany,
+    Distinct,
+    EstimatedDocumentCount,
+    Find,
+    FindOne,
+    FindOneAndUpdate,
+    InsertMany,
+    InsertOne,
+    Namespace,
+    Operation,
+    RunCommand,
+    UpdateOne,
+)
+from doorleaf.operations.results import DocumentResult, UpdateResult
 from doorleaf.stores.mongo import MongoStore
 from doorleaf.stores.mongo.lanes import connections as lane_versions
+from doorleaf.stores.mongo.lanes import wire
+from doorleaf.stores.mongo.lanes.commands import encoded
 from doorleaf.stores.mongo.lanes.connections import Lanes
 from doorleaf.stores.mongo.lanes.replies import batch, carried_out, cursor_id, is_error, members
 
@@ -165,7 +183,8 @@ def test_an_unknown_pymongo_is_used_its_own_way(
         setattr(lanes._client, broken, None)
         try:
             with caplog.at_level(logging.WARNING):
-                await store._way.read(NS.database, {"find": NS.collection, "filter": {}})
+                command = encoded(NS.database, {"find": NS.collection, "filter": {}})
+                assert await store._way.documents(command, NS.database, math.inf, None) is None
         finally:
             delattr(lanes._client, broken)
         assert not lanes._usable
@@ -275,6 +294,50 @@ def test_the_way_is_told(mongodb_uri: str, words: str, way: str) -> None:
     run(mongodb_uri + ("" if off or not words else separator + words), body, lanes=not off)
 
 
+OPERATIONS: list[Operation[Any]] = [
+    InsertOne(namespace=NS, document={"_id": "a"}),
+    InsertOne(namespace=NS, document={"_id": "a"}),
+    FindOne(namespace=NS, filter={"_id": 3}),
+    FindOne(namespace=NS, filter={"_id": "nobody"}),
+    FindOne(namespace=NS, filter={"a": {"$nope": 1}}),
+    Find(namespace=NS, filter={"_id": {"$lt": 9}}, limit=5),
+    Find(namespace=NS, filter={"_id": "nobody"}, limit=5),
+    Find(namespace=NS, filter={}, limit=5, max_bytes=20),
+    Aggregate(namespace=NS, pipeline=[{"$match": {"_id": {"$gt": 7}}}], cap=100),
+    Aggregate(namespace=NS, pipeline=[{"$match": {}}], cap=3),
+    CountDocuments(namespace=NS, filter={"_id": {"$gt": 2}}),
+    EstimatedDocumentCount(namespace=NS),
+    Distinct(namespace=NS, key="_id", filter={"_id": {"$lt": 3}}),
+    UpdateOne(namespace=NS, filter={"_id": 1}, update={"$set": {"b": 1}}),
+    UpdateOne(namespace=NS, filter={"_id": 1}, update={"$set": {"b": 1}}),
+    UpdateOne(namespace=NS, filter={"_id": 77}, update={"$set": {"b": 1}}, upsert=True),
+    FindOneAndUpdate(namespace=NS, filter={"_id": 1}, update={"$set": {"b": 2}}),
+    DeleteMany(namespace=NS, filter={"_id": {"$gt": 6}}),
+]
+
+
+def test_replies_are_read_alike_natively_and_in_python(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(store: MongoStore, lanes: Lanes) -> list[Any]:
+        await fill(store)
+        results: list[Any] = []
+        for operation in OPERATIONS:
+            try:
+                result = await store.execute(operation)
+            except DoorleafError as error:
+                results.append((type(error), error.message, error.fields))
+            else:
+                documents = getattr(result, "documents", None)
+                results.append(result if documents is None else documents.batches)
+        assert lanes._held == len(lanes._free) == 1
+        return results
+
+    first = run(mongodb_uri, body)
+    monkeypatch.setattr(wire, "_content", wire._unread)
+    assert run(mongodb_uri, body) == first
+    assert first[2] == DocumentResult(bson.encode({"_id": 3}))
+    assert first[5] == [b"".join(bson.encode({"_id": number}) for number in range(5))]
+
+
 def encode(document: Document) -> bytes:
     return bson.encode(document, codec_options=CODEC)
 
@@ -299,11 +362,11 @@ def test_batches_are_cut_out(count: int, name: str) -> None:
 @pytest.mark.parametrize(
     ("reply", "told"),
     [
-        ({"n": 1, "ok": 1.0}, {"n": 1, "ok": 1}),
-        ({"n": 0, "nModified": 0, "ok": 1.0, "$clusterTime": {"x": 1}}, {"n": 0, "nModified": 0, "ok": 1}),
+        ({"n": 1, "ok": 1.0}, (1, 0)),
+        ({"n": 0, "nModified": 0, "ok": 1.0, "$clusterTime": {"x": 1}}, (0, 0)),
         (
             {"n": 2, "electionId": b"x", "opTime": {"t": 1}, "nModified": 1, "ok": 1.0},
-            {"n": 2, "nModified": 1, "ok": 1},
+            (2, 1),
         ),
         ({"n": 1, "ok": 0.0}, None),
         ({"n": 1.0, "ok": 1.0}, None),
@@ -315,7 +378,7 @@ def test_batches_are_cut_out(count: int, name: str) -> None:
         ({"ok": 0.0, "errmsg": "n"}, None),
     ],
 )
-def test_replies_to_writes_are_read_without_decoding_them(reply: Document, told: Document | None) -> None:
+def test_replies_to_writes_are_read_without_decoding_them(reply: Document, told: tuple[int, int] | None) -> None:
     assert carried_out(encode(reply)) == told
 
 

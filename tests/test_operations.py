@@ -54,7 +54,7 @@ def names(operations: Iterable[Any]) -> set[str]:
 
 
 EMBEDDED = names(planned.WRITES) | named(embedded.EmbeddedStore._execute, embedded.EmbeddedStore._other)
-MONGODB = names({**mongo.FINDS, **mongo.READS, **mongo.WRITES}) | named(mongo.MongoStore)
+MONGODB = names({**mongo.READS, **mongo.WRITES}) | named(mongo.MongoStore)
 NOT_FOR_RULES = {
     *("CreateIndex", "DropIndex", "ListIndexes", "ListCollections", "ListDatabases", "RunCommand"),
     *("CreateCollection", "DropCollection", "RenameCollection"),

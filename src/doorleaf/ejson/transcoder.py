@@ -8,6 +8,6 @@ from types import ModuleType
 native: ModuleType | None
 try:
     native = import_module("doorleaf.ejson._transcode")
-    native.bson, native.document, native.documents, native.request  # noqa: B018  # one that was built from other sources is none
+    native.bson, native.document, native.documents, native.reply, native.request  # noqa: B018  # one that was built from other sources is none
 except (ImportError, AttributeError):
     native = None

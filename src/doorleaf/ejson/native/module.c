@@ -7,6 +7,7 @@
 #include "head.h"
 #include "parts.h"
 #include "read.h"
+#include "reply.h"
 #include "transcode.h"
 
 /* From so many bytes on other threads go on meanwhile. */
@@ -165,6 +166,23 @@ static PyObject *request(PyObject *module, PyObject *came) {
     return found;
 }
 
+static PyObject *reply(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *came;
+    char *given;
+    Py_ssize_t size;
+    int asked;
+    unsigned long long known;
+    struct answer found;
+    if (!PyArg_ParseTuple(arguments, "SiK", &came, &asked, &known)) return NULL;
+    if (PyBytes_AsStringAndSize(came, &given, &size) < 0) return NULL;
+    if (!answers((const uint8_t *)given, (size_t)size, asked, known, &found)) Py_RETURN_NONE;
+    if (!found.batch) return Py_BuildValue("(ii)", found.matched, found.changed);
+    PyObject *batch = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)found.size);
+    if (batch) gather(&found, (uint8_t *)PyBytes_AsString(batch)); /* nobody else has seen it yet */
+    return batch;
+}
+
 static PyMethodDef functions[] = {
     {"bson", bson, METH_O, "bson(json): a JSON object with Extended JSON inside as BSON, or None for Python to read."},
     {"document", document, METH_VARARGS,
@@ -172,6 +190,9 @@ static PyMethodDef functions[] = {
     {"documents", documents, METH_VARARGS,
      "documents(batches, mode, plus, head=b'', tail=b''): a list of bytes, each whole BSON documents, as a JSON array "
      "between the two, or None."},
+    {"reply", reply, METH_VARARGS,
+     "reply(message, asked, known): of MongoDB's whole answer to the request asked, all documents of a cursor as BSON, "
+     "end to end, or what a write matched and changed; None where it says more, or a later cluster time than known."},
     {"request", request, METH_O,
      "request(came): the target, the fields and the body of a whole POST without anything rare, or None."},
     {NULL, NULL, 0, NULL},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +11,18 @@ from bson.decimal128 import Decimal128
 from bson.raw_bson import RawBSONDocument
 
 from doorleaf.documents import CODEC, Document, Pipeline
-from doorleaf.errors import DataError
-from doorleaf.operations import Aggregate, Effect, Operation, RunCommand
+from doorleaf.errors import DataError, InvalidParameter
+from doorleaf.operations import (
+    Aggregate,
+    CountDocuments,
+    Distinct,
+    Effect,
+    Find,
+    FindOne,
+    Operation,
+    RunCommand,
+    altered,
+)
 
 RAW: CodecOptions[RawBSONDocument] = CODEC.with_options(document_class=RawBSONDocument)
 """As :data:`doorleaf.documents.CODEC`, with documents left as BSON."""
@@ -103,3 +114,61 @@ def aggregating(operation: Aggregate) -> Document:
         comment=operation.comment,
         allowDiskUse=True if operation.allow_disk_use else None,
     )
+
+
+def choosing(operation: FindOne | Find) -> Document:
+    """The fields of a ``find`` command that say which documents, and in what form."""
+    fields: Document = {"filter": operation.filter}
+    if operation.sort:
+        fields["sort"] = operation.sort
+    if operation.projection:
+        fields["projection"] = operation.projection
+    if operation.skip:
+        fields["skip"] = operation.skip
+    if operation.collation:
+        fields["collation"] = operation.collation
+    if operation.hint:
+        fields["hint"] = operation.hint
+    if operation.let:
+        fields["let"] = operation.let
+    if operation.comment is not None:
+        fields["comment"] = operation.comment
+    return fields
+
+
+def counting(operation: Find, until: float) -> CountDocuments:
+    """The count of what a find matches, which has to be there at ``until``, a monotonic time."""
+    return altered(operation.counting, max_time_ms=max(1, int((until - time.monotonic()) * 1000)))
+
+
+def counting_options(operation: CountDocuments) -> Document:
+    """The options of an ``aggregate`` command that counts."""
+    hint = hinted(operation.hint)
+    return present(
+        collation=operation.collation,
+        hint=dict(hint) if isinstance(hint, list) else hint,
+        comment=operation.comment,
+        maxTimeMS=time_limit(operation),
+    )
+
+
+def distinct_options(operation: Distinct) -> Document:
+    """The options of a ``distinct`` command that ``operation`` has."""
+    return present(collation=operation.collation, comment=operation.comment, maxTimeMS=time_limit(operation))
+
+
+def require_few(count: int, most: int) -> None:
+    """Refuse a pipeline that answers ``count`` documents, where ``most`` may be."""
+    if count > most:
+        raise InvalidParameter(
+            f"the pipeline answers more than {most} documents, the most that one answer may have; add a $limit stage"
+        )
+
+
+def document_count(batch: bytes) -> int:
+    """How many documents ``batch`` has, BSON end to end."""
+    count, position, end = 0, 0, len(batch)
+    while position < end:
+        position += int.from_bytes(batch[position : position + 4], "little")
+        count += 1
+    return count

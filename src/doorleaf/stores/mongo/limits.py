@@ -7,39 +7,48 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 LOOK_SECONDS = 0.05
 """How often somebody looks, and so by how much later than its limit an operation may end."""
 
 
-class Limits:
-    """The limits of one event loop."""
+class Timed(Protocol):
+    """What has a ``deadline``, a time of the loop's, and is told by ``end`` when it is over."""
 
-    __slots__ = ("_looking", "_loop", "_running", "now")
+    deadline: float
+
+    def end(self) -> None: ...
+
+
+class Limits:
+    """The limits of one event loop. ``running`` is what is timed; who is done takes itself out."""
+
+    __slots__ = ("_looking", "_loop", "now", "running")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.now = loop.time
-        self._running: set[TimeLimit] = set()
+        self.running: set[Timed] = set()
         self._looking = False
 
     def until(self, deadline: float) -> TimeLimit:
         """Within it the task is cancelled at ``deadline``, a time of the loop's, and TimeoutError raised."""
         return TimeLimit(self, deadline)
 
-    def _begin(self, limit: TimeLimit) -> None:
-        self._running.add(limit)
+    def begin(self, limit: Timed) -> None:
+        """Have ``limit`` ended at its deadline."""
+        self.running.add(limit)
         if not self._looking:
             self._looking = True
             self._loop.call_later(LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
         now = self.now()
-        for limit in [limit for limit in self._running if limit.deadline <= now]:
-            self._running.discard(limit)
+        for limit in [limit for limit in self.running if limit.deadline <= now]:
+            self.running.discard(limit)
             limit.end()
-        self._looking = bool(self._running)
+        self._looking = bool(self.running)
         if self._looking:
             self._loop.call_later(LOOK_SECONDS, self._look)
 
@@ -60,10 +69,10 @@ class TimeLimit:
             raise RuntimeError("a time limit is for a task")
         self._task: asyncio.Task[Any] = task
         self._before = task.cancelling()
-        self._limits._begin(self)
+        self._limits.begin(self)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._limits._running.discard(self)
+        self._limits.running.discard(self)
         # Whoever was cancelled by somebody else too is cancelled.
         if self._over and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
             raise TimeoutError from error

@@ -27,12 +27,13 @@ import doorleaf
 from doorleaf import operations as op
 from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DoorleafError, InvalidParameter, StoreUnavailable, Unsupported
-from doorleaf.operations import Operation, R
+from doorleaf.operations import Effect, Operation, R
 from doorleaf.operations.results import ChangesResult, ScanResult
 from doorleaf.stores.mongo import admin, changes, flows, guard, reads, scans, together, writes
-from doorleaf.stores.mongo.arguments import GRACE, may_write, time_limit
+from doorleaf.stores.mongo.arguments import DEFAULT_TIME_LIMIT, GRACE, may_write
 from doorleaf.stores.mongo.codes import UNREACHABLE
 from doorleaf.stores.mongo.errors import Misconfigured, mapped, mapped_write
+from doorleaf.stores.mongo.lanes import reads as short_reads
 from doorleaf.stores.mongo.lanes import writes as short_writes
 from doorleaf.stores.mongo.lanes.commands import ShortWay
 from doorleaf.stores.mongo.lanes.connections import Lanes
@@ -40,17 +41,19 @@ from doorleaf.stores.mongo.limits import Limits
 
 Database = AsyncDatabase[Document]
 
-FINDS: dict[type[Operation[Any]], Callable[[ShortWay, Database, Any], Awaitable[Any]]] = {
+SHORT: dict[type[Operation[Any]], Callable[[ShortWay, Any, float], Awaitable[Any]]] = {
+    **short_reads.READS,
+    **short_writes.WRITES,
+}
+"""The operations that are most of the traffic and have a way of their own."""
+
+READS: dict[type[Operation[Any]], Callable[[Database, Any], Awaitable[Any]]] = {
     op.FindOne: reads.find_one,
     op.Find: reads.find,
     op.Aggregate: reads.aggregate,
     op.CountDocuments: reads.count_documents,
     op.EstimatedDocumentCount: reads.estimated_document_count,
     op.Distinct: reads.distinct,
-}
-"""The operations that are most of the traffic and have a way of their own."""
-
-READS: dict[type[Operation[Any]], Callable[[Database, Any], Awaitable[Any]]] = {
     op.ListIndexes: reads.list_indexes,
     op.ListCollections: reads.list_collections,
     op.ListDatabases: reads.list_databases,
@@ -133,8 +136,8 @@ class MongoStore:
         client = self._connected()
         size = client.options.pool_options.max_pool_size  # 0 for any number
         most = size * 3 // 4 if size else math.inf
-        self._client, self._lanes = client, Lanes(client, most if self._with_lanes else 0)
         self._limits = Limits(asyncio.get_running_loop())
+        self._client, self._lanes = client, Lanes(client, most if self._with_lanes else 0, self._limits)
         self._way = ShortWay(client, self._lanes, self._limits)
         self._limit = client.options.timeout
 
@@ -176,55 +179,41 @@ class MongoStore:
 
     async def execute(self, operation: Operation[R]) -> R:
         """Run ``operation``; everything the driver raises comes out as an error of :mod:`doorleaf.errors`."""
-        seconds = time_limit(operation) / 1000
+        seconds = (operation.max_time_ms or DEFAULT_TIME_LIMIT) / 1000
         if self._limit is not None and self._limit < seconds:
             seconds = self._limit or seconds
         try:
-            database = self._database(operation.namespace.database)
+            if operation.namespace.database not in self._databases:
+                self._database(operation.namespace.database)  # which knows what may be a name
             deadline = self._limits.now() + seconds + GRACE
             if self._limit is None:
-                find = FINDS.get(type(operation)) if operation.max_scan is None else None
-                if find is not None:
-                    with self._limits.until(deadline):
-                        found: R = await find(self._way, database, operation)
-                    return found
-                short = short_writes.WRITES.get(type(operation))
-                if short is None or operation.max_scan is not None or guard.is_guarded(operation):
-                    return await self._within(database, operation, deadline)
-                done = await short(self._way, database, operation, deadline)
-                return await self._driven(database, operation, deadline) if done is None else done  # type: ignore[return-value]  # what R is for the operation
+                if operation.max_scan is not None:
+                    await self._check_scan(operation, operation.max_scan, deadline)
+                short = SHORT.get(type(operation))
+                if short is not None and (operation.effect is Effect.READ or not operation.guards):
+                    found: R | None = await short(self._way, operation, deadline)
+                    if found is not None:
+                        return found
+                return await self._driven(operation, deadline)
             with pymongo.timeout(seconds):  # the URI's own limit is for everything that is done for one operation
-                return await self._within(database, operation, deadline)
+                if operation.max_scan is not None:
+                    await self._check_scan(operation, operation.max_scan, deadline)
+                return await self._driven(operation, deadline)
         except (PyMongoError, BSONError, OverflowError, TimeoutError) as error:
             raise self._told(operation, error) from error
         except RecursionError as error:
             raise InvalidParameter("a document is nested too deeply") from error
 
-    async def _within(self, database: Database, operation: Operation[R], deadline: float) -> R:
-        if operation.max_scan is not None:
-            with self._limits.until(deadline):
-                await scans.check(database, operation, operation.max_scan)
-        find = FINDS.get(type(operation))
+    async def _check_scan(self, operation: Operation[Any], most: int, deadline: float) -> None:
+        with self._limits.until(deadline):
+            await scans.check(self._database(operation.namespace.database), operation, most)
+
+    async def _driven(self, operation: Operation[R], deadline: float) -> R:
+        """The result of the driver's own way."""
+        database, kind = self._database(operation.namespace.database), type(operation)
+        result: R
         if isinstance(operation, op.Scan):
             return ScanResult(await flows.Flow(database, operation).open())  # type: ignore[return-value]
-        if find is None:
-            return await self._run(database, operation, deadline)
-        with self._limits.until(deadline):
-            result: R = await find(self._way, database, operation)
-        return result
-
-    async def _run(self, database: Database, operation: Operation[R], deadline: float) -> R:
-        short = short_writes.WRITES.get(type(operation))
-        if short is not None and not guard.is_guarded(operation):
-            done = await short(self._way, database, operation, deadline)
-            if done is not None:
-                return done  # type: ignore[return-value]  # what R is for the operation
-        return await self._driven(database, operation, deadline)
-
-    async def _driven(self, database: Database, operation: Operation[R], deadline: float) -> R:
-        """The result of the driver's own way."""
-        kind = type(operation)
-        result: R
         if may_write(operation):
             await self._writable(database, deadline)
         async with asyncio.timeout_at(deadline):

@@ -7,13 +7,16 @@ server that is not the one to ask, are told to the driver. What is worth it is s
 A write may have been carried out when its connection breaks, so it is never handed on to the driver's way: it is sent
 again under the same session and number, by which the server knows it, and not at all where the server or the URI has no
 such retries.
+
+Most operations find a free lane and get a reply as most are: that is one message and the one that answers it. What is
+different (no lane is free, an error, a cursor with more batches) goes on in ``_read`` and ``_write``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import time
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
@@ -40,6 +43,9 @@ from doorleaf.stores.mongo.arguments import RAW
 from doorleaf.stores.mongo.codes import NOT_PRIMARY
 from doorleaf.stores.mongo.lanes.connections import Lane, Lanes
 from doorleaf.stores.mongo.lanes.replies import (
+    MALFORMED,
+    Counts,
+    batch,
     carried_out,
     cluster_time,
     cursor_id,
@@ -47,44 +53,55 @@ from doorleaf.stores.mongo.lanes.replies import (
     refused,
     stamp,
     unwritten,
+    whole,
 )
 from doorleaf.stores.mongo.lanes.retries import ReadRetries, Retries, WriteRetries
-from doorleaf.stores.mongo.lanes.wire import OP_MSG, PLAIN, Wire
+from doorleaf.stores.mongo.lanes.wire import OP_MSG, PLAIN, Answer, Reply
 from doorleaf.stores.mongo.limits import Limits
 
-_HEADER = Struct("<iiii")
+_HEAD = Struct("<iiii5si")
 _SIZE = Struct("<i")
 _LONG = Struct("<q")
+_BEFORE = 16
+_LARGEST_NUMBER = 0x7FFFFFFF
 LARGEST_WRITE = 1024 * 1024
 """Bytes of a command beyond which the driver's part of the time is small; and it knows what is too large."""
 
 _SEQUENCE = b"\x01"
+_ENDS_EXCHANGE = (OSError, PyMongoError, AttributeError, TypeError)
 _TRANSACTION = b"\x12txnNumber\x00"
-_NUMBER = len(_TRANSACTION) + 8
 
-Follow = Callable[[bytes], Document | None]
-"""Given a reply, the command that must come next on the same connection, or None. What it raises ends the read."""
+Follow = Callable[[bytes, int], Document | None]
+"""Given the documents of a batch and the id of its cursor, the command that must come next on the same connection, or
+None. What it raises ends the read."""
 
 
 @dataclass(slots=True)
-class _Write:
-    """A writing command as BSON, the sequence of documents beside it, how its reply is read, whether it may have a
-    number, and the fields of its session and number."""
+class _Reading:
+    """A reading command by its fields, the database that they name, whether a cursor answers it, and what makes a
+    :data:`Follow` for each attempt; without one a cursor has one batch."""
 
-    body: bytes
+    fields: bytes
+    database: str
+    cursor: bool
+    following: Callable[[], Follow] | None = None
+
+
+@dataclass(slots=True)
+class _Writing:
+    """A writing command by its fields, the sequence of documents beside it, and how its reply is decoded; and where its
+    server knows it again, the session that it has to itself until its last answer, and the fields of that."""
+
+    fields: bytes
     sequence: bytes
     codec: CodecOptions[Any]
-    numbered: bool
-    session: bytes | None = None
-
-
-@dataclass(slots=True)
-class _Progress:
-    sent: bool = False
+    session: Any = None
+    lsid: bytes = b""
+    number: bytes = b""
 
 
 class ShortWay:
-    """Runs commands on ``lanes``."""
+    """Runs commands on ``lanes``. What is called fields is BSON without the size before it and the NUL behind it."""
 
     def __init__(self, client: AsyncMongoClient[Document], lanes: Lanes, limits: Limits) -> None:
         self._client: Any = client
@@ -95,147 +112,256 @@ class ShortWay:
         self._time: Document | None = None
         self._stamp = 0
         self._time_field = b""
+        self.acknowledged: bool = client.write_concern.acknowledged
+        self.concern: Document = client.write_concern.document
+        """What the URI asks of writes."""
 
     # --- reading -------------------------------------------------------------------------------------------------
 
-    async def read(
-        self, database: str, command: Document | bytes, reading: Callable[[], Follow] | None = None
+    async def documents(
+        self,
+        fields: bytes,
+        database: str,
+        deadline: float,
+        following: Callable[[], Follow] | None,
+        *,
+        patient: bool = False,
     ) -> list[bytes] | None:
-        """The server's replies to a reading ``command`` and to what ``reading`` says comes after it, as BSON.
+        """The batches of documents, as BSON end to end, that answer the reading command with ``fields``.
 
-        A command that is BSON names its ``database`` itself.
+        Its fields name the ``database``. What ``following`` makes says which command comes after a batch. ``deadline``
+        is a time of the loop's, at which TimeoutError is raised. Who is ``patient`` waits where every lane is busy.
 
         None when nothing was sent and the operation has to go the driver's way. Raises what PyMongo would.
         """
-        if not self._lanes.usable:
-            return None
-        body = command if isinstance(command, bytes) else encoded(database, command)
-        retries: ReadRetries | None = None
-        while True:
-            lane = self._lanes.free() if retries is None else await self._another(retries)
-            if lane is None and (lane := await self._lanes.take()) is None:
-                return None
+        lane, answer, failed = self._lanes.free(), None, None
+        if lane is not None:
             try:
-                if reading is not None:
-                    return await self._conversation(lane, database, body, reading())
-                reply = await self._exchange(lane, body)
-                if is_error(reply) and (error := self._refused(lane, reply)) is not None:
-                    await self._back(lane, error)
-                    raise error
+                answer = await self._ask(lane, fields, lane.lsid, b"", deadline)
+                if type(answer) is Reply:
+                    self._hear(answer)
+                    documents = whole(answer.bson)
+                    answer = answer if documents is None else documents
+            except BaseException as error:
+                failed = await self._lost(lane, error)
+            if isinstance(answer, bytes):
                 self._lanes.give(lane)
-                return [reply]
-            except (ConnectionFailure, OperationFailure) as failed:
-                if retries is None:
-                    retries = ReadRetries(self._client)
-                await retries.again(failed)
+                return [answer]
+        reading = _Reading(fields, database, True, following)
+        return await self._read(reading, deadline, lane, answer, failed, patient=patient)  # type: ignore[return-value]
+
+    async def reply(self, database: str, command: Document, deadline: float) -> Document | None:
+        """The reply to a reading ``command`` that no cursor answers. Returns None and raises as :meth:`documents`."""
+        reading = _Reading(encoded(database, command), database, cursor=False)
+        answers = await self._read(reading, deadline)
+        if answers is None:
+            return None
+        (answer,) = answers
+        if type(answer) is Reply:
+            return bson.decode(answer.bson, CODEC)
+        return {"n": answer[0]} if type(answer) is tuple else {}
+
+    async def _read(
+        self,
+        reading: _Reading,
+        deadline: float,
+        lane: Lane | None = None,
+        answer: Answer | None = None,
+        failed: PyMongoError | None = None,
+        *,
+        patient: bool = False,
+    ) -> list[Answer] | None:
+        """The answers to a command, batches of documents where they are a cursor's.
+
+        Its first attempt may have come to an ``answer`` on ``lane``, or ``failed``.
+        """
+        with self._limits.until(deadline):
+            retries: ReadRetries | None = None
+            while True:
+                if failed is not None:
+                    retries = retries or ReadRetries(self._client)
+                    await retries.again(failed)
+                    lane, answer = await self._another(retries), None
+                elif lane is None and (lane := await self._lanes.take(patient=patient)) is None:
+                    return None
+                try:
+                    return await self._conversation(lane, reading, answer)
+                except (ConnectionFailure, OperationFailure) as error:
+                    failed = error
 
     async def _another(self, retries: Retries) -> Lane:
         """A lane for a further attempt; raises what the attempts so far have come to when there is none."""
         try:
-            lane = await self._lanes.take(patient=True) if self._lanes.usable else None
+            lane = await self._lanes.take(patient=True)
         except ServerSelectionTimeoutError:
             lane = None
         if lane is None:
             raise retries.given_up()
         return lane
 
-    async def _conversation(self, lane: Lane, database: str, body: bytes, follow: Follow) -> list[bytes]:
-        replies: list[bytes] = []
-        after: Document | None = None
+    async def _conversation(self, lane: Lane, reading: _Reading, answer: Answer | None) -> list[Answer]:
+        """The answers to a command and to those that follow it; the first may be there."""
+        found: list[Answer] = []
+        follow = reading.following and reading.following()
+        fields, more, after = reading.fields, 0, None
         try:
             while True:
-                reply = await self._exchange(lane, body)
-                if is_error(reply) and (error := self._refused(lane, reply)) is not None:
+                if answer is None:
+                    answer = await self._exchange(lane, fields)
+                if type(answer) is Reply and (error := self._refused(lane, answer.bson)) is not None:
                     await self._back(lane, error)
                     raise error
-                replies.append(reply)
-                if (after := self._following(lane, follow, reply)) is None:
+                if not reading.cursor:
+                    found.append(answer)
                     break
-                body = encoded(database, after)
+                documents, more = self._batch(lane, answer)
+                found.append(documents)
+                after = follow and self._following(lane, follow, documents, more)
+                if after is None:
+                    break
+                fields, answer = encoded(reading.database, after), None
         except BaseException:
-            if replies:
-                self._forget(lane, replies[-1], database, after)
+            if more:
+                self._forget(lane, more, reading.database, after)
             raise
         self._lanes.give(lane)
-        return replies
+        return found
 
     def _refused(self, lane: Lane, reply: bytes) -> PyMongoError | None:
         """What a reply says that is wrong; raises AutoReconnect for one that cannot be read, as if none had come."""
+        if not is_error(reply):
+            return None
         try:
             return refused(reply)
         except BSONError as error:
             self._lanes.drop(lane)
             raise AutoReconnect("the reply is no BSON") from error
 
-    def _following(self, lane: Lane, follow: Follow, reply: bytes) -> Document | None:
+    def _batch(self, lane: Lane, answer: Answer) -> tuple[bytes, int]:
+        """The documents of a cursor's batch, and its id; raises AutoReconnect for what is no cursor."""
+        if type(answer) is bytes:
+            return answer, 0
         try:
-            return follow(reply)
+            if type(answer) is Reply:
+                return batch(answer.bson), cursor_id(answer.bson)
+        except MALFORMED as error:
+            self._lanes.drop(lane)
+            raise AutoReconnect("the reply is no BSON") from error
+        except PyMongoError:
+            self._lanes.give(lane)
+            raise
+        self._lanes.drop(lane)
+        raise AutoReconnect("the reply is no cursor's")
+
+    def _following(self, lane: Lane, follow: Follow, documents: bytes, more: int) -> Document | None:
+        try:
+            return follow(documents, more)
         except BaseException:
             self._lanes.give(lane)
             raise
 
-    def _forget(self, lane: Lane, reply: bytes, database: str, command: Document | None) -> None:
-        """Let the driver end the cursor of ``reply``, which nobody reads on: within a second or so."""
-        number = cursor_id(reply)
-        if number:
-            collection = (command or {}).get("collection", "$cmd")
-            address = driver._CursorAddress(lane.connection.address, f"{database}.{collection}")
-            self._client._close_cursor_soon(number, address)
+    def _forget(self, lane: Lane, number: int, database: str, command: Document | None) -> None:
+        """Let the driver end the cursor with this id, which nobody reads on: within a second or so."""
+        collection = (command or {}).get("collection", "$cmd")
+        address = driver._CursorAddress(lane.connection.address, f"{database}.{collection}")
+        self._client._close_cursor_soon(number, address)
 
     # --- writing -------------------------------------------------------------------------------------------------
 
     async def write(
-        self, command: bytes, name: str, statement: bytes, deadline: float, *, numbered: bool
-    ) -> Document | None:
-        """The server's reply to a writing ``command``, which is BSON and was carried out.
+        self, fields: bytes, array: bytes, statement: bytes, deadline: float, *, numbered: bool
+    ) -> Counts | Document | None:
+        """What the server says of a writing command that was carried out: mostly its counts alone.
 
-        Its array ``name`` has the members ``statement``; without a ``name`` it has no array, and documents in the reply
-        are left as BSON. One that is ``numbered`` is known again by its server.
+        Its array, whose name and NUL are ``array``, has the members ``statement``; where there is none, documents in
+        the reply are left as BSON. A command that is ``numbered`` is known again by its server.
 
         None when nothing was sent and the operation has to go the driver's way. Raises what PyMongo would, and
         AutoReconnect or TimeoutError when it is not known whether the write was carried out.
         """
-        if not self._lanes.usable:
+        if len(fields) + len(statement) > LARGEST_WRITE:
             return None
-        if len(command) + len(statement) > LARGEST_WRITE:
-            return None
-        array = name.encode() + b"\0" + statement
-        sequence = _SEQUENCE + _SIZE.pack(len(array) + 4) + array
-        message = _Write(command, sequence, CODEC, numbered) if name else _Write(command, b"", RAW, numbered)
-        progress = _Progress()
+        size = _SIZE.pack(len(array) + len(statement) + 4)
+        sequence = b"".join((_SEQUENCE, size, array, statement)) if array else b""
+        lane, answer, failed = self._lanes.free(), None, None
+        writing: _Writing | None = None
+        if lane is not None:
+            session, number = lane.session, b""
+            if numbered and lane.knows:
+                session._transaction_id += 1
+                number = _TRANSACTION + _LONG.pack(session._transaction_id)
+            try:
+                answer = await self._ask(lane, fields, lane.lsid + number, sequence, deadline)
+                if type(answer) is Reply:
+                    self._hear(answer)
+                    answer = carried_out(answer.bson) or answer
+            except BaseException as error:
+                writing = self._begun(lane, fields, sequence, number)
+                failed = await self._lost(lane, error)
+            if isinstance(answer, tuple):
+                self._lanes.give(lane)
+                return answer
+            writing = writing or self._begun(lane, fields, sequence, number)
+        writing = writing or _Writing(fields, sequence, CODEC if sequence else RAW)
+        return await self._write(writing, deadline, lane, answer, failed, numbered=numbered)
+
+    def _begun(self, lane: Lane, fields: bytes, sequence: bytes, number: bytes) -> _Writing:
+        """A write that was sent on ``lane``; one with a ``number`` has the lane's session to itself from here on."""
+        writing = _Writing(fields, sequence, CODEC if sequence else RAW)
+        if number:
+            writing.session, writing.lsid, writing.number = self._lanes.part(lane), lane.lsid, number
+        return writing
+
+    async def _write(
+        self,
+        writing: _Writing,
+        deadline: float,
+        lane: Lane | None,
+        answer: Answer | None,
+        failed: PyMongoError | None,
+        *,
+        numbered: bool,
+    ) -> Counts | Document | None:
+        """What the server says of a write, whose first attempt may have come to an ``answer``, or ``failed``."""
+        sent = lane is not None
         try:
             with self._limits.until(deadline):
-                lane = self._lanes.free() or await self._lanes.take()
-                return None if lane is None else await self._written(lane, message, progress)
+                if lane is None:
+                    if (lane := await self._lanes.take()) is None:
+                        return None
+                    self._lanes.join(lane)
+                    if numbered and lane.knows and lane.session is not None:
+                        lane.session._transaction_id += 1
+                        number = _TRANSACTION + _LONG.pack(lane.session._transaction_id)
+                        writing = self._begun(lane, writing.fields, writing.sequence, number)
+                sent = True
+                return await self._written(lane, writing, answer, failed)
         except TimeoutError:
-            if progress.sent:
+            if sent:
                 raise
             if self._client.topology_description.has_writable_server():
                 raise WaitQueueTimeoutError("no connection in time") from None
             raise ServerSelectionTimeoutError("no server in time") from None
 
-    async def _written(self, lane: Lane, message: _Write, progress: _Progress) -> Document:
-        """The reply to ``message``, under a number by which a server that can do that knows it again."""
-        session, retries = None, None
-        self._join(lane)
-        if message.numbered and lane.knows and lane.session is not None:
-            # The write has it to itself until its last answer.
-            session, lane.session = lane.session, None
-            session.inc_transaction_id()
-            message.session = lane.lsid + _TRANSACTION + _LONG.pack(session.transaction_id)
+    async def _written(
+        self, lane: Lane, writing: _Writing, answer: Answer | None, failed: PyMongoError | None
+    ) -> Counts | Document:
+        """Repeat a write until it is carried out, as often as that is worth it."""
+        session = writing.session
+        retries: WriteRetries | None = None
         try:
-            progress.sent = True
             while True:
-                try:
-                    return await self._attempt(lane, message, session)
-                except (ConnectionFailure, OperationFailure) as error:
+                if failed is not None:
                     retries = retries or WriteRetries(self._client, able=session is not None)
-                    await retries.again(error)
-                lane = await self._another(retries)
-                self._join(lane)
-                if session is not None and not lane.knows:
-                    self._lanes.give(lane)
-                    raise retries.given_up()
+                    await retries.again(failed)
+                    lane, answer = await self._another(retries), None
+                    if session is not None and not lane.knows:
+                        self._lanes.give(lane)
+                        raise retries.given_up()
+                try:
+                    return await self._attempt(lane, writing, answer)
+                except (ConnectionFailure, OperationFailure) as error:
+                    failed = error
         except BaseException as error:
             if session is not None:
                 if not isinstance(error, (OperationFailure, NotPrimaryError)):
@@ -243,90 +369,83 @@ class ShortWay:
                 self._client._topology.return_server_session(session)
             raise
 
-    async def _attempt(self, lane: Lane, message: _Write, session: Any) -> Document:
-        answer = await self._exchange(lane, message.body, message)
-        done = carried_out(answer) if message.sequence else None
+    async def _attempt(self, lane: Lane, writing: _Writing, answer: Answer | None) -> Counts | Document:
+        if answer is None:
+            answer = await self._exchange(lane, writing.fields, writing)
         try:
-            reply = done or bson.decode(answer, message.codec)
-            error = None if done else unwritten(reply)
+            reply, error = _told(answer, writing)
         except BSONError as unreadable:
             self._lanes.drop(lane)
             raise AutoReconnect("the reply is no BSON") from unreadable
         if error is not None:
             await self._back(lane, error)
             raise error
-        self._keep(lane, session, message)
+        if writing.session is not None:
+            self._lanes.keep(lane, writing.session, writing.lsid)
         self._lanes.give(lane)
         return reply
 
-    def _keep(self, lane: Lane, session: Any, message: _Write) -> None:
-        """Leave the session of a write that is done with the lane, which had it before."""
-        if session is None or message.session is None:
-            return
-        if lane.session is None:
-            lane.session, lane.lsid = session, message.session[:-_NUMBER]
-        else:
-            self._client._topology.return_server_session(session)
-
     # --- one exchange --------------------------------------------------------------------------------------------
 
-    def _join(self, lane: Lane) -> None:
-        """See to it that a lane has a session that its server still knows, if it knows any."""
-        connection = lane.connection
-        if not connection.supports_sessions:
-            return
-        minutes = connection.logical_session_timeout_minutes
-        session = lane.session
-        if session is None or session.timed_out(minutes):
-            topology = self._client._topology
-            if session is not None:
-                topology.return_server_session(session)
-            lane.session = session = topology.get_server_session(minutes)
-            lane.lsid = bson.encode({"lsid": session.session_id})[4:-1]
-        session.last_use = time.monotonic()
+    def _ask(
+        self, lane: Lane, fields: bytes, session: bytes, sequence: bytes, deadline: float = math.inf
+    ) -> asyncio.Future[Answer]:
+        """Send a command with the fields of its ``session``, and a ``sequence`` of documents beside it."""
+        if self._lanes.topology._max_cluster_time is not self._time:
+            self._gossip()
+        told = self._time_field
+        size = 5 + len(fields) + len(session) + len(told)
+        number = next(self._ids) & _LARGEST_NUMBER
+        head = _HEAD.pack(_HEAD.size - 4 + size + len(sequence), number, 0, OP_MSG, PLAIN, size)
+        message = b"".join((head, fields, session, told, b"\0", sequence))
+        if lane.compression is not None:
+            number, message = driver._compress(OP_MSG, message[_BEFORE:], lane.compression)
+        return lane.wire.ask(number, message, self._stamp, deadline)
 
-    async def _exchange(self, lane: Lane, body: bytes, write: _Write | None = None) -> bytes:
-        """The reply to the command ``body``, as BSON. When it raises, the lane is gone and the driver knows why."""
+    async def _exchange(self, lane: Lane, fields: bytes, writing: _Writing | None = None) -> Answer:
+        """The answer to a command. When it raises, the lane is gone and the driver knows why."""
         try:
-            connection = lane.connection
-            if write is None:
-                self._join(lane)
-                fields, sequence = lane.lsid + self._gossip(), b""
+            if writing is None or writing.session is None:
+                self._lanes.join(lane)
+                session = lane.lsid
             else:
-                fields, sequence = (write.session or lane.lsid) + self._gossip(), write.sequence
-            size = _SIZE.pack(len(body) + len(fields))
-            if connection.compression_context is None:
-                number = next(self._ids) & 0x7FFFFFFF
-                head = _HEADER.pack(21 + len(body) + len(fields) + len(sequence), number, 0, OP_MSG)
-                message = b"".join((head, PLAIN, size, body[4:-1], fields, b"\0", sequence))
-            else:
-                message = b"".join((PLAIN, size, body[4:-1], fields, b"\0", sequence))
-                number, message = driver._compress(OP_MSG, message, connection.compression_context)
-            if self._silence is None:
-                reply = await lane.wire.ask(number, message)
-            else:
-                reply = await self._limited(lane.wire, number, message)
-            lane.used = time.monotonic()
-            if (told := cluster_time(reply, self._stamp)) is not None:
-                await self._client._topology.receive_cluster_time(told)
+                session = writing.lsid + writing.number
+            answer = self._ask(lane, fields, session, b"" if writing is None else writing.sequence)
+            reply = await (answer if self._silence is None else self._limited(answer))
+            if type(reply) is Reply:
+                self._hear(reply)
             return reply
-        except (OSError, PyMongoError, AttributeError, TypeError) as error:
-            if isinstance(error, (AttributeError, TypeError)):
-                self._lanes.give_up(error)
-            lost = error if isinstance(error, PyMongoError) else AutoReconnect(type(error).__name__)
-            await self._lanes.end(lane, because=lost)
-            raise lost from error
-        except BaseException:
-            self._lanes.drop(lane)
-            raise
+        except BaseException as error:
+            raise await self._lost(lane, error) from error
 
-    async def _limited(self, wire: Wire, number: int, message: bytes) -> bytes:
-        """The answer to ``message``, if it comes within the URI's ``socketTimeoutMS``."""
+    async def _limited(self, answer: asyncio.Future[Answer]) -> Answer:
+        """An answer, if it comes within the URI's ``socketTimeoutMS``."""
         try:
             async with asyncio.timeout(self._silence):
-                return await wire.ask(number, message)
+                return await answer
         except TimeoutError as error:
             raise NetworkTimeout("timed out") from error
+
+    def _hear(self, reply: Reply) -> None:
+        """Tell the driver the cluster time of a reply, if it is a later one."""
+        if (told := cluster_time(reply.bson, self._stamp)) is not None:
+            self._client._topology._receive_cluster_time_no_lock(told)
+
+    async def _lost(self, lane: Lane, error: BaseException) -> PyMongoError:
+        """What the driver, which is told, calls the ``error`` that ended an exchange; it may be worth another attempt.
+
+        Raises what ends the operation. The lane is gone in any case.
+        """
+        if not isinstance(error, _ENDS_EXCHANGE) or isinstance(error, TimeoutError):
+            self._lanes.drop(lane)
+            raise error
+        if isinstance(error, (AttributeError, TypeError)):
+            self._lanes.give_up(error)
+        lost = error if isinstance(error, PyMongoError) else AutoReconnect(type(error).__name__)
+        await self._lanes.end(lane, because=lost)
+        if not isinstance(lost, ConnectionFailure):
+            raise lost
+        return lost
 
     async def _back(self, lane: Lane, error: PyMongoError) -> None:
         """A lane whose server refused something: it is kept, unless the server is no longer the one to ask."""
@@ -336,21 +455,26 @@ class ShortWay:
         else:
             self._lanes.give(lane)
 
-    def _gossip(self) -> bytes:
-        """The newest cluster time that anybody told, as a field of a command."""
-        newest = self._client._topology.max_cluster_time()
-        if newest is not self._time:
-            self._time, self._stamp = newest, stamp(newest)
-            self._time_field = bson.encode({"$clusterTime": newest})[4:-1] if newest else b""
-        return self._time_field
+    def _gossip(self) -> None:
+        """Note the newest cluster time that anybody told, as a field of every command."""
+        newest = self._lanes.topology._max_cluster_time
+        self._time, self._stamp = newest, stamp(newest)
+        self._time_field = bson.encode({"$clusterTime": newest})[4:-1] if newest else b""
+
+
+def _told(answer: Answer, writing: _Writing) -> tuple[Counts | Document, PyMongoError | None]:
+    """What an answer to a write says, and what PyMongo would raise for it. Raises BSONError when it is none."""
+    if isinstance(answer, tuple):
+        return answer, None
+    if isinstance(answer, bytes):
+        raise BSONError("a cursor's reply")
+    counts = carried_out(answer.bson) if writing.sequence else None
+    if counts is not None:
+        return counts, None
+    reply = bson.decode(answer.bson, writing.codec)
+    return reply, unwritten(reply)
 
 
 def encoded(database: str, command: Document) -> bytes:
-    """``command`` for ``database`` as BSON."""
-    return bson.encode({**command, "$db": database}, codec_options=CODEC)
-
-
-def extended(command: bytes, fields: Document) -> bytes:
-    """A ``command`` that is BSON, with ``fields`` behind its own."""
-    more = bson.encode(fields, codec_options=CODEC)
-    return b"".join((_SIZE.pack(len(command) + len(more) - 5), command[4:-1], more[4:]))
+    """The fields of ``command`` for ``database``."""
+    return bson.encode({**command, "$db": database}, codec_options=CODEC)[4:-1]

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
+import math
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
+import bson
 import pymongo
 from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
@@ -26,6 +28,7 @@ from pymongo.server_selectors import writable_server_selector
 
 from doorleaf.documents import Document
 from doorleaf.stores.mongo.lanes.wire import Wire
+from doorleaf.stores.mongo.limits import Limits
 
 LOG = logging.getLogger("doorleaf.stores")
 TESTED = ((4, 20),)
@@ -39,8 +42,11 @@ _CLOSING = 2.0
 @dataclass(slots=True, eq=False)
 class Lane:
     """One connection: PyMongo's checkout, to give it back by; what speaks on it; the picture of the deployment it was
-    made under; whether its server knows a write that comes again; when it was last used; and the session of what is
-    sent on it, which is one of the driver's, with its field of a command as BSON."""
+    made under; whether its server knows a write that comes again; and when it was last used.
+
+    ``session`` is that of what is sent on it, one of the driver's, and ``lsid`` its field of a command as BSON. They
+    are ``good`` for so many seconds of silence; for less than none where somebody has to look first.
+    """
 
     checkout: Any
     connection: Any
@@ -48,8 +54,10 @@ class Lane:
     picture: Any
     knows: bool
     used: float
+    compression: Any
     session: Any = None
     lsid: bytes = b""
+    good: float = -1.0
 
 
 def unfit(client: AsyncMongoClient[Document]) -> str:
@@ -75,8 +83,9 @@ def unfit(client: AsyncMongoClient[Document]) -> str:
 class Lanes:
     """The lanes of one client; ``most`` bounds how many of its connections they may hold. With 0 there are none."""
 
-    def __init__(self, client: AsyncMongoClient[Document], most: float) -> None:
+    def __init__(self, client: AsyncMongoClient[Document], most: float, limits: Limits) -> None:
         self._client: Any = client
+        self._limits = limits
         self._most = most
         self._free: list[Lane] = []
         self._held = 0
@@ -84,8 +93,11 @@ class Lanes:
         self._waiting: deque[asyncio.Future[Lane | None]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._picture: Any = None
+        self.topology: Any = None
+        """The driver's, which the picture is of."""
         self._sweep: asyncio.TimerHandle | None = None
         self._idle: float | None = client.options.pool_options.max_idle_time_seconds
+        self._silence: float | None = client.options.pool_options.socket_timeout
         self.reason = unfit(client) if most > 0 else "they are turned off"
         """Why there are no lanes, or ""."""
         self._usable = not self.reason
@@ -102,12 +114,12 @@ class Lanes:
         return {"used": self._held - idle, "idle": idle, "waiting": len(self._waiting)}
 
     def free(self) -> Lane | None:
-        """A lane that is free and as good as it was; None says nothing: ask :meth:`take`."""
-        if self._free and self._client.topology_description is self._picture:
+        """A lane that is free and as good as it was, its session too; None says nothing: ask :meth:`take`."""
+        if self._free and self._usable and self.topology._description is self._picture:
             lane = self._free.pop()
-            if self._fresh(lane):
+            if monotonic() - lane.used < lane.good and not lane.wire.is_closing():
                 return lane
-            self.drop(lane)
+            self._free.append(lane)
         return None
 
     async def take(self, *, patient: bool = False) -> Lane | None:
@@ -115,9 +127,11 @@ class Lanes:
 
         None as well when no lane can be had: the driver's own way meets the same error, and says it.
         """
+        if not self._usable:
+            return None
         picture = self._client.topology_description
         if picture is not self._picture:
-            self._picture = picture
+            self._picture, self.topology = picture, self._client._topology
             await self.hand_back()
         while self._free:
             lane = self._free.pop()
@@ -138,12 +152,45 @@ class Lanes:
 
     def _fresh(self, lane: Lane) -> bool:
         """Whether something sent on a lane is likely to arrive: who closes a silent connection may do so unseen."""
-        if self._idle is not None and time.monotonic() - lane.used > self._idle:
+        if self._idle is not None and monotonic() - lane.used > self._idle:
             return False
-        return not lane.wire.is_closing
+        return not lane.wire.is_closing()
+
+    def join(self, lane: Lane) -> None:
+        """See to it that a lane has a session that its server still knows, if it knows any."""
+        connection, session = lane.connection, lane.session
+        good = math.inf if self._idle is None else self._idle
+        if connection.supports_sessions:
+            minutes = connection.logical_session_timeout_minutes
+            if session is not None:
+                session.last_use = max(session.last_use, lane.used)
+            if session is None or session.timed_out(minutes):
+                if session is not None:
+                    self._client._topology.return_server_session(session)
+                lane.session = session = self._client._topology.get_server_session(minutes)
+                lane.lsid = bson.encode({"lsid": session.session_id})[4:-1]
+            session.last_use = monotonic()
+            if minutes is not None:
+                good = min(good, (minutes - 1) * 60)
+        lane.good = good if self._silence is None else -1.0
+
+    def part(self, lane: Lane) -> Any:
+        """Take the session of a lane away."""
+        session, lane.session, lane.good = lane.session, None, -1.0
+        session.last_use = monotonic()
+        return session
+
+    def keep(self, lane: Lane, session: Any, lsid: bytes) -> None:
+        """Leave a session that was another lane's, or this one's, with a lane that has none."""
+        if lane.session is None:
+            lane.session, lane.lsid = session, lsid
+            self.join(lane)
+        else:
+            self._client._topology.return_server_session(session)
 
     def give(self, lane: Lane) -> None:
         """Hand a lane to whoever waits longest, or keep it; one from before a change goes back to the pool."""
+        lane.used = monotonic()
         if lane.picture is not self._picture:
             self._later(self.end(lane, close=False))
             return
@@ -187,11 +234,11 @@ class Lanes:
                 knows = server.description.retryable_writes_supported and connection.supports_sessions
                 knows = knows and self._client.options.retry_writes
                 try:
-                    wire = Wire(connection)
+                    wire, compression = Wire(connection, self._limits), connection.compression_context
                 except BaseException:
                     await checkout.__aexit__(None, None, None)
                     raise
-                lane = Lane(checkout, connection, wire, self._picture, knows, time.monotonic())
+                lane = Lane(checkout, connection, wire, self._picture, knows, monotonic(), compression)
         except ServerSelectionTimeoutError as error:
             failure = error
         except (OSError, PyMongoError):
@@ -228,6 +275,7 @@ class Lanes:
         finally:
             session, lane.session = lane.session, None
             if session is not None:
+                session.last_use = max(session.last_use, lane.used)
                 if close:
                     session.mark_dirty()  # what is under way in it may go on at the server
                 self._client._topology.return_server_session(session)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from struct import Struct
+from struct import error as StructError
 from typing import Any
 
 import bson
+from bson.errors import BSONError
 from pymongo.errors import (
     ExecutionTimeout,
     NotPrimaryError,
@@ -33,6 +35,11 @@ _LONG = Struct("<q").unpack_from
 _STAMP = Struct("<Q").unpack_from
 
 _TIME_LIMIT = 50
+MALFORMED = (BSONError, StructError, LookupError, ValueError)
+"""What reading BSON raises that is none."""
+
+Counts = tuple[int, int]
+"""How many documents a write matched, inserted or deleted, and how many it changed."""
 
 
 def batch(reply: bytes) -> bytes:
@@ -41,6 +48,20 @@ def batch(reply: bytes) -> bytes:
     if not start:
         return _decoded(reply)
     return _concatenated(memoryview(reply)[start : start + _SIZE(reply, start)[0]])
+
+
+def whole(reply: bytes) -> bytes | None:
+    """The documents of a cursor whose batch has them all; None where there are more, or the reply is another one."""
+    start = _array(reply)
+    if not start:
+        return None
+    try:
+        end = start + _SIZE(reply, start)[0]
+        if reply.startswith(_ID, end) and not _LONG(reply, end + len(_ID))[0]:
+            return _concatenated(memoryview(reply)[start:end])
+    except MALFORMED:
+        pass
+    return None
 
 
 def cursor_id(reply: bytes) -> int:
@@ -111,7 +132,7 @@ def refused(reply: bytes) -> PyMongoError | None:
     return None if document.get("ok") == 1 else failure(document)
 
 
-def carried_out(reply: bytes) -> Document | None:
+def carried_out(reply: bytes) -> Counts | None:
     """What a reply to a write says that was done for one document or many, if it is as most are; else None.
 
     The server begins with the count, and what is behind it up to ``ok`` is its own; so nothing need be decoded.
@@ -121,9 +142,7 @@ def carried_out(reply: bytes) -> Document | None:
     ok, changed = reply.find(_OK, 11), reply.find(_CHANGED, 11)
     if ok < 0 or changed > ok:
         return None
-    if changed < 0:
-        return {"n": _SIZE(reply, 7)[0], "ok": 1}
-    return {"n": _SIZE(reply, 7)[0], "ok": 1, "nModified": _SIZE(reply, changed + len(_CHANGED))[0]}
+    return _SIZE(reply, 7)[0], 0 if changed < 0 else _SIZE(reply, changed + len(_CHANGED))[0]
 
 
 def unwritten(reply: Mapping[str, Any]) -> PyMongoError | None:

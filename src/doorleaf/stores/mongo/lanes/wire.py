@@ -7,11 +7,17 @@ What is not exactly the answer to what was asked ends the connection.
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from struct import Struct
 from typing import Any
 
 from pymongo.compression_support import decompress
 from pymongo.errors import ProtocolError
+
+from doorleaf.ejson.transcoder import native
+from doorleaf.stores.mongo.limits import Limits
 
 OP_MSG = 2013
 PLAIN = b"\0\0\0\0\0"
@@ -25,45 +31,74 @@ _HEAD_BYTES = 16
 _COMPRESSED_HEAD_BYTES = 25
 
 
+@dataclass(slots=True)
+class Reply:
+    """A command's reply that somebody has to look at, as BSON."""
+
+    bson: bytes
+
+
+Answer = bytes | tuple[int, int] | Reply
+"""Of a reply as most are its content alone: all documents of a cursor, end to end; or how many documents a write
+matched (inserted, deleted), and how many it changed."""
+
+
+def _unread(message: bytes, asked: int, known: int) -> None:
+    """Answer as ``native.reply`` does for what it does not read."""
+
+
+_content: Callable[[bytes, int, int], bytes | tuple[int, int] | None] = _unread if native is None else native.reply
+
+
 class Wire(asyncio.Protocol):
     """A connection that was the driver's, until it is given back. One question at a time."""
 
-    __slots__ = ("_driver", "_longest", "_loop", "_missing", "_number", "_parts", "_transport", "_waiter")
+    __slots__ = (
+        "_driver", "_known", "_limits", "_longest", "_loop", "_missing", "_number", "_parts", "_transport", "_waiter",
+        "deadline", "is_closing",
+    )  # fmt: skip
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, limits: Limits) -> None:
         """``connection`` is the driver's; AttributeError when it is not what it was."""
         self._loop = asyncio.get_running_loop()
+        self._limits = limits
         self._driver: Any = connection.conn.get_conn
         self._longest: int = connection.max_message_size
         self._transport: Any = self._driver.transport
-        self._number = 0
-        self._waiter: asyncio.Future[bytes] | None = None
+        self._number = self._known = 0
+        self._waiter: asyncio.Future[Answer] | None = None
         self._parts: list[bytes] = []
         self._missing = 0
+        self.deadline = math.inf
+        self.is_closing: Callable[[], bool] = self._transport.is_closing
         self._transport.set_protocol(self)
         self._transport.resume_reading()
 
-    @property
-    def is_closing(self) -> bool:
-        closing: bool = self._transport.is_closing()
-        return closing
+    def ask(self, number: int, message: bytes, known: int = 0, deadline: float = math.inf) -> asyncio.Future[Answer]:
+        """Send ``message``, whose request id is ``number``; the command's reply comes.
 
-    def ask(self, number: int, message: bytes) -> asyncio.Future[bytes]:
-        """Send ``message``, whose request id is ``number``; the command's reply comes as BSON.
-
-        Raises OSError, and the future has OSError or ProtocolError, when there is none.
+        A reply that tells of a later cluster time than ``known`` is one to look at. Raises OSError, and the future has
+        OSError or ProtocolError, when there is none; TimeoutError at ``deadline``, a time of the loop's.
         """
-        transport = self._transport
-        if self._waiter is not None or transport.is_closing():
+        if self._waiter is not None or self.is_closing():
             raise OSError("the connection is closed")
-        self._number = number
+        self._number, self._known = number, known
         self._waiter = waiter = self._loop.create_future()
-        transport.write(message)
+        if deadline != math.inf:
+            self.deadline = deadline
+            self._limits.begin(self)
+        self._transport.write(message)
         return waiter
+
+    def end(self) -> None:
+        """Tell who waits that it took too long."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
 
     def release(self) -> None:
         """Give the connection back to the driver, which reads when it wants to."""
-        if not self._transport.is_closing():
+        self._limits.running.discard(self)
+        if not self.is_closing():
             self._transport.pause_reading()
             self._transport.set_protocol(self._driver)
 
@@ -77,6 +112,18 @@ class Wire(asyncio.Protocol):
                 return
             data = b"".join(self._parts)
             self._parts.clear()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            content = _content(data, self._number, self._known)
+            if content is not None:
+                self._waiter = None
+                self._limits.running.discard(self)
+                waiter.set_result(content)
+                return
+        self._look(data)
+
+    def _look(self, data: bytes) -> None:
+        """Take what came, and is not the whole of a reply as most are."""
         if len(data) < _HEAD_BYTES:
             self._parts.append(data)
             self._missing = _HEAD_BYTES - len(data)
@@ -90,21 +137,22 @@ class Wire(asyncio.Protocol):
         if waiter is None or waiter.done():  # nobody asked, or nobody waits any more
             self._transport.abort()
             return
+        self._waiter = None
+        self._limits.running.discard(self)
         try:
             if size != len(data) or asked != self._number:
                 raise ProtocolError("a reply to another question")
             reply = _reply(data) if operation == OP_MSG else _uncompressed(data, operation, self._longest)
         except Exception as error:  # of the libraries that decompress, too
             self._transport.abort()
-            self._waiter = None
             known = isinstance(error, ProtocolError)
             waiter.set_exception(error if known else ProtocolError(f"a reply that cannot be read: {error}"))
             return
-        self._waiter = None
-        waiter.set_result(reply)
+        waiter.set_result(Reply(reply))
 
     def connection_lost(self, exc: Exception | None) -> None:
         waiter, self._waiter = self._waiter, None
+        self._limits.running.discard(self)
         if waiter is not None and not waiter.done():
             waiter.set_exception(OSError("the connection is closed"))
         self._driver.connection_lost(exc)

@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any
 
 import bson
-from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, OperationFailure, WriteConcernError
 
 from doorleaf.documents import CODEC, Document
@@ -36,11 +35,18 @@ from doorleaf.operations.results import (
     Result,
     UpdateResult,
 )
-from doorleaf.stores.mongo.arguments import check_replacement, check_update, hinted, ordering, present, time_limit
+from doorleaf.stores.mongo.arguments import (
+    DEFAULT_TIME_LIMIT,
+    check_replacement,
+    check_update,
+    hinted,
+    ordering,
+    present,
+)
 from doorleaf.stores.mongo.lanes.commands import LARGEST_WRITE, ShortWay, encoded
+from doorleaf.stores.mongo.lanes.replies import Counts
 from doorleaf.stores.mongo.writes import identified, insert_failed
 
-Database = AsyncDatabase[Document]
 Hinted = (
     UpdateOne
     | UpdateMany
@@ -53,17 +59,13 @@ Hinted = (
 )
 
 
-async def insert_one(
-    way: ShortWay, database: Database, operation: InsertOne, deadline: float
-) -> InsertOneResult | None:
+async def insert_one(way: ShortWay, operation: InsertOne, deadline: float) -> InsertOneResult | None:
     document = identified(operation.document)
-    reply = await _reply(way, database, operation, deadline, "insert", "documents", document)
+    reply = await _reply(way, operation, deadline, "insert", b"documents\0", document)
     return None if reply is None else InsertOneResult(document["_id"])
 
 
-async def insert_many(
-    way: ShortWay, database: Database, operation: InsertMany, deadline: float
-) -> InsertManyResult | None:
+async def insert_many(way: ShortWay, operation: InsertMany, deadline: float) -> InsertManyResult | None:
     documents = [identified(document) for document in operation.documents]
     ids = [document["_id"] for document in documents]
     parts, size = [], 0
@@ -74,7 +76,7 @@ async def insert_many(
             return None
     try:
         fields = {"ordered": operation.ordered}
-        reply = await _sent(way, database, operation, deadline, "insert", fields, "documents", b"".join(parts))
+        reply = await _sent(way, operation, deadline, "insert", fields, b"documents\0", b"".join(parts))
     except OperationFailure as error:
         details = error.details or {}
         failures, concern = details.get("writeErrors", []), isinstance(error, WriteConcernError)
@@ -85,25 +87,20 @@ async def insert_many(
     return None if reply is None else InsertManyResult(ids)
 
 
-async def update(
-    way: ShortWay, database: Database, operation: UpdateOne | UpdateMany, deadline: float
-) -> UpdateResult | None:
+async def update(way: ShortWay, operation: UpdateOne | UpdateMany, deadline: float) -> UpdateResult | None:
     check_update(operation.update)
     if not operation.update:
         return None  # the driver refuses it
-    return await _update(
-        way, database, operation, deadline, operation.update, arrayFilters=operation.array_filters or None
-    )
+    return await _update(way, operation, deadline, operation.update, arrayFilters=operation.array_filters or None)
 
 
-async def replace_one(way: ShortWay, database: Database, operation: ReplaceOne, deadline: float) -> UpdateResult | None:
+async def replace_one(way: ShortWay, operation: ReplaceOne, deadline: float) -> UpdateResult | None:
     check_replacement(operation.replacement, upsert=operation.upsert)
-    return await _update(way, database, operation, deadline, operation.replacement)
+    return await _update(way, operation, deadline, operation.replacement)
 
 
 async def _update(
     way: ShortWay,
-    database: Database,
     operation: UpdateOne | UpdateMany | ReplaceOne,
     deadline: float,
     change: Any,
@@ -115,58 +112,53 @@ async def _update(
         statement["sort"] = operation.sort
     statement |= present(**options)
     statement |= _choice(operation)
-    reply = await _reply(way, database, operation, deadline, "update", "updates", statement)
+    reply = await _reply(way, operation, deadline, "update", b"updates\0", statement)
     if reply is None:
         return None
+    if isinstance(reply, tuple):
+        return UpdateResult(*reply)
     if "upserted" in reply:
         return UpdateResult(0, 0, reply["upserted"][0]["_id"])
     return UpdateResult(reply.get("n", 0), reply.get("nModified", 0))
 
 
-async def delete_one(way: ShortWay, database: Database, operation: DeleteOne, deadline: float) -> DeleteResult | None:
-    return await _delete(way, database, operation, deadline, 1)
+async def delete_one(way: ShortWay, operation: DeleteOne, deadline: float) -> DeleteResult | None:
+    return await _delete(way, operation, deadline, 1)
 
 
-async def delete_many(way: ShortWay, database: Database, operation: DeleteMany, deadline: float) -> DeleteResult | None:
-    return await _delete(way, database, operation, deadline, 0)
+async def delete_many(way: ShortWay, operation: DeleteMany, deadline: float) -> DeleteResult | None:
+    return await _delete(way, operation, deadline, 0)
 
 
-async def _delete(
-    way: ShortWay, database: Database, operation: DeleteOne | DeleteMany, deadline: float, limit: int
-) -> DeleteResult | None:
+async def _delete(way: ShortWay, operation: DeleteOne | DeleteMany, deadline: float, limit: int) -> DeleteResult | None:
     statement = {"q": operation.filter, "limit": limit}
-    reply = await _reply(way, database, operation, deadline, "delete", "deletes", statement | _choice(operation))
-    return None if reply is None else DeleteResult(reply.get("n", 0))
+    reply = await _reply(way, operation, deadline, "delete", b"deletes\0", statement | _choice(operation))
+    if reply is None:
+        return None
+    return DeleteResult(reply[0] if isinstance(reply, tuple) else reply.get("n", 0))
 
 
-async def find_one_and_update(
-    way: ShortWay, database: Database, operation: FindOneAndUpdate, deadline: float
-) -> DocumentResult | None:
+async def find_one_and_update(way: ShortWay, operation: FindOneAndUpdate, deadline: float) -> DocumentResult | None:
     check_update(operation.update)
     if not operation.update:
         return None  # the driver refuses it
     filters = operation.array_filters or None
     changes = present(update=operation.update, upsert=operation.upsert, arrayFilters=filters)
-    return await _modified(way, database, operation, deadline, {"new": operation.return_new_document, **changes})
+    return await _modified(way, operation, deadline, {"new": operation.return_new_document, **changes})
 
 
-async def find_one_and_replace(
-    way: ShortWay, database: Database, operation: FindOneAndReplace, deadline: float
-) -> DocumentResult | None:
+async def find_one_and_replace(way: ShortWay, operation: FindOneAndReplace, deadline: float) -> DocumentResult | None:
     check_replacement(operation.replacement, upsert=operation.upsert)
     changes = {"update": operation.replacement, "upsert": operation.upsert}
-    return await _modified(way, database, operation, deadline, {"new": operation.return_new_document, **changes})
+    return await _modified(way, operation, deadline, {"new": operation.return_new_document, **changes})
 
 
-async def find_one_and_delete(
-    way: ShortWay, database: Database, operation: FindOneAndDelete, deadline: float
-) -> DocumentResult | None:
-    return await _modified(way, database, operation, deadline, {"remove": True})
+async def find_one_and_delete(way: ShortWay, operation: FindOneAndDelete, deadline: float) -> DocumentResult | None:
+    return await _modified(way, operation, deadline, {"remove": True})
 
 
 async def _modified(
     way: ShortWay,
-    database: Database,
     operation: FindOneAndUpdate | FindOneAndReplace | FindOneAndDelete,
     deadline: float,
     changes: Document,
@@ -180,10 +172,10 @@ async def _modified(
         **changes,
         **_choice(operation),
     )
-    reply = await _sent(way, database, operation, deadline, "findAndModify", fields)
+    reply = await _sent(way, operation, deadline, "findAndModify", fields)
     if reply is None:
         return None
-    found = reply.get("value")
+    found = None if isinstance(reply, tuple) else reply.get("value")
     return DocumentResult(None if found is None else bytes(found.raw))
 
 
@@ -196,38 +188,36 @@ def _choice(operation: Hinted) -> Document:
 
 def _reply(
     way: ShortWay,
-    database: Database,
     operation: Operation[Any],
     deadline: float,
     name: str,
-    array: str,
+    array: bytes,
     statement: Document,
-) -> Awaitable[Document | None]:
+) -> Awaitable[Counts | Document | None]:
     """The reply to the command ``name`` with one ``statement``, which was carried out."""
     member = bson.encode(statement, codec_options=CODEC)
-    return _sent(way, database, operation, deadline, name, {"ordered": True}, array, member)
+    return _sent(way, operation, deadline, name, {"ordered": True}, array, member)
 
 
 def _sent(
     way: ShortWay,
-    database: Database,
     operation: Operation[Any],
     deadline: float,
     name: str,
     fields: Document,
-    array: str = "",
+    array: bytes = b"",
     statement: bytes = b"",
-) -> Awaitable[Document | None]:
-    concern = database.write_concern
-    if not concern.acknowledged:
+) -> Awaitable[Counts | Document | None]:
+    concern = way.concern
+    if not way.acknowledged:
         return _nothing()
     variables = operation.let if isinstance(operation, Parametrized) else None
-    limit, collection = time_limit(operation), operation.namespace.collection
-    if array and variables is None and operation.comment is None and not concern.document:
-        command = _ordinary(database.name, name, collection, fields["ordered"], limit)
+    limit, place = operation.max_time_ms or DEFAULT_TIME_LIMIT, operation.namespace
+    if array and variables is None and operation.comment is None and not concern:
+        command = _ordinary(place.database, name, place.collection, fields["ordered"], limit)
     else:
-        further = present(let=variables, comment=operation.comment, writeConcern=concern.document or None)
-        command = encoded(database.name, {name: collection, **fields, "maxTimeMS": limit, **further})
+        further = present(let=variables, comment=operation.comment, writeConcern=concern or None)
+        command = encoded(place.database, {name: place.collection, **fields, "maxTimeMS": limit, **further})
     # A server knows a write of many documents by their filter no more when it comes again.
     once = type(operation) not in (UpdateMany, DeleteMany)
     return way.write(command, array, statement, deadline, numbered=once)
@@ -239,11 +229,11 @@ async def _nothing() -> None:
 
 @lru_cache(maxsize=256)
 def _ordinary(database: str, name: str, collection: str, ordered: bool, limit: int) -> bytes:
-    """A command that has nothing of its own beside its documents."""
+    """The fields of a command that has nothing of its own beside its documents."""
     return encoded(database, {name: collection, "ordered": ordered, "maxTimeMS": limit})
 
 
-WRITES: dict[type[Operation[Any]], Callable[[ShortWay, Database, Any, float], Awaitable[Result | None]]] = {
+WRITES: dict[type[Operation[Any]], Callable[[ShortWay, Any, float], Awaitable[Result | None]]] = {
     InsertOne: insert_one,
     InsertMany: insert_many,
     UpdateOne: update,
