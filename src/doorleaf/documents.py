@@ -5,11 +5,16 @@ Row 0 of the imports: everything may use it, it uses nothing of ours.
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Iterator
 from enum import Enum
+from struct import Struct
+from time import time
 from typing import Any, TypeGuard
 
 import bson
+from bson import ObjectId
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import InvalidBSON
@@ -34,6 +39,29 @@ _TOO_SHORT = "a document has 5 bytes at least"
 def is_string(value: Any) -> TypeGuard[str]:
     """Whether ``value`` is a BSON string. The one test of that: ``bson.Code`` is a ``str`` too, and unhashable."""
     return value.__class__ is str
+
+
+_ID = Struct(">IQ").pack
+
+
+class _Ids:
+    """What ids of this process have in common, five random bytes, and a counter of three that begins anywhere."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self.own = int.from_bytes(os.urandom(5), "big") << 24
+        self.next = itertools.count(int.from_bytes(os.urandom(3), "big")).__next__
+
+
+_IDS = _Ids()
+os.register_at_fork(after_in_child=_IDS.renew)
+
+
+def new_id() -> ObjectId:
+    """A new id, made as ``ObjectId()`` makes it, which asks the system each time whether the process is the same."""
+    return ObjectId(_ID(int(time()), _IDS.own | _IDS.next() & 0xFFFFFF))
 
 
 class Exact(dict[str, Any]):

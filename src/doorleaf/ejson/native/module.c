@@ -1,6 +1,5 @@
 /* The Python module around transcode.c, for the stable interface of 3.11 and later. */
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "encode.h"
 
 #include <stdlib.h>
 
@@ -190,6 +189,7 @@ static PyMethodDef functions[] = {
     {"documents", documents, METH_VARARGS,
      "documents(batches, mode, plus, head=b'', tail=b''): a list of bytes, each whole BSON documents, as a JSON array "
      "between the two, or None."},
+    {"encode", encode, METH_O, "encode(document): a document of Python's values as BSON, or None for one of others."},
     {"reply", reply, METH_VARARGS,
      "reply(message, asked, known): of MongoDB's whole answer to the request asked, all documents of a cursor as BSON, "
      "end to end, or what a write matched and changed; None where it says more, or a later cluster time than known."},
@@ -202,4 +202,4 @@ static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_transcode", "BSON to JSON and JSON to BSON, bytes to bytes.", 0, functions, NULL, NULL, NULL, NULL,
 };
 
-PyMODINIT_FUNC PyInit__transcode(void) { return PyModule_Create(&definition); }
+PyMODINIT_FUNC PyInit__transcode(void) { return prepare_encoding() ? PyModule_Create(&definition) : NULL; }

@@ -23,6 +23,7 @@ from doorleaf.operations import (
     RunCommand,
     altered,
 )
+from doorleaf.stores import base as stores
 
 RAW: CodecOptions[RawBSONDocument] = CODEC.with_options(document_class=RawBSONDocument)
 """As :data:`doorleaf.documents.CODEC`, with documents left as BSON."""
@@ -155,6 +156,11 @@ def counting_options(operation: CountDocuments) -> Document:
 def distinct_options(operation: Distinct) -> Document:
     """The options of a ``distinct`` command that ``operation`` has."""
     return present(collation=operation.collation, comment=operation.comment, maxTimeMS=time_limit(operation))
+
+
+def require_small(size: int, operation: Operation[Any]) -> None:
+    """Refuse an answer of ``size`` bytes where the operation may have fewer."""
+    stores.require_small(size, operation.max_bytes)
 
 
 def require_few(count: int, most: int) -> None:

@@ -30,7 +30,6 @@ from doorleaf.operations.results import (
     DocumentsResult,
     IndexesResult,
 )
-from doorleaf.stores.base import require_small
 from doorleaf.stores.mongo.arguments import (
     RAW,
     aggregating,
@@ -43,6 +42,7 @@ from doorleaf.stores.mongo.arguments import (
     ordering,
     present,
     require_few,
+    require_small,
     time_limit,
 )
 from doorleaf.stores.mongo.lanes.retries import repeated
@@ -108,7 +108,7 @@ async def each_batch(
         async for found in cursor:
             raw = bytes(found)
             size += len(raw)
-            require_small(size, operation.max_bytes)
+            require_small(size, operation)
             if most is not None:
                 count += document_count(raw)
                 require_few(count, most)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bson.objectid import ObjectId
 from pymongo import ReturnDocument
 from pymongo import operations as models
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -17,7 +16,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 from pymongo.results import UpdateResult as DriverUpdateResult
 
-from doorleaf.documents import Document
+from doorleaf.documents import Document, new_id
 from doorleaf.errors import DoorleafError, InvalidParameter, Unsupported
 from doorleaf.operations import (
     BulkWrite,
@@ -51,7 +50,7 @@ Session = AsyncClientSession | None
 
 def identified(document: Document) -> Document:
     """``document`` with an ``_id``, made here when it has none, as drivers do."""
-    return document if "_id" in document else {"_id": ObjectId(), **document}
+    return document if "_id" in document else {"_id": new_id(), **document}
 
 
 def _collection(database: Database, operation: Operation[Any]) -> AsyncCollection[Document]:

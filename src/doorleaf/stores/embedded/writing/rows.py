@@ -12,7 +12,7 @@ import apsw
 import bson
 from bson.objectid import ObjectId
 
-from doorleaf.documents import CODEC, Document, Exact, is_string
+from doorleaf.documents import CODEC, Document, Exact, is_string, new_id
 from doorleaf.errors import DataError, DoorleafError, DuplicateKey, ValidationFailed
 from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
@@ -366,7 +366,7 @@ def identified(document: Document) -> Document:
     document = stamped(document)
     identity = document.get("_id", MISSING)
     if identity is MISSING:
-        return {"_id": ObjectId(), **document}
+        return {"_id": new_id(), **document}
     if identity.__class__ is not ObjectId:
         check_id(identity)
     if next(iter(document)) == "_id":

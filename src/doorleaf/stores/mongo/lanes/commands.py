@@ -39,6 +39,7 @@ from pymongo.errors import (
 )
 
 from doorleaf.documents import CODEC, Document
+from doorleaf.ejson.transcoder import encode
 from doorleaf.stores.mongo.arguments import RAW
 from doorleaf.stores.mongo.codes import NOT_PRIMARY
 from doorleaf.stores.mongo.lanes.connections import Lane, Lanes
@@ -477,4 +478,4 @@ def _told(answer: Answer, writing: _Writing) -> tuple[Counts | Document, PyMongo
 
 def encoded(database: str, command: Document) -> bytes:
     """The fields of ``command`` for ``database``."""
-    return bson.encode({**command, "$db": database}, codec_options=CODEC)[4:-1]
+    return encode({**command, "$db": database})[4:-1]

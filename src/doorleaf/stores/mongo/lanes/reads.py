@@ -14,6 +14,7 @@ import bson
 from bson import Int64
 
 from doorleaf.documents import CODEC, Document, Documents
+from doorleaf.ejson.transcoder import encode
 from doorleaf.operations import (
     Aggregate,
     CountDocuments,
@@ -24,7 +25,6 @@ from doorleaf.operations import (
     Operation,
 )
 from doorleaf.operations.results import CountResult, DistinctResult, DocumentResult, DocumentsResult, Result
-from doorleaf.stores.base import require_small
 from doorleaf.stores.mongo.arguments import (
     DEFAULT_TIME_LIMIT,
     aggregating,
@@ -36,6 +36,7 @@ from doorleaf.stores.mongo.arguments import (
     outputs,
     present,
     require_few,
+    require_small,
     time_limit,
 )
 from doorleaf.stores.mongo.lanes.commands import Follow, ShortWay, encoded
@@ -71,7 +72,7 @@ def _piped(database: str, collection: str, limit: int, most: int) -> bytes:
 
 
 def _encoded(fields: Document) -> bytes:
-    return bson.encode(fields, codec_options=CODEC)[4:-1]
+    return encode(fields)[4:-1]
 
 
 async def find(way: ShortWay, operation: Find, deadline: float) -> DocumentsResult | None:
@@ -99,7 +100,7 @@ async def find(way: ShortWay, operation: Find, deadline: float) -> DocumentsResu
 
 def _answered(batches: list[bytes], operation: Find | Aggregate) -> Documents:
     documents = Documents([found for found in batches if found])
-    require_small(documents.size, operation.max_bytes)
+    require_small(documents.size, operation)
     return documents
 
 
@@ -113,7 +114,7 @@ def _following(operation: Find | Aggregate, most: int | None = None) -> Callable
         def follow(documents: bytes, more: int) -> Document | None:
             nonlocal size, count
             size += len(documents)
-            require_small(size, operation.max_bytes)
+            require_small(size, operation)
             if not more:
                 return None
             if most is not None:

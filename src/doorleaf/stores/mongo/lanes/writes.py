@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any
 
-import bson
 from pymongo.errors import BulkWriteError, OperationFailure, WriteConcernError
 
-from doorleaf.documents import CODEC, Document
+from doorleaf.documents import Document
+from doorleaf.ejson.transcoder import encode
 from doorleaf.operations import (
     DeleteMany,
     DeleteOne,
@@ -70,7 +70,7 @@ async def insert_many(way: ShortWay, operation: InsertMany, deadline: float) -> 
     ids = [document["_id"] for document in documents]
     parts, size = [], 0
     for document in documents:
-        parts.append(bson.encode(document, codec_options=CODEC))
+        parts.append(encode(document))
         size += len(parts[-1])
         if size > LARGEST_WRITE:
             return None
@@ -195,7 +195,7 @@ def _reply(
     statement: Document,
 ) -> Awaitable[Counts | Document | None]:
     """The reply to the command ``name`` with one ``statement``, which was carried out."""
-    member = bson.encode(statement, codec_options=CODEC)
+    member = encode(statement)
     return _sent(way, operation, deadline, name, {"ordered": True}, array, member)
 
 

@@ -1,0 +1,14 @@
+/* From Python's values to BSON. */
+#ifndef DOORLEAF_ENCODE_H
+#define DOORLEAF_ENCODE_H
+
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+/* Find the classes that are known; 0 with an exception where one is not there. */
+int prepare_encoding(void);
+
+/* The BSON of a document, or None for one that has something left to the library that knows everything. */
+PyObject *encode(PyObject *module, PyObject *document);
+
+#endif
