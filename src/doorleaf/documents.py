@@ -74,8 +74,9 @@ class Exact(dict[str, Any]):
     __slots__ = ("raw",)
     _type_marker = 101
 
-    def __init__(self, raw: bytes) -> None:
-        super().__init__(bson.decode(raw, CODEC))
+    def __init__(self, raw: bytes, values: Document | None = None) -> None:
+        """Read ``raw``, unless what it says is known already: ``values``."""
+        super().__init__(bson.decode(raw, CODEC) if values is None else values)
         self.raw = raw
 
 

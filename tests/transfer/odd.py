@@ -25,5 +25,6 @@ ODD = [
     raw(0x0B, b"regex", b"a\0z\0"),
     raw(0x01, b"nan", bytes.fromhex("0100000000fcff7f")),
     raw(0x02, b"text", struct.pack("<i", 3) + b"\xff\xfe\0"),
+    raw(0x04, b"places", raw(0x10, b"7", struct.pack("<i", 1))),
 ]
 """Documents with values that Python has no type for, or none with all of their bits."""

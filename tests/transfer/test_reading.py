@@ -177,7 +177,7 @@ def test_an_array_means_what_its_elements_mean_by_themselves(values: list[Any], 
 def test_bson_comes_with_its_bytes(piece: int) -> None:
     data = [bson.encode({"_id": 1, "n": Int64(2)}), *ODD, bson.encode({})]
     found = list(bson_file.rows(reader(b"".join(data), piece)))
-    assert [row.number for row in found] == list(range(1, 9))
+    assert [row.number for row in found] == list(range(1, len(data) + 1))
     for row, encoded in zip(found, data, strict=True):
         assert isinstance(row.document, Exact)
         assert row.document.raw == encoded

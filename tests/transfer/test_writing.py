@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import struct
 from datetime import datetime
 from typing import Any
 
@@ -71,8 +72,12 @@ def test_relaxed_json_is_for_people() -> None:
     )
 
 
+TWICE = struct.pack("<i", 19) + (b"\x10a\0" + struct.pack("<i", 1)) * 2 + b"\0"
+"""A document that has a name twice."""
+
+
 @pytest.mark.parametrize(
-    "document", [document for document in ODD if b"regex" not in document and b"nan" not in document]
+    "document", [TWICE, *(document for document in ODD if b"regex" not in document and b"nan" not in document)]
 )
 def test_what_json_does_not_hold_is_refused_and_not_changed(document: bytes) -> None:
     for kind in ("ndjson", "json"):

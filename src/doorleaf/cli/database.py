@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from doorleaf.access.audit import NO_AUDIT, audit_of
-from doorleaf.access.callers import SYSTEM, Caller
-from doorleaf.access.guards.checks import Guards
 from doorleaf.access.identity.directory import Directory
 from doorleaf.access.system_store import SystemStore
-from doorleaf.operations import Operation, R
-from doorleaf.service import Bounds, DataService
 from doorleaf.settings.model import Settings
 from doorleaf.settings.show import masked_uri
 from doorleaf.settings.sources import DataSource
-from doorleaf.stores.making import make_router, require_database, system_router
-from doorleaf.transfer.importing import Execute
+from doorleaf.stores.making import system_router
 
 T = TypeVar("T")
 
@@ -52,29 +46,3 @@ def with_directory(
             await store.close()
 
     return asyncio.run(run())
-
-
-OPERATION_MS = 300_000
-"""What one operation of a command may take."""
-
-
-@asynccontextmanager
-async def service_for(settings: Settings, *, makes: bool) -> AsyncIterator[Execute]:
-    """What carries out operations on the data sources of ``settings``, for whoever runs the server.
-
-    Only what ``makes`` documents may make an embedded database for them.
-    """
-    if not makes:
-        require_database(settings)
-    router = make_router(settings)
-    bounds = Bounds(OPERATION_MS, OPERATION_MS, default_limit=settings.default_limit, max_documents=50_000)
-    service = DataService(router, Guards(system_database=settings.system_database), bounds)
-
-    async def execute(operation: Operation[R]) -> R:
-        return await service.execute(operation, Caller(SYSTEM))
-
-    await router.open()
-    try:
-        yield execute
-    finally:
-        await router.close()

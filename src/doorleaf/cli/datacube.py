@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from doorleaf.access.datacube.databases import Database, Databases
-from doorleaf.cli.database import service_for, with_directory
+from doorleaf.cli.database import with_directory
 from doorleaf.cli.loading import load
+from doorleaf.cli.service import service_for
 from doorleaf.cli.shared import Config, DataDir, Json, Uri, console, dated, listing
 from doorleaf.errors import NotFound
 from doorleaf.operations import DropCollection, ListCollections, Namespace

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from doorleaf.cli.database import service_for
+from doorleaf.cli.service import service_for
 from doorleaf.operations import Namespace
 from doorleaf.settings.load import SettingsError, load
 from doorleaf.transfer.importing import Execute

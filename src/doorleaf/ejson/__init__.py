@@ -7,13 +7,22 @@ guesses: a string of 24 hexadecimal digits stays a string. Writing has three mod
 from doorleaf.ejson.modes import Mode, lines_of, lines_type, mode_of
 from doorleaf.ejson.pieces import require_few
 from doorleaf.ejson.read import loads, loads_documents
-from doorleaf.ejson.write import dumps, encode_document, encode_documents, encode_lines, encode_pieces, encode_result
+from doorleaf.ejson.write import (
+    dumps,
+    encode_document,
+    encode_documents,
+    encode_exactly,
+    encode_lines,
+    encode_pieces,
+    encode_result,
+)
 
 __all__ = [
     "Mode",
     "dumps",
     "encode_document",
     "encode_documents",
+    "encode_exactly",
     "encode_lines",
     "encode_pieces",
     "encode_result",

@@ -38,7 +38,7 @@ import bson
 import orjson
 from bson import Binary, Code, DatetimeMS, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 
-from doorleaf.documents import ABSENT, CODEC, Documents
+from doorleaf.documents import ABSENT, CODEC, Document, Documents
 from doorleaf.ejson.modes import Mode
 from doorleaf.ejson.transcoder import native as native
 from doorleaf.operations.results import DocumentResult, DocumentsResult, InsertOneResult, Result, UpdateResult
@@ -119,6 +119,19 @@ def encode_document(document: bytes, mode: Mode) -> bytes:
     if mode is not Mode.PLAIN:
         return _json(_tree(value, _TABLES[mode]))
     return _plain(value, lambda: _may_have_nan(document))
+
+
+def encode_exactly(document: bytes, mode: Mode) -> bytes | None:
+    """One BSON document as a JSON object, None where canonical Extended JSON has another value for anything in it:
+    types that MongoDB has given up, text that is not UTF-8, a name that comes twice."""
+    if native is not None:
+        written: bytes | None = native.document(document, _MODES[Mode.CANONICAL], _PLUS)
+        if written is not None and native.bson(written) == document:
+            return written if mode is Mode.CANONICAL else encode_document(document, mode)
+    values: Document = bson.decode(document, CODEC)
+    if bson.encode(values, codec_options=CODEC) != document:
+        return None
+    return encode_document(document, mode)
 
 
 def encode_documents(documents: Documents, mode: Mode, head: bytes = b"", tail: bytes = b"") -> bytes:

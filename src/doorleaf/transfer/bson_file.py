@@ -79,16 +79,16 @@ def _id_first(document: Document, encoded: bytes) -> Document:
     moved = bson.encode(ordered, codec_options=CODEC)
     if len(moved) != len(encoded) or bson.encode(dict(document), codec_options=CODEC) != encoded:
         raise ValueError("its _id is not first, and it has values that cannot be moved without a change")
-    return Exact(moved)
+    return Exact(moved, ordered)
 
 
 def identified(document: Document, identity: Any) -> Document:
     """``document``, which has no ``_id``, with ``identity``."""
     if not isinstance(document, Exact):
         return {"_id": identity, **document}
-    head = bson.encode({"_id": identity}, codec_options=CODEC)
-    whole = head[4:-1] + document.raw[4:]
-    return Exact((len(whole) + 4).to_bytes(4, "little") + whole)
+    named = {"_id": identity}
+    whole = bson.encode(named, codec_options=CODEC)[4:-1] + document.raw[4:]
+    return Exact((len(whole) + 4).to_bytes(4, "little") + whole, named | document)
 
 
 # --- metadata --------------------------------------------------------------------------------------------------------

@@ -217,6 +217,11 @@ class Importer:
 
     def _account(self, rows: list[Row], errors: dict[int, Document], ours: set[int], again: bool) -> None:
         """Report each of ``rows`` that was tried or is there; the others stay in the list."""
+        if not errors:
+            self.report.rows += len(rows)
+            self.report.inserted += len(rows)
+            rows.clear()
+            return
         tried = min(errors) if errors and self._plan.ordered else len(rows)
         left = []
         for place, row in enumerate(rows):

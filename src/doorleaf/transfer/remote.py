@@ -259,9 +259,10 @@ def _text(document: Document) -> bytes:
     """A document as canonical Extended JSON. Raises InvalidParameter for what that cannot hold."""
     if not isinstance(document, Exact):
         return ejson.dumps(document, ejson.Mode.CANONICAL)
-    if bson.encode(dict(document), codec_options=CODEC) != document.raw:
+    written = ejson.encode_exactly(document.raw, ejson.Mode.CANONICAL)
+    if written is None:
         raise InvalidParameter("the document has values that Extended JSON does not hold exactly")
-    return ejson.encode_document(document.raw, ejson.Mode.CANONICAL)
+    return written
 
 
 def _parts(texts: list[bytes]) -> Iterator[tuple[int, list[bytes]]]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import bson
 
 from doorleaf.documents import CODEC, Document
-from doorleaf.ejson import Mode, dumps, encode_document
+from doorleaf.ejson import Mode, dumps, encode_exactly
 from doorleaf.errors import InvalidParameter
 from doorleaf.transfer import cells
 
@@ -26,13 +26,13 @@ class Format(Protocol):
 def text(document: bytes, mode: Mode) -> bytes:
     """A document as Extended JSON. Raises InvalidParameter for one that has what this does not hold: types that
     MongoDB has given up, text that is not UTF-8, a name that comes twice."""
-    decoded = bson.decode(document, CODEC)
-    if bson.encode(decoded, codec_options=CODEC) != document:
-        identity = dumps(decoded.get("_id"), Mode.RELAXED).decode(errors="replace")
+    written = encode_exactly(document, mode)
+    if written is None:
+        identity = dumps(bson.decode(document, CODEC).get("_id"), Mode.RELAXED).decode(errors="replace")
         raise InvalidParameter(
             f"the document with the _id {identity} has values that JSON does not hold exactly; bson does"
         )
-    return encode_document(document, mode)
+    return written
 
 
 class Ndjson:
