@@ -200,7 +200,10 @@ MAY: dict[str, set[str]] = {
     "access.app_services": {"access.rules"},
     "access.datacube": {"access", "access.guards"},
     "access.identity.providers": {"access", "access.identity"},
-    "access.identity": {"access.identity.providers", "access", "access.guards", "access.limits", "access.workspaces"},
+    "access.identity": {
+        *("access.identity.providers", "access", "access.datacube", "access.guards", "access.limits"),
+        "access.workspaces",
+    },
     "access.limits": {"access", "access.identity"},
     "access.rules": {"access", "access.app_services"},
     "access.workspaces": {"access", "access.identity", "access.rules"},

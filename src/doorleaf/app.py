@@ -297,15 +297,15 @@ def _self(settings: Settings, parts: _Parts) -> Self:
 
 def _datacube(settings: Settings, parts: _Parts) -> Dialect:
     """The dialect of accounts that own databases."""
-    from doorleaf.access.datacube.databases import Databases  # all of it is for those who choose it
-    from doorleaf.access.datacube.reports import Reports
+    from doorleaf.access.datacube.reports import Reports  # all of it is for those who choose it
     from doorleaf.dialects.datacube.accounts import People
     from doorleaf.dialects.datacube.dialect import datacube
     from doorleaf.dialects.datacube.ownership import Cubes
 
     directory, by_code = parts.authenticator.directory, settings.reset_password_url is None
-    people = People(directory.accounts, parts.authenticator.logins, parts.admission.send_mail, by_code=by_code)
-    cubes = Cubes(Databases(directory.system, audit=directory.audit), parts.service.execute)
+    logins, send_mail = parts.authenticator.logins, parts.admission.send_mail
+    people = People(directory.accounts, logins, send_mail, directory.delete, by_code)
+    cubes = Cubes(directory.owned.databases, parts.service.execute)
     return datacube(people, directory.user_keys, cubes, Reports(directory.system), settings.data_dir)
 
 

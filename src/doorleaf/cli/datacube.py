@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
 
-from doorleaf.access.datacube.databases import Database, Databases
+from doorleaf.access.datacube.databases import Database
 from doorleaf.cli.database import with_directory
 from doorleaf.cli.loading import load
-from doorleaf.cli.service import service_for
 from doorleaf.cli.shared import Config, DataDir, Json, Uri, console, dated, listing
 from doorleaf.errors import NotFound
-from doorleaf.operations import DropCollection, ListCollections, Namespace
 from doorleaf.settings.load import SettingsError
-from doorleaf.settings.model import Settings
 
 app = typer.Typer(help="List the databases that users own, and free one.", no_args_is_help=True, add_completion=False)
 
@@ -26,7 +22,7 @@ def list_databases(as_json: Json = False, config: Config = None, uri: Uri = None
     settings = load({"uri": uri, "data_dir": data_dir}, config=config)
 
     async def read(found: Any) -> list[tuple[Database, str]]:
-        listed = await Databases(found.system).all()
+        listed = await found.owned.databases.all()
         owners = {one.user_id for one in listed}
         names = {owner: str((await found.accounts.profile(owner)).get("email", "")) for owner in owners}
         return [(one, names[one.user_id]) for one in listed]
@@ -35,7 +31,7 @@ def list_databases(as_json: Json = False, config: Config = None, uri: Uri = None
     for one, email in with_directory(settings, read, looks=True):
         row: dict[str, Any] = {"id": one.id, "name": one.name, "owner": one.user_id, "email": email or None}
         row |= {"database": one.physical, "collections": one.size, "created": one.created}
-        cells = [one.id, one.name, email or f"{one.user_id} (gone)", one.physical, str(one.size), dated(one.created)]
+        cells = [one.id, one.name, email or one.user_id, one.physical, str(one.size), dated(one.created)]
         rows.append((row, cells))
     listing(("Id", "Name", "Owner", "Database", "Collections", "Created"), rows, as_json)
 
@@ -52,7 +48,7 @@ def free_database(
     settings = load({"uri": uri, "data_dir": data_dir}, config=config)
 
     async def find(found: Any) -> Database:
-        listed = await Databases(found.system).all()
+        listed: list[Database] = await found.owned.databases.all()
         chosen = next((one for one in listed if one.id == identifier), None)
         if chosen is None:
             raise NotFound("there is no such database; doorleaf datacube list has their ids", code="DatabaseNotFound")
@@ -61,14 +57,5 @@ def free_database(
     database: Database = with_directory(settings, find, looks=True)
     if not yes and not typer.confirm(f"Drop {database.name} of the user {database.user_id} for good?"):
         raise SettingsError("nothing was dropped")
-    with_directory(settings, lambda found: Databases(found.system).begin_dropping(database))
-    asyncio.run(_drop(settings, database.physical))
-    with_directory(settings, lambda found: Databases(found.system, audit=found.audit).forget(database))
+    with_directory(settings, lambda found: found.owned.drop(database))
     console().print(f"Freed: {database.name}.")
-
-
-async def _drop(settings: Settings, physical: str) -> None:
-    async with service_for(settings, makes=False) as execute:
-        for one in (await execute(ListCollections(namespace=Namespace(physical)))).collections:
-            if not str(one["name"]).startswith("system."):
-                await execute(DropCollection(namespace=Namespace(physical, str(one["name"]))))

@@ -115,8 +115,20 @@ def enable_user(user: User, config: Config = None, uri: Uri = None, data_dir: Da
 
 
 @app.command("delete")
-def delete_user(user: User, config: Config = None, uri: Uri = None, data_dir: DataDir = None) -> None:
-    """Forget a user with their account, API keys and sessions."""
+def delete_user(
+    user: User,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask about databases.")] = False,
+    config: Config = None,
+    uri: Uri = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Forget a user with their account, API keys, sessions, and the databases that they own."""
+    if not yes:
+        owned = _apply(
+            lambda found, user_id: found.owned.databases.of(user_id), user, config, uri, data_dir, looks=True
+        )
+        if owned and not typer.confirm(f"Drop {', '.join(one.name for one in owned)} of {user} for good?"):
+            raise SettingsError("nothing was deleted")
     _apply(lambda found, user_id: found.delete(user_id), user, config, uri, data_dir)
     console().print(f"{user} is deleted.")
 

@@ -30,6 +30,8 @@ from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DuplicateKey, InvalidParameter, NotFound, PermissionDenied, RequestError
 
 COLLECTION = "datacube"
+REPORTS = "datacube_reports"
+"""Where answers to imports are: see :mod:`doorleaf.access.datacube.reports`."""
 MOST = 1_000
 """Databases that one user may have."""
 MOST_COLLECTIONS = 2_000
@@ -203,8 +205,10 @@ class Databases:
     async def forget_collections(
         self, database: Database, names: Sequence[str], *, by: HttpRequest | None = None
     ) -> None:
-        """Note that collections are no more."""
+        """Note that collections are no more, and forget what became of their imports."""
         for name in names:
+            if (known := database.collection(name)) is not None:
+                await self._system.delete(REPORTS, {"database": database.id, "collection": known["id"]})
             change = {"$pull": {"collections": {"name": name}}, "$inc": {"size": -1}, "$set": self._now()}
             await self._system.update(COLLECTION, {"_id": database.id, "collections.name": name}, change)
             self._audit("dropCollection", target=database.id, by=by)
@@ -214,9 +218,15 @@ class Databases:
         await self._system.update(COLLECTION, {"_id": database.id}, {"$set": {"dropping": True}})
 
     async def forget(self, database: Database, *, by: HttpRequest | None = None) -> None:
-        """Forget a database of which nothing is in the store any more."""
+        """Forget a database of which nothing is in the store any more, and what became of its imports."""
+        await self._system.delete(REPORTS, {"database": database.id})
         await self._system.delete(COLLECTION, {"_id": database.id})
         self._audit("dropDatabase", target=database.id, by=by)
+
+    async def of(self, user_id: str) -> list[Database]:
+        """All databases of a user, those that are half dropped as well; without their collections."""
+        found = await self._system.find(COLLECTION, {"user_id": user_id}, projection={"collections": 0})
+        return [_database(document) for document in found]
 
     # --- for whoever runs the server ---
 

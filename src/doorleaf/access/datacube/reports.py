@@ -2,6 +2,7 @@
 
 One is a document of ``datacube_reports``: ``_id`` is made of the collection (that very one, so that another of its name
 begins anew) and the key, ``asked`` is the hash of what was sent, and ``status`` and ``content`` are what was answered.
+``database`` and ``collection`` are the ids of those, with which it ends.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
+from doorleaf.access.datacube.databases import REPORTS as COLLECTION
 from doorleaf.access.system_store import SystemStore, as_date
 from doorleaf.documents import Document
 from doorleaf.errors import Conflict, DuplicateKey
 
-COLLECTION = "datacube_reports"
 SECONDS = 30 * 86_400
 """How long a report is kept."""
 
@@ -39,14 +40,18 @@ class Reports:
         return int(found["status"]), found["content"]
 
     async def keep(
-        self, collection_id: str, key: str, asked: str, status: int, content: Mapping[str, Any]
+        self, place: tuple[str, str], key: str, asked: str, status: int, content: Mapping[str, Any]
     ) -> tuple[int, Document]:
-        """Keep the answer to an import; what is to be answered, since another process may have been first."""
+        """Keep the answer to an import into the ``place`` of a database and a collection, by their ids; what is to be
+        answered, since another process may have been first."""
+        database_id, collection_id = place
         if not self._prepared:
+            await self._system.index(COLLECTION, "database")
             await self._system.expire(COLLECTION, "created", SECONDS)
             self._prepared = True
         document: Document = {"_id": _place(collection_id, key), "asked": asked, "status": status}
-        document |= {"content": dict(content), "created": as_date(self._clock())}
+        document |= {"database": database_id, "collection": collection_id, "content": dict(content)}
+        document |= {"created": as_date(self._clock())}
         try:
             await self._system.insert(COLLECTION, document)
         except DuplicateKey:

@@ -218,6 +218,14 @@ class Accounts:
         self._verified.put(self._place(email, password), verified)
         return user_id
 
+    async def verify(self, user_id: str, password: str, address: str) -> None:
+        """Return if this is the password of a user, who is not logged in by it. BadRequest for a user without one;
+        else as :meth:`log_in` raises."""
+        account = await self._system.find_one(COLLECTION, {"user_id": user_id})
+        if account is None:
+            raise RequestError("the caller has no account with a password")
+        await self._verified_account(account["_id"], password, address, "")
+
     async def link(
         self, user_id: str, email: str, password: str, address: str, device: str = "", *, by: HttpRequest | None = None
     ) -> None:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 
 from doorleaf.access.callers import Identity, Tell, untold
+from doorleaf.access.datacube.databases import Databases
+from doorleaf.access.datacube.owned import Owned
 from doorleaf.access.identity.accounts import Accounts
 from doorleaf.access.identity.collection_credentials import CollectionCredentials
 from doorleaf.access.identity.happenings import Happenings
@@ -68,6 +70,7 @@ class Directory:
         self.users = Users(
             system, self.happenings, custom=None if custom is None else CustomData(store, custom), clock=clock
         )
+        self.owned = Owned(Databases(system, clock=clock, audit=audit), store)
         self.accounts = Accounts(
             system,
             settings,
@@ -132,11 +135,14 @@ class Directory:
         self.audit("disableUser" if disabled else "enableUser", target=user_id, by=by)
 
     async def delete(self, user_id: str, *, by: HttpRequest | None = None) -> None:
-        """Forget a user with their account, keys and sessions, also one who never confirmed it. UserNotFound."""
+        """Forget a user with their databases, account, keys and sessions, also one who never confirmed it.
+        UserNotFound."""
+        await self.owned.end(user_id, by=by)
         had_account = await self.accounts.delete_of(user_id)
         await self.user_keys.delete_of(user_id)
         await self.saved.delete_of(user_id)
         await self.sessions.revoke_of(user_id, by=by)
+        await self.owned.end(user_id, by=by)  # what they made meanwhile
         try:
             await self.users.delete(user_id)
         except NotFound:
@@ -166,8 +172,10 @@ class Directory:
         await self.user_keys.write_used()
 
     async def sweep(self) -> None:
-        """Forget what is over: sessions, mail tokens, login failures, and anonymous users who stayed away."""
+        """Forget what is over: sessions, mail tokens, login failures, and anonymous users who stayed away and own
+        nothing."""
         await self.sessions.sweep()
         await self.accounts.sweep()
         for user_id in await self.users.unused():
-            await self.delete(user_id)
+            if not await self.owned.databases.of(user_id):
+                await self.delete(user_id)

@@ -45,6 +45,14 @@ class Accounts(Protocol):
 
     async def set_profile(self, user_id: str, changes: Mapping[str, Any]) -> None: ...
 
+    async def verify(self, user_id: str, password: str, address: str) -> None: ...
+
+
+class End(Protocol):
+    """Ends an account with all that its user has."""
+
+    async def __call__(self, user_id: str, *, by: Request) -> None: ...
+
 
 class Sessions(Protocol):
     """The giver and taker of sessions; every method may raise AccessError or RequestError."""
@@ -58,12 +66,13 @@ class Sessions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Those who have accounts. ``admit_mail`` lets a mail to an account be sent. ``by_code`` says that mails have a
-    code, because there is no page that they could link to."""
+    """Those who have accounts. ``admit_mail`` lets a mail to an account be sent, ``end`` ends an account. ``by_code``
+    says that mails have a code, because there is no page that they could link to."""
 
     accounts: Accounts
     sessions: Sessions
     admit_mail: Callable[[str], Awaitable[None]]
+    end: End
     by_code: bool
 
 
@@ -162,6 +171,15 @@ SET_PROFILE = About(
     example={"firstName": "Ada"},
     gives=Gives(content=models.CubeProfile),
     refuses=("UserNotFound",),
+)
+END = About(
+    name="cubeEnd",
+    tag=TAG,
+    summary="End the caller's account, with their databases, keys and sessions, for good",
+    takes=models.CubeFarewell,
+    example={"password": "<your password>"},
+    gives=Gives(status=204, description="Ended."),
+    refuses=("InvalidPassword", "PermissionDenied", "BadRequest"),
 )
 
 
@@ -318,7 +336,17 @@ def _profiles(people: People) -> list[Route]:
         await people.accounts.set_profile(request.identity.id, changes)
         return await shown(request, None)
 
+    async def end(request: Request, given: models.CubeFarewell) -> None:
+        if request.identity.scope is not None:
+            raise PermissionDenied("this API key is limited and ends no account")
+        try:
+            await people.accounts.verify(request.identity.id, given.password, request.address)
+        except Unauthenticated as error:
+            raise _not_let_in(error) from error
+        await people.end(request.identity.id, by=request)
+
     return [
+        route("DELETE", "/core/account", "cubeEnd", end, END),
         route("GET", "/core/profile", "cubeProfile", shown, PROFILE),
         route("PATCH", "/core/profile", "cubeSetProfile", change, SET_PROFILE),
     ]

@@ -83,7 +83,7 @@ class Reports(Protocol):
     async def find(self, collection_id: str, key: str, asked: str) -> tuple[int, Document] | None: ...
 
     async def keep(
-        self, collection_id: str, key: str, asked: str, status: int, content: Mapping[str, Any]
+        self, place: tuple[str, str], key: str, asked: str, status: int, content: Mapping[str, Any]
     ) -> tuple[int, Document]: ...
 
 
@@ -166,7 +166,8 @@ class Imports:
         into = (await self._cubes.enter(request, inside.database.id, "write")).database.collection(asked.collection)
         if into is None:  # there was nothing to be put in
             return made
-        return Made(*await self._reports.keep(into["id"], asked.key, asked.hash, made.status, made.content))
+        place = (inside.database.id, into["id"])
+        return Made(*await self._reports.keep(place, asked.key, asked.hash, made.status, made.content))
 
     async def _put_in(self, request: Request, inside: Inside, form: Form, asked: _Asked) -> Made:
         sample, bad = await asyncio.to_thread(_looked_through, form, asked)

@@ -108,6 +108,10 @@ class CubeRefresh(CubeBody):
     refresh: Text
 
 
+class CubeFarewell(CubeBody):
+    password: Text
+
+
 class CubeAddress(CubeBody):
     email: Email
 
