@@ -13,6 +13,7 @@ from bson import Int64, ObjectId
 from odd import ODD, reader
 from scenarios import Engine, unique_database
 
+from doorleaf import ejson
 from doorleaf.documents import CODEC, Document
 from doorleaf.errors import InvalidParameter, PermissionDenied, StoreUnavailable, WriteOutcomeUnknown
 from doorleaf.operations import CreateIndex, Find, InsertMany, Namespace, Operation, UpdateOne
@@ -273,6 +274,24 @@ def test_a_row_for_which_a_whole_batch_is_refused_is_found_out() -> None:
     assert counts(asyncio.run(importer.run(rows(LINES)))) == {"inserted": 24, "rejected": 1}
     assert refused == [11]
     assert sorted(taken) == [number for number in range(1, 26) if number != 11]
+
+
+def test_a_row_that_no_database_takes_is_rejected_before_it_is_sent(engine: Engine) -> None:
+    large = b'{"n":2,"text":"%b"}' % (b"x" * (17 << 20))
+    many = b'{"values":[%b]}' % b",".join([b"0"] * 1_500_000)  # 3 MB of text, 17 MB of BSON
+    text = b'[{"n":1},%b,{"n":3},%b,{"n":5}]' % (large, many)
+
+    async def body(place: Place) -> None:
+        report = await place.take_in(json_file.rows(reader(text)))
+        assert counts(report) == {"inserted": 3, "rejected": 2}
+        assert not report.stopped
+        sizes = [len(bson.encode(ejson.loads(part))) for part in (large, many)]
+        assert [reason for _, reason in place.rejected] == [
+            f"the document has {size} bytes, and 16777216 is the most" for size in sizes
+        ]
+        assert [document["n"] for document in await place.documents()] == [1, 3, 5]
+
+    on(engine, body)
 
 
 def test_large_rows_make_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:

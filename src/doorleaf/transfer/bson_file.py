@@ -48,6 +48,11 @@ def rows(read: Read) -> Rows:
         raise Unreadable(f"document {number}: the file ends within a document")
 
 
+def too_large(size: int) -> str:
+    """Why a document of ``size`` bytes is none."""
+    return f"the document has {size} bytes, and {MOST_BYTES} is the most"
+
+
 def _at_least(read: Read, size: int) -> bytes:
     """The next bytes, ``size`` or more unless the file ends before."""
     pieces: list[bytes] = []
@@ -63,7 +68,7 @@ def _at_least(read: Read, size: int) -> bytes:
 
 def _row(number: int, encoded: bytes) -> Row:
     if len(encoded) > MOST_BYTES:
-        return Row(number, None, b"", f"the document has {len(encoded)} bytes, and {MOST_BYTES} is the most")
+        return Row(number, None, b"", too_large(len(encoded)))
     try:
         document: Document = Exact(encoded)
         if "_id" in document and next(iter(document)) != "_id":

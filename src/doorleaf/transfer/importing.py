@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import bson
 from bson import ObjectId, Timestamp
+from bson.errors import BSONError
 
 from doorleaf.documents import CODEC, Document, Exact
 from doorleaf.errors import (
@@ -27,11 +28,14 @@ from doorleaf.errors import (
     WriteFailed,
 )
 from doorleaf.operations import BulkWrite, Find, InsertMany, Namespace, Operation, R, ReplaceOne, UpdateOne, Write
-from doorleaf.transfer.bson_file import identified
+from doorleaf.transfer.bson_file import MOST_BYTES, identified, too_large
 from doorleaf.transfer.rows import Row, Rows, Unreadable
 
 BATCH_BYTES = 1024 * 1024
 """A batch that has so much text is full. As values it may take thirty times the memory, and there are two at once."""
+
+LARGE_ROW_BYTES = 1024 * 1024
+"""Text that has less is no document of too many bytes."""
 
 ATTEMPTS = 6
 FIRST_WAIT = 0.5
@@ -98,6 +102,8 @@ def take(rows: Rows, most: int) -> Batch:
     batch, size = Batch([]), 0
     try:
         for row in islice(rows, most):
+            if len(row.source) > LARGE_ROW_BYTES:
+                _bounded(row)
             batch.rows.append(row)
             size += len(row.source)
             if size >= BATCH_BYTES:
@@ -106,6 +112,18 @@ def take(rows: Rows, most: int) -> Batch:
         batch.error = error
     batch.last = batch.error is not None or len(batch.rows) < most
     return batch
+
+
+def _bounded(row: Row) -> None:
+    """Take the document from a row whose document no database takes: what else that would end is the import."""
+    if row.document is None:
+        return
+    try:
+        size = len(bson.encode(row.document, codec_options=CODEC))
+    except (BSONError, OverflowError, RecursionError):
+        return  # the store says why
+    if size > MOST_BYTES:
+        row.document, row.reason = None, too_large(size)
 
 
 def _placed(rows: Rows) -> Rows:
