@@ -377,3 +377,40 @@ def test_every_type_can_be_read(users: Crud) -> None:
     query = {**users.place, "filters": '{"at": {"$date": "2024-01-02T03:04:05.678Z"}}'}
     typed = ok(users.app, "GET", "/api/crud", as_=users.who, accept="application/ejson", **query)
     assert typed["data"] == [{"_id": {"$numberInt": "1"}, **values, "at": {"$date": {"$numberLong": "1704164645678"}}}]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"db_name": "a.b"}, "db_name: Expected letters, digits, underscores and hyphens."),
+        ({"db_name": "x" * 101}, "db_name: Ensure this field has no more than 100 characters."),
+        ({"collections": [{"name": "a"}, {"name": "a"}]}, "collections: 'a' is there twice."),
+        ({"collections": [1]}, "collections[0]: expected an object, got a number."),
+        ({"collections": [{"name": 1}]}, "collections[0].name: expected a name, got a number."),
+        (
+            {"collections": [{"name": "a", "fields": [{"name": "x"}, {"name": "x"}]}]},
+            "collections[0].fields: 'x' is there twice.",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_once(app: Application, ada: str, body: Any, message: str) -> None:
+    told = refused(ask(app, "POST", "/api/create_database", {"db_name": "wrong", **body}, as_=ada), 400)
+    assert told["message"] == message
+    [(field, [text])] = told["detail"].items()
+    assert told[field] == [text]
+    assert field == next(iter(body))
+    assert message in (text, f"{field}: {text}")
+
+
+def test_a_method_that_is_not_there_is_told_as_clients_know_it(app: Application, ada: str) -> None:
+    answer = ask(app, "PATCH", "/api/list_databases", as_=ada)
+    assert refused(answer, 405, "MethodNotAllowed")["detail"] == 'Method "PATCH" not allowed.'
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+def test_a_rate_is_told_as_clients_know_it(tmp_path: Any) -> None:
+    with application(tmp_path, **{**SETTINGS, "login_rate": "1/minute"}) as running:
+        answers = [ask(running, "POST", "/core/password-reset/request", {"email": "a@example.com"}) for _ in range(9)]
+        told = refused(answers[-1], 429)
+        seconds = answers[-1].headers["retry-after"]
+        assert told["detail"] == f"Request was throttled. Expected available in {seconds} seconds."

@@ -14,6 +14,7 @@ from doorleaf.dialects.datacube.models import (
     Name,
     Text,
     mistake,
+    mistake_at,
 )
 from doorleaf.documents import Document
 from doorleaf.operations.fields import described
@@ -50,7 +51,7 @@ def _documents(value: Any, info: ValidationInfo) -> list[Document] | None:
         raise mistake(name, f"Expected a list of one object or more, got {described(value)}.")
     for place, one in enumerate(listed):
         if type(one) is not dict:
-            raise mistake(name, f"[{place}]: Expected an object, got {described(one)}.")
+            raise mistake_at(f"{name}[{place}]", f"Expected an object, got {described(one)}.")
     return listed
 
 

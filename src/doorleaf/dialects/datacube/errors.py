@@ -39,13 +39,23 @@ def cube_envelope(error: DoorleafError, request: Request) -> Reply:
             wrong = {"token_class": "AccessToken", "token_type": "access", "message": "Token is invalid or expired"}
             told |= {"code": "token_not_valid", "messages": [wrong]}
     content: dict[str, Any] = {"success": False, "error": error.code, "error_code": error.code, "message": message}
-    content |= {"detail": message} | told
+    content |= {"detail": _detail(error, request) or message} | told
     headers = tuple(
         (name.lower().encode(), value.encode("latin-1", "replace")) for name, value in error.headers.items()
     )
     if error.status == 401:
         headers += (_CHALLENGE,)
     return Reply(error.status, ejson.dumps(content, ejson.Mode.PLAIN), headers=headers)
+
+
+def _detail(error: DoorleafError, request: Request) -> str:
+    """What clients look for in ``detail``, "" where that is the message."""
+    if error.status == 405:
+        return f'Method "{request.method}" not allowed.'
+    seconds = error.headers.get("Retry-After")
+    if error.status == 429 and seconds:
+        return f"Request was throttled. Expected available in {seconds} seconds."
+    return ""
 
 
 def _of_credentials(request: Request, error: DoorleafError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field, PlainValidator, ValidationInfo
@@ -19,6 +20,15 @@ _LONGEST_TEXT = 4096
 def mistake(name: str, text: str) -> InvalidParameter:
     """The error of one field, which its clients find under the field's name."""
     return InvalidParameter(f"{name}: {text}", fields={"detail": {name: [text]}, name: [text]})
+
+
+def mistake_at(where: str, text: str) -> InvalidParameter:
+    """The error of what is at the path ``where``, which is told at the field that this begins with."""
+    name = re.split(r"[.\[]", where, maxsplit=1)[0]
+    if name == where:
+        return mistake(name, text)
+    told = f"{where}: {text}"
+    return InvalidParameter(told, fields={"detail": {name: [told]}, name: [told]})
 
 
 class CubeBody(Body):

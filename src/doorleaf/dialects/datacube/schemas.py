@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from doorleaf.dialects.datacube.models import LONGEST, mistake
+from doorleaf.dialects.datacube.models import LONGEST, mistake, mistake_at
 from doorleaf.documents import Document
 from doorleaf.operations.fields import described
 
@@ -84,17 +84,17 @@ def _collection(value: Any, where: str) -> Document:
     if type(value) is str:
         value = {"name": value}
     if type(value) is not dict:
-        raise mistake("collections", f"{where}: expected an object, got {described(value)}.")
+        raise mistake_at(where, f"expected an object, got {described(value)}.")
     _require_known(value, ("name", "fields", "enforce"), where)
     name = collection_name(value.get("name"), f"{where}.name")
     enforce = value.get("enforce", False)
     if type(enforce) is not bool:
-        raise mistake("collections", f"{where}.enforce: expected true or false, got {described(enforce)}.")
+        raise mistake_at(f"{where}.enforce", f"expected true or false, got {described(enforce)}.")
     fields = value.get("fields")
     if fields is None:
         fields = []
     if type(fields) is not list or len(fields) > MOST_FIELDS:
-        raise mistake("collections", f"{where}.fields: expected an array of up to {MOST_FIELDS} fields.")
+        raise mistake_at(f"{where}.fields", f"expected an array of up to {MOST_FIELDS} fields.")
     made = [_field(one, f"{where}.fields[{place}]") for place, one in enumerate(fields)]
     _require_different([one["name"] for one in made], f"{where}.fields")
     return {"name": name, "fields": made, "enforce": enforce}
@@ -102,29 +102,28 @@ def _collection(value: Any, where: str) -> Document:
 
 def _field(value: Any, where: str) -> Document:
     if type(value) is not dict:
-        raise mistake("collections", f"{where}: expected an object, got {described(value)}.")
+        raise mistake_at(where, f"expected an object, got {described(value)}.")
     _require_known(value, ("name", "type"), where)
     name = collection_name(value.get("name"), f"{where}.name")
     kind = value.get("type", "string")
     if type(kind) is not str or known_type(kind) is None:
         shown = kind[:LONGEST] if type(kind) is str else described(kind)
-        raise mistake("collections", f"{where}.type: there is no type {shown!r}; there are {', '.join(TYPES)}.")
+        raise mistake_at(f"{where}.type", f"there is no type {shown!r}; there are {', '.join(TYPES)}.")
     return {"name": name, "type": kind}
 
 
 def collection_name(value: Any, where: str) -> str:
     """The name of a collection or a field."""
     if type(value) is not str:
-        raise mistake(where.partition("[")[0], f"{where}: expected a name, got {described(value)}.")
+        raise mistake_at(where, f"expected a name, got {described(value)}.")
     return _checked(value, where)
 
 
 def _checked(name: str, where: str) -> str:
-    field = where.partition("[")[0]
     if len(name) > LONGEST:
-        raise mistake(field, f"{where}: Ensure this field has no more than {LONGEST} characters.")
+        raise mistake_at(where, f"Ensure this field has no more than {LONGEST} characters.")
     if not _NAME.fullmatch(name):
-        raise mistake(field, f"{where}: Expected letters, digits, underscores and hyphens.")
+        raise mistake_at(where, "Expected letters, digits, underscores and hyphens.")
     return name
 
 
@@ -150,7 +149,7 @@ def _require_different(names: list[str], where: str) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise mistake("collections", f"{where}: {name!r} is there twice.")
+            raise mistake_at(where, f"{name!r} is there twice.")
         seen.add(name)
 
 
