@@ -4,7 +4,9 @@
     python bench/fanout.py [--subscribers 200] [--events 5000] [--idle 1000]
 
 One worker each, over the same wire-protocol server in one run, and Doorleaf over its embedded database. A number is
-events times subscribers in a second, from the first to the last that arrives. ``--idle`` is how many subscribers nobody
+events times subscribers in a second, from the first to the last that arrives; beside it is the server's processor time
+for one event and subscriber, which tells what a core does when neither the database nor the readers are what it waits
+for. ``--idle`` is how many subscribers nobody
 tells anything, for the memory that they take.
 """
 
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -80,8 +83,19 @@ def documents(count: int) -> list[dict[str, Any]]:
     return [{"text": "@@" + "x" * 200, "n": number, **own} for number in range(count)]
 
 
-def fan_out(server: Server, token: str, count: int, events: int, write: Any) -> float:
-    """Events times subscribers in a second."""
+@dataclass(frozen=True)
+class Sample:
+    """Events times subscribers in a second, and the server's processor time of one of them, in microseconds."""
+
+    rate: float
+    cpu: float
+
+    def show(self, name: str, more: str = "") -> None:
+        print(f"fan-out   {name:9} {self.rate:10.0f} events × subscribers/s  cpu {self.cpu:6.2f} us{more}", flush=True)
+
+
+def fan_out(server: Server, token: str, count: int, events: int, write: Any) -> Sample:
+    """How fast events come to subscribers."""
     connections = [subscriber(server, token) for _ in range(count)]
     time.sleep(2)  # until all are subscribed: a gateway says nothing unasked
     selector = selectors.DefaultSelector()
@@ -91,6 +105,7 @@ def fan_out(server: Server, token: str, count: int, events: int, write: Any) -> 
     wanted, heard, began = count * events, 0, 0.0
     pending = documents(events)
     deadline = time.monotonic() + 300
+    used = server.cpu_seconds()
     while heard < wanted:
         if pending:
             write(pending[:100])
@@ -104,9 +119,10 @@ def fan_out(server: Server, token: str, count: int, events: int, write: Any) -> 
         if time.monotonic() > deadline:
             sys.exit(f"bench: {server.name}: only {heard} of {wanted} came")
     seconds = time.perf_counter() - began
+    used = server.cpu_seconds() - used
     for connection in connections:
         connection.close()
-    return wanted / seconds
+    return Sample(wanted / seconds, used / wanted * 1e6)
 
 
 def idle(server: Server, token: str, count: int) -> float:
@@ -154,12 +170,11 @@ def run(servers: Servers, given: argparse.Namespace) -> None:
         admin(embedded, "/data/v1/action/insertMany", {"database": "bench", "collection": "c", "documents": some})
 
     print(f"idle      doorleaf  {idle(embedded, token, given.idle):10.1f} MB for {given.idle} subscribers")
-    rate = fan_out(embedded, token, given.subscribers, given.events, insert)
-    print(f"fan-out   embedded  {rate:10.0f} events × subscribers/s")
+    fan_out(embedded, token, given.subscribers, given.events, insert).show("embedded")
     database = servers.database()
     doorleaf = servers.doorleaf(database.uri)
-    rate = fan_out(doorleaf, workspace(doorleaf), given.subscribers, given.events, into(database.uri))
-    print(f"fan-out   doorleaf  {rate:10.0f} events × subscribers/s")
+    ours = fan_out(doorleaf, workspace(doorleaf), given.subscribers, given.events, into(database.uri))
+    ours.show("doorleaf")
     peer = servers._start(
         "ws", servers.server_core, ["node", str(HERE / "peer" / "fanout.js")],
         {"PORT": str(port := free_port()), "MONGODB_URI": database.uri},
@@ -167,7 +182,7 @@ def run(servers: Servers, given: argparse.Namespace) -> None:
     servers._until(peer, "listening on")
     peer.url = f"http://127.0.0.1:{port}"
     other = fan_out(peer, "", given.subscribers, given.events, into(database.uri))
-    print(f"fan-out   ws        {other:10.0f} events × subscribers/s  x {rate / other:.2f}")
+    other.show("ws", f"  x {ours.rate / other.rate:.2f}, cpu x {other.cpu / ours.cpu:.2f}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ from doorleaf.operations import OWN_TURN, DropCollection, InsertMany, InsertOne,
 from doorleaf.operations.results import ChangesResult, ChangeStream, Event, Events
 from doorleaf.stores import hub
 from doorleaf.stores.embedded.store import EmbeddedStore
+from doorleaf.stores.mongo import MongoStore
 from doorleaf.stores.router import Router
 
 C = Namespace("db", "c")
@@ -333,6 +335,39 @@ def test_streams_survive_a_restart_of_the_database(tmp_path: Path) -> None:
             assert "Traceback" not in server.output()
     finally:
         database.stop()
+
+
+def test_events_that_come_together_are_taken_together(mongodb_uri: str) -> None:
+    """As they come from MongoDB, in their order and once, small ones and large ones."""
+
+    async def body(router: Router) -> None:
+        stream, mark = await watch(router), secrets.token_hex(4)
+        for fields, most in (({}, 20), ({"text": "x" * 30_000}, 60)):
+            wanted = [f"{mark}-{most}-{number}" for number in range(60)]
+            await fill(router, *wanted, **fields)
+            found: list[Any] = []
+            times = 0
+            async with asyncio.timeout(60):
+                while len(found) < len(wanted):
+                    events = await stream.next()
+                    assert events is not None
+                    found += [event["documentKey"]["_id"] for event in events]
+                    times += bool(events)
+            assert found == wanted
+            assert times <= most
+            if events:
+                assert stream.token == events[-1]["_id"]
+        await stream.close()
+
+    async def whole() -> None:
+        router = Router({"a": MongoStore(mongodb_uri)}, "a")
+        await router.open()
+        try:
+            await body(router)
+        finally:
+            await router.close()
+
+    asyncio.run(whole())
 
 
 def _write(server: Any) -> None:

@@ -1,4 +1,4 @@
-"""Listeners whose server is killed: every event comes once, and those of a document in their order.
+"""Listeners whose server or database is killed: every event comes once, and those of a document in their order.
 
 ``DOORLEAF_TEST_LISTENERS`` and ``DOORLEAF_TEST_EVENTS`` say how many listeners of each kind there are, and how many
 events.
@@ -15,7 +15,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from servers import Doorleaf, start_doorleaf, until
+import pytest
+from servers import Doorleaf, MongoServer, doorleaf, mongodb_uri_from_environment, start_doorleaf, until
 from test_workspace_realtime import CONFIG, Home
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
@@ -52,8 +53,8 @@ class Listener(threading.Thread, ABC):
         """Listen behind the last event until something is wrong."""
 
     def heard(self, event: Any) -> bool:
-        """Note an event; whether there are more to come."""
-        self.told.append((event["documentId"], event["document"]["n"]))
+        """Note an event; whether there are more to come. Over MongoDB the document may be a later one already."""
+        self.told.append((event["documentId"], event["updateDescription"]["updatedFields"]["n"]))
         self.last = event["resumeToken"]
         return len(self.told) < EVENTS
 
@@ -111,35 +112,70 @@ def write(server: Doorleaf, token: str) -> None:
 
 
 def test_every_event_once_and_in_order_though_the_server_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text(CONFIG.replace("SECRET", "s" * 40))
-    options = ("--config", str(tmp_path / "settings.toml"))
+    """The embedded database is in the process that is killed."""
+    options = _configured(tmp_path)
     server = start_doorleaf(tmp_path / "data", *options)
     try:
-        home = Home(server)
-        token = home.tokens["one"]
-        for number in range(DOCUMENTS):
-            home.insert("one", "c", _id=f"d{number}", n=0)
-        listeners = [kind(server.port, token) for kind in (ByEvents, BySocket) for _ in range(LISTENERS)]
-        for listener in listeners:
-            listener.start()
-        until(lambda: all(listener.open for listener in listeners))
-        writing = threading.Thread(target=write, args=(server, token), daemon=True)
-        writing.start()
-        until(lambda: len(listeners[0].told) > EVENTS // 2)
+        listeners, writing = _begun(server)
         server.kill()
         server = start_doorleaf(tmp_path / "data", *options, key=server.key, port=server.port)
-        for listener in listeners:
-            listener.join(PATIENCE)
-        writing.join(PATIENCE)
-        for listener in listeners:
-            assert len(listener.told) == EVENTS
-            assert listener.cuts > 0
-            for number in range(DOCUMENTS):
-                mine = [n for key, n in listener.told if key == f"d{number}"]
-                assert mine == [*range(1, EVENTS // DOCUMENTS + 1)]
+        _require_all(listeners, writing)
+        assert all(listener.cuts > 0 for listener in listeners)
         assert "Traceback" not in server.output()
     finally:
         server.kill()
+
+
+def test_every_event_once_and_in_order_though_the_database_is_killed(tmp_path: Path) -> None:
+    if mongodb_uri_from_environment():
+        pytest.skip("needs a server of its own to kill")
+    database = MongoServer(tmp_path / "mongodb", flags=("--sync-on-commit",))
+    database.start()
+    try:
+        uri = database.uri + "&serverSelectionTimeoutMS=500"
+        with doorleaf(tmp_path / "data", *_configured(tmp_path), "--uri", uri) as server:
+            listeners, writing = _begun(server)
+            database.kill()
+            database.start()
+            _require_all(listeners, writing)
+            assert not any(listener.cuts for listener in listeners)  # nobody had to come back
+            assert "Traceback" not in server.output()
+    finally:
+        database.stop()
+
+
+def _configured(folder: Path) -> tuple[str, str]:
+    (folder / "settings.toml").write_text(CONFIG.replace("SECRET", "s" * 40))
+    return "--config", str(folder / "settings.toml")
+
+
+def _begun(server: Doorleaf) -> tuple[list[Listener], threading.Thread]:
+    """All who listen, who have heard half of what is being written."""
+    home = Home(server)
+    token = home.tokens["one"]
+    for number in range(DOCUMENTS):
+        home.insert("one", "c", _id=f"d{number}", n=0)
+    listeners: list[Listener] = [kind(server.port, token) for kind in (ByEvents, BySocket) for _ in range(LISTENERS)]
+    for listener in listeners:
+        listener.start()
+    until(lambda: all(listener.open for listener in listeners))
+    writing = threading.Thread(target=write, args=(server, token), daemon=True)
+    writing.start()
+    deadline = time.monotonic() + PATIENCE
+    while len(listeners[0].told) <= EVENTS // 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return listeners, writing
+
+
+def _require_all(listeners: list[Listener], writing: threading.Thread) -> None:
+    for listener in listeners:
+        listener.join(PATIENCE)
+    writing.join(PATIENCE)
+    for listener in listeners:
+        assert len(listener.told) == EVENTS
+        for number in range(DOCUMENTS):
+            mine = [n for key, n in listener.told if key == f"d{number}"]
+            assert mine == [*range(1, EVENTS // DOCUMENTS + 1)]
 
 
 def resident(server: Doorleaf) -> int:
@@ -150,8 +186,7 @@ def resident(server: Doorleaf) -> int:
 
 def test_who_reads_nothing_takes_no_memory(tmp_path: Path) -> None:
     """30 MB of events for ten who do not read, and one who does."""
-    (tmp_path / "settings.toml").write_text(CONFIG.replace("SECRET", "s" * 40))
-    server = start_doorleaf(tmp_path / "data", "--config", str(tmp_path / "settings.toml"))
+    server = start_doorleaf(tmp_path / "data", *_configured(tmp_path))
     try:
         home = Home(server)
         home.insert("one", "big", _id="first")

@@ -28,7 +28,10 @@ SILENCE_SECONDS = 30.0
 _CLOSING_SECONDS = 2.0
 
 _AT_ONCE_BYTES = 64 * 1024
-"""An event of less BSON than that is decoded on the event loop."""
+"""Events of less BSON than that are decoded on the event loop, and no more are taken together."""
+
+_TOGETHER = 100
+"""How many events are taken together, of those that the driver has."""
 
 _DECODING_SECONDS = 30.0
 
@@ -62,26 +65,37 @@ class Changes:
         return found if isinstance(found, Timestamp) else None
 
     async def next(self) -> list[Document] | None:
-        """The next event, if one comes; see :class:`doorleaf.operations.results.ChangeStream`."""
+        """The events that come next, if any do; see :class:`doorleaf.operations.results.ChangeStream`."""
         if not self._stream.alive:
             return None
         # A task of its own, because the driver, when it is cancelled, ends the stream first, and a server that has
         # fallen silent would keep whoever leaves.
-        task = self._asking = asyncio.get_running_loop().create_task(self._stream.try_next())
+        task = self._asking = asyncio.get_running_loop().create_task(self._taken())
         try:
             async with asyncio.timeout(SILENCE_SECONDS):
-                event = await asyncio.shield(task)
+                events = await asyncio.shield(task)
         except (PyMongoError, TimeoutError) as error:
             raise mapped(error) from error
         self._asking = None
-        if event is None:
-            return []
-        if not isinstance(event, RawBSONDocument):
-            return [dict(event)]
-        raw = bytes(event.raw)
-        if len(raw) < _AT_ONCE_BYTES:
-            return [Event(decode(raw), len(raw))]
-        return [Event(await CODING.run(_DECODING_SECONDS, decode, raw), len(raw))]
+        if not events or not isinstance(events[0], RawBSONDocument):
+            return [dict(event) for event in events]
+        found = [bytes(event.raw) for event in events]
+        if sum(map(len, found)) < _AT_ONCE_BYTES:
+            return _decoded(found)
+        return await CODING.run(_DECODING_SECONDS, _decoded, found)
+
+    async def _taken(self) -> list[Any]:
+        """The next event, if one comes, and those that came with it: for them nobody waits."""
+        event = await self._stream.try_next()
+        events: list[Any] = [] if event is None else [event]
+        size = 0
+        while event is not None and len(events) < _TOGETHER and self._stream._cursor._has_next():
+            size += len(event.raw) if isinstance(event, RawBSONDocument) else _AT_ONCE_BYTES
+            if size >= _AT_ONCE_BYTES:
+                break
+            event = await self._stream.try_next()
+            events += [] if event is None else [event]
+        return events
 
     async def close(self) -> None:
         """Let the server forget the stream, as far as it can be told: one that has fallen silent is not waited for."""
@@ -95,6 +109,10 @@ class Changes:
         await asyncio.wait({task}, timeout=_CLOSING_SECONDS)
         if task.done() and not task.cancelled():
             task.exception()  # whatever it is, the stream is over
+
+
+def _decoded(found: list[bytes]) -> list[Document]:
+    return [Event(decode(raw), len(raw)) for raw in found]
 
 
 async def watch(client: AsyncMongoClient[Document], operation: Watch) -> Changes:
