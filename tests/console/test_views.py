@@ -180,3 +180,31 @@ def test_an_index_that_cannot_be_is_told(console: Console) -> None:
     page.get_by_role("button", name="Create", exact=True).click()
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("dup")
     page.keyboard.press("Escape")
+
+
+def test_of_many_collections_those_in_sight_are_made(console: Console) -> None:
+    for number in range(140):
+        console.server.ok("createCollection", database="many", collection=f"c{number:03}")
+    page = console.page
+    console.go("data", "default", "many")
+    row = page.get_by_role("table").get_by_role("row")
+    expect(row.filter(has_text="c000")).to_contain_text("0 B")
+    expect(page.get_by_role("table")).to_have_attribute("aria-rowcount", "141")
+    assert row.count() < 120
+    console.check_access()
+    side = page.get_by_role("navigation", name="Collections")
+    page.get_by_role("button", name="Look again").click()
+    expect(side.get_by_role("link", name="c000")).to_be_visible()
+    listed = side.get_by_role("link", name="c139")
+    expect(listed).to_have_count(0)
+    page.evaluate(
+        """for (const at of document.querySelectorAll("main .scroll, .side-list")) at.scrollTop = at.scrollHeight"""
+    )
+    last = row.filter(has_text="c139")
+    expect(last).to_be_in_viewport()
+    expect(last).to_contain_text("0 B")
+    expect(last).to_have_attribute("aria-rowindex", "141")
+    expect(listed).to_be_in_viewport()
+    page.get_by_placeholder("Find a collection").fill("c01")
+    expect(side.get_by_role("link", name="c01")).to_have_count(10)
+    page.get_by_placeholder("Find a collection").fill("")

@@ -9,6 +9,7 @@ import { count, size } from "../ui/format";
 import { Icon } from "../ui/icons";
 import { List } from "../ui/list";
 import { Empty, Failure, IconButton, useLoaded, useTitle } from "../ui/parts";
+import { useWindow } from "../ui/window";
 import { type CollectionInfo, collections, stats } from "./catalogue";
 import { CreateCollection, DropCollection, RenameCollection } from "./changing";
 import { inTurn, useSeen } from "./lazily";
@@ -44,11 +45,7 @@ export function DatabasePage({ source, database, turn, changed }: Props): JSX.El
         </Empty>
       )}
       {found.value !== undefined && found.value.length > 0 && (
-        <List label={`Collections of ${database}`} heads={["Collection", "#Documents", "#Size", "#Average", "#Indexes", "#Size of indexes", "-Actions"]}>
-          {found.value.map((one) => (
-            <Row key={one.name} one={one} place={{ source, database, collection: one.name }} turn={turn} drop={setDropping} rename={setRenaming} />
-          ))}
-        </List>
+        <Collections all={found.value} {...{ source, database, turn }} drop={setDropping} rename={setRenaming} />
       )}
       {creating && (
         <CreateCollection
@@ -85,8 +82,35 @@ export function DatabasePage({ source, database, turn, changed }: Props): JSX.El
   );
 }
 
-function Row(props: { one: CollectionInfo; place: Namespace; turn: number; drop: (place: Namespace) => void; rename: (place: Namespace) => void }): JSX.Element {
-  const { one, place, turn, drop, rename } = props;
+interface Acts {
+  readonly turn: number;
+  readonly drop: (place: Namespace) => void;
+  readonly rename: (place: Namespace) => void;
+}
+
+/** How high a row is, with its line; the styles say it too. */
+const ROW = 36;
+const HEADS = ["Collection", "#Documents", "#Size", "#Average", "#Indexes", "#Size of indexes", "-Actions"];
+
+function Collections(props: { all: readonly CollectionInfo[]; source: string; database: string } & Acts): JSX.Element {
+  const { all, source, database, ...acts } = props;
+  const { from, to, whole, mark } = useWindow<HTMLTableSectionElement>(all.length, ROW);
+  const space = (rows: number): JSX.Element | null => (rows > 0 ? <tr class="space" style={{ height: `${rows * ROW}px` }} aria-hidden="true" /> : null);
+  return (
+    <List label={`Collections of ${database}`} heads={HEADS} kind="collections" rows={all.length} groups>
+      <tbody ref={mark}>
+        {space(from)}
+        {all.slice(from, to).map((one, index) => (
+          <Row key={one.name} one={one} place={{ source, database, collection: one.name }} index={from + index} whole={whole} {...acts} />
+        ))}
+        {space(all.length - to)}
+      </tbody>
+    </List>
+  );
+}
+
+function Row(props: { one: CollectionInfo; place: Namespace; index: number; whole: boolean } & Acts): JSX.Element {
+  const { one, place, index, whole, turn, drop, rename } = props;
   const { api } = useSession();
   const { seen, mark } = useSeen<HTMLTableRowElement>();
   const told = useLoaded(
@@ -95,10 +119,10 @@ function Row(props: { one: CollectionInfo; place: Namespace; turn: number; drop:
   );
   const numbers = told.value;
   return (
-    <tr ref={mark}>
+    <tr ref={mark} aria-rowindex={index + 2}>
       <th scope="row">
         <a href={link(["data", place.source, place.database, place.collection])}>
-          <Icon name={one.type === "view" ? "view" : "collection"} /> <bdi class="wrap">{one.name}</bdi>
+          <Icon name={one.type === "view" ? "view" : "collection"} /> <bdi class={whole ? "wrap" : "clip"} title={one.name}>{one.name}</bdi>
         </a>
         {one.type !== "collection" && <span class="badge">{one.type}</span>}
       </th>

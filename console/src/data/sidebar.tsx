@@ -9,6 +9,7 @@ import { Icon } from "../ui/icons";
 import { messageOf } from "../api";
 import { count as shown } from "../ui/format";
 import { useLoaded } from "../ui/parts";
+import { useWindow } from "../ui/window";
 import { type CollectionInfo, collections, databases, estimate } from "./catalogue";
 import { inTurn, useSeen } from "./lazily";
 
@@ -113,14 +114,23 @@ function DatabaseList(props: {
       </div>
       {open && found.error !== undefined && <p class="side-note">{messageOf(found.error)}</p>}
       {open && found.value?.length === 0 && <p class="side-note">No collections</p>}
-      {open && listed.length > 0 && (
-        <ul>
-          {listed.map((one) => (
-            <CollectionRow key={one.name} place={{ source, database: name, collection: one.name }} {...{ one, chosen, turn }} />
-          ))}
-        </ul>
-      )}
+      {open && listed.length > 0 && <Collections {...{ source, listed, chosen, turn }} database={name} />}
     </li>
+  );
+}
+
+/** How high a collection's row is, which the styles say too. */
+const ROW = 27;
+
+function Collections(props: { source: string; database: string; listed: readonly CollectionInfo[]; chosen: Namespace; turn: number }): JSX.Element {
+  const { source, database, listed, chosen, turn } = props;
+  const { from, to, mark } = useWindow<HTMLUListElement>(listed.length, ROW);
+  return (
+    <ul ref={mark} style={{ paddingTop: `${from * ROW}px`, paddingBottom: `${(listed.length - to) * ROW}px` }}>
+      {listed.slice(from, to).map((one) => (
+        <CollectionRow key={one.name} place={{ source, database, collection: one.name }} {...{ one, chosen, turn }} />
+      ))}
+    </ul>
   );
 }
 

@@ -25,7 +25,7 @@ export interface CardsProps {
 }
 
 /** How many documents are made at once: all of a thousand would keep the page from answering. */
-const AT_ONCE = 20;
+const AT_ONCE = 8;
 
 export function Cards(props: CardsProps): JSX.Element {
   const end = useRef<HTMLDivElement>(null);

@@ -1,6 +1,6 @@
 /** Documents as a table: a row for each, of which only those in sight exist, and a column for each field. */
 
-import type { JSX } from "preact";
+import { Component, type JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { EditScalar, isPlainValue } from "../edit/scalar";
 import { keyOf } from "../query/pages";
@@ -53,6 +53,7 @@ export function Table(props: TableProps): JSX.Element {
   const [view, setView] = useState({ top: 0, height: 800 });
   const [active, setActive] = useState({ row: 0, column: 0 });
   const [editing, setEditing] = useState(false);
+  const acts = useRef<Acts | null>(null);
   const found = useMemo(() => widthsOf(columns, rows.slice(0, LOOKED_AT)), [columns, rows.length > 0]);
   const widths = columns.map((column, index) => props.sizes.get(column) ?? found[index] ?? 120);
   const look = (): void => {
@@ -115,6 +116,21 @@ export function Table(props: TableProps): JSX.Element {
     event.preventDefault();
     act();
   };
+  acts.current = {
+    select: props.onSelect,
+    open: props.onOpen,
+    edit,
+    activate: (row, column) => {
+      setEditing(false);
+      setActive({ row, column });
+    },
+    done: (document, value) => {
+      setEditing(false);
+      scroller.current?.focus();
+      const column = columns[active.column];
+      if (value && column !== undefined) props.onChange(document, column, value);
+    },
+  };
   const all = rows.length > 0 && rows.every((row) => props.selected.has(keyOf(row)));
   const total = widths.reduce((sum, width) => sum + width, 76);
   return (
@@ -155,19 +171,7 @@ export function Table(props: TableProps): JSX.Element {
               selected={props.selected.has(keyOf(document))}
               active={active.row === from + offset ? active.column : -1}
               editing={editing && active.row === from + offset}
-              onSelect={props.onSelect}
-              onOpen={props.onOpen}
-              onEdit={edit}
-              onActive={(row, column) => {
-                setEditing(false);
-                setActive({ row, column });
-              }}
-              onDone={(value) => {
-                setEditing(false);
-                scroller.current?.focus();
-                const column = columns[active.column];
-                if (value && column !== undefined) props.onChange(document, column, value);
-              }}
+              acts={acts}
             />
           ))}
           {to < rows.length && <tr class="grid-space" style={{ height: `${(rows.length - to) * ROW}px` }} aria-hidden="true" />}
@@ -227,6 +231,15 @@ function Edge({ name, width, onSize }: { name: string; width: number; onSize: (w
   );
 }
 
+/** What is done with a row; who it is done by is another each time, so that rows ask for it only then. */
+interface Acts {
+  readonly select: (document: ObjectValue, on: boolean) => void;
+  readonly open: (document: ObjectValue) => void;
+  readonly edit: (row: number, column: number) => void;
+  readonly activate: (row: number, column: number) => void;
+  readonly done: (document: ObjectValue, value: Value | null) => void;
+}
+
 interface RowProps {
   readonly document: ObjectValue;
   readonly index: number;
@@ -234,15 +247,22 @@ interface RowProps {
   readonly selected: boolean;
   readonly active: number;
   readonly editing: boolean;
-  readonly onSelect: (document: ObjectValue, on: boolean) => void;
-  readonly onOpen: (document: ObjectValue) => void;
-  readonly onEdit: (row: number, column: number) => void;
-  readonly onActive: (row: number, column: number) => void;
-  readonly onDone: (value: Value | null) => void;
+  readonly acts: { readonly current: Acts | null };
 }
 
-function Row(props: RowProps): JSX.Element {
-  const { document, index, columns } = props;
+/** A row, which is made anew only where something about it is another. */
+class Row extends Component<RowProps> {
+  override shouldComponentUpdate(next: RowProps): boolean {
+    return (Object.keys(next) as (keyof RowProps)[]).some((name) => next[name] !== this.props[name]);
+  }
+
+  override render(): JSX.Element {
+    return <Cells {...this.props} />;
+  }
+}
+
+function Cells(props: RowProps): JSX.Element {
+  const { document, index, columns, acts } = props;
   return (
     <tr class={props.selected ? "selected" : ""} aria-rowindex={index + 2}>
       <td class="grid-select">
@@ -250,9 +270,9 @@ function Row(props: RowProps): JSX.Element {
           type="checkbox"
           aria-label={`Select document ${index + 1}`}
           checked={props.selected}
-          onChange={(event) => props.onSelect(document, event.currentTarget.checked)}
+          onChange={(event) => acts.current?.select(document, event.currentTarget.checked)}
         />
-        <button type="button" class="icon-button" aria-label={`Open document ${index + 1}`} title="Open" onClick={() => props.onOpen(document)}>
+        <button type="button" class="icon-button" aria-label={`Open document ${index + 1}`} title="Open" onClick={() => acts.current?.open(document)}>
           <Icon name="edit" size={14} />
         </button>
       </td>
@@ -264,10 +284,10 @@ function Row(props: RowProps): JSX.Element {
             key={column}
             id={`cell-${index}-${place}`}
             class={here ? "active" : ""}
-            onClick={() => here || props.onActive(index, place)}
-            onDblClick={() => props.onEdit(index, place)}
+            onClick={() => here || acts.current?.activate(index, place)}
+            onDblClick={() => acts.current?.edit(index, place)}
           >
-            {here && props.editing && value ? <EditScalar value={value} label={column} onDone={props.onDone} /> : value ? <Shown value={value} /> : null}
+            {here && props.editing && value ? <EditScalar value={value} label={column} onDone={(made) => acts.current?.done(document, made)} /> : value ? <Shown value={value} /> : null}
           </td>
         );
       })}

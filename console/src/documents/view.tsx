@@ -129,7 +129,7 @@ export function DocumentsView({ place, query }: { place: Namespace; query: URLSe
       )}
       {rows.length > 0 && view !== "table" && (
         <Cards
-          key={documents.began}
+          key={`${documents.began} ${view}`}
           rows={rows}
           as={view}
           selected={selected}

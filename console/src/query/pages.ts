@@ -102,4 +102,10 @@ function further(name: string, value: Value, ascending: boolean): Value[] {
 }
 
 /** What tells documents apart: the text of their `_id`, or of all that they have. */
-export const keyOf = (document: ObjectValue): string => write(field(document, "_id") ?? document);
+export function keyOf(document: ObjectValue): string {
+  let key = keys.get(document);
+  if (key === undefined) keys.set(document, (key = write(field(document, "_id") ?? document)));
+  return key;
+}
+
+const keys = new WeakMap<ObjectValue, string>();

@@ -5,11 +5,11 @@ import type { ComponentChildren, JSX } from "preact";
 /** A column: its title, at the right where it has numbers (`#Size`), or for those alone who hear the page (`-Actions`). */
 type Head = string;
 
-/** A table with a row for each thing, which scrolls to the side by itself where it is wider than the page. */
-export function List(props: { label: string; heads: readonly Head[]; kind?: string; place?: string; children: ComponentChildren; groups?: boolean }): JSX.Element {
+/** A table with a row for each thing (of `rows`, where not all of them are made), which scrolls to the side by itself where it is wider than the page. */
+export function List(props: { label: string; heads: readonly Head[]; kind?: string; place?: string; children: ComponentChildren; groups?: boolean; rows?: number }): JSX.Element {
   return (
     <div class={`scroll ${props.place ?? ""}`} tabIndex={0} role="region" aria-label={props.label}>
-      <table class={`list ${props.kind ?? ""}`}>
+      <table class={`list ${props.kind ?? ""}`} aria-rowcount={props.rows === undefined ? undefined : props.rows + 1}>
         <thead>
           <tr>
             {props.heads.map((head) => (
