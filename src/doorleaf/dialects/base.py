@@ -292,8 +292,9 @@ def json(content: Any) -> bytes:
 class Dialect:
     """A way to speak HTTP: its routes, where its credentials are, and its error envelope.
 
-    ``error`` makes the envelope of an error, and ``problem`` describes that. ``prepare`` may refuse a request before
-    anything else looks at it. ``security`` is what its callers may show, as OpenAPI writes it, where that is not
+    ``error`` makes the envelope of an error, and ``problem`` describes that; ``sample`` makes the one that the
+    documentation shows, where ``error`` writes another one each time. ``prepare`` may refuse a request before anything
+    else looks at it. ``security`` is what its callers may show, as OpenAPI writes it, where that is not
     everything that the server takes. ``credentials`` are None for a request that may come from anybody. ``only_json``
     says that bodies which say that they are something else are refused.
     """
@@ -305,4 +306,5 @@ class Dialect:
     prepare: Callable[[Request], None] | None = None
     security: Sequence[Mapping[str, list[str]]] | None = None
     problem: type = Error
+    sample: Callable[[DoorleafError], Reply] | None = None
     only_json: bool = False

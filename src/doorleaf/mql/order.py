@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from bson.dbref import DBRef
@@ -270,11 +271,27 @@ def top(
     size: Callable[[T], int] = approximate_size,
 ) -> list[T]:
     """The first ``n`` documents in order of ``key``, stable, holding and charging few more than ``n`` at a time."""
-    if n <= 0:
-        return []
+    return charged_top(documents, key, n, context, size=size)[0] if n > 0 else []
+
+
+def charged_top(
+    documents: Iterable[T],
+    key: Callable[[T], Any],
+    n: int,
+    context: Context,
+    *,
+    size: Callable[[T], int] = approximate_size,
+) -> tuple[list[T], int]:
+    """The documents of :func:`top`, at least one, and the bytes that are charged for them."""
     room = max(2 * n, n + 256)
     held: list[tuple[Any, int, T, int]] = []
     bound: Any = None
+
+    def cut() -> None:
+        held[:] = context.sort(held, itemgetter(0, 1))
+        context.release(sum(entry[3] for entry in held[n:]))
+        del held[n:]
+
     for sequence, document in enumerate(documents):
         context.check()
         entry = key(document)
@@ -284,13 +301,7 @@ def top(
         context.charge(weight)
         held.append((entry, sequence, document, weight))
         if len(held) >= room:
-            held = context.sort(held, _by_key)
-            context.release(sum(item[3] for item in held[n:]))
-            del held[n:]
+            cut()
             bound = held[-1][0]
-    held = context.sort(held, _by_key)
-    return [item[2] for item in held[:n]]
-
-
-def _by_key(entry: tuple[Any, int, Any, int]) -> tuple[Any, int]:
-    return entry[0], entry[1]
+    cut()
+    return [entry[2] for entry in held], sum(entry[3] for entry in held)

@@ -214,8 +214,9 @@ def _response_name(dialect: Dialect, status: int) -> str:
 
 def _error_response(dialect: Dialect, status: int, schema: Schema) -> Schema:
     _, description, error, code = _FURTHER[status]
-    written = dialect.error(DoorleafError(error, code=code), Request("GET", "/", {})).body
-    content = {"schema": schema, "example": orjson.loads(written)}
+    refused = DoorleafError(error, code=code)
+    reply = dialect.error(refused, Request("GET", "/", {})) if dialect.sample is None else dialect.sample(refused)
+    content = {"schema": schema, "example": orjson.loads(reply.body)}
     return {
         "description": description,
         "headers": {"X-Request-Id": _REQUEST_ID},

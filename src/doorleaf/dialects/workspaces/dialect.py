@@ -15,7 +15,7 @@ from doorleaf.dialects.workspaces.collections import collection_routes
 from doorleaf.dialects.workspaces.credentials import Logins, credentials_route
 from doorleaf.dialects.workspaces.documents import Sealing, document_routes
 from doorleaf.dialects.workspaces.door import BASE, Door, Execute, Replays, credentials
-from doorleaf.dialects.workspaces.envelope import WorkspaceError, correlation, workspace_error
+from doorleaf.dialects.workspaces.envelope import WorkspaceError, correlation, sample, workspace_error
 from doorleaf.dialects.workspaces.gateway import Identify, Tickets, gateway_routes, ticket_route
 from doorleaf.dialects.workspaces.pipelines import aggregate_route
 from doorleaf.errors import NotFound
@@ -58,6 +58,7 @@ def workspaces(execute: Execute, known: Known, identify: Identify) -> Dialect:
         prepare=_prepare,
         security=({"bearer": []}, {"apiKey": []}),
         problem=WorkspaceError,
+        sample=sample,
     )
 
 

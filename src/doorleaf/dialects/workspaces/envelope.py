@@ -123,6 +123,12 @@ def workspace_error(error: DoorleafError, request: Request) -> Reply:
     return Reply(error.status, body, headers=(*headers, correlated(request)))
 
 
+def sample(error: DoorleafError) -> Reply:
+    """``error`` as the documentation shows it, the same each time."""
+    noted = _Noted("3f0a9c52-6b1d-4e8f-9a37-5d2c8e714b60", "2026-01-31T12:00:00.000Z")
+    return workspace_error(error, Request("GET", "/", {}, chosen=noted))
+
+
 def _message(error: DoorleafError, request: Request) -> str:
     """What is told: of a database's own words nothing that has names or fields of others in it."""
     index = error.fields.get("index")

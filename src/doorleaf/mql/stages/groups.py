@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count as counter
 from itertools import pairwise
 from operator import itemgetter
@@ -17,7 +17,7 @@ from doorleaf.mql.display import display, display_field
 from doorleaf.mql.expressions import Constant, compile_expression
 from doorleaf.mql.expressions.memory import Growth, bounded
 from doorleaf.mql.numbers import INT32_MAX, integral, is_number
-from doorleaf.mql.order import compile_sort
+from doorleaf.mql.order import charged_top, compile_sort
 from doorleaf.mql.stages.build import Build, Document, Read, Stage, fail, field_parts
 from doorleaf.mql.stages.reach import STAGES
 from doorleaf.mql.values import MISSING, approximate_size, as_document, canonical, sort_token, type_name, type_order
@@ -44,7 +44,7 @@ def sort_top(argument: Any, build: Build, most: int | None) -> Stage:
             held, size = hold(documents, context, "Sort")
             held = context.sort(held, key)
         else:
-            held, size = _top(documents, key, most, context)
+            held, size = charged_top(documents, key, most, context)
         try:
             yield from held
         finally:
@@ -64,34 +64,6 @@ def hold(documents: Iterable[Document], context: Context, stage: str) -> tuple[l
         size += weight
         held.append(document)
     return held, size
-
-
-def _top(
-    documents: Iterable[Document], key: Callable[[Document], Any], most: int, context: Context
-) -> tuple[list[Document], int]:
-    """The first ``most`` documents in order, holding few more than that, and the bytes charged for them."""
-    room = max(2 * most, most + 256)
-    held: list[tuple[Any, int, Document, int]] = []
-    bound: Any = None
-
-    def cut() -> None:
-        held[:] = context.sort(held, itemgetter(0, 1))
-        context.release(sum(entry[3] for entry in held[most:]))
-        del held[most:]
-
-    for sequence, document in enumerate(documents):
-        context.check()
-        token = key(document)
-        if bound is not None and not token < bound:
-            continue
-        weight = approximate_size(document)
-        context.charge(weight)
-        held.append((token, sequence, document, weight))
-        if len(held) >= room:
-            cut()
-            bound = held[-1][0]
-    cut()
-    return [entry[2] for entry in held], sum(entry[3] for entry in held)
 
 
 # --- $group ----------------------------------------------------------------------------------------------------------
