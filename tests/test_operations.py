@@ -13,6 +13,7 @@ import pytest
 import doorleaf
 from doorleaf.access.guards import checks
 from doorleaf.access.rules import permit
+from doorleaf.access.workspaces import confining
 from doorleaf.operations import (
     OPERATIONS,
     WRITES,
@@ -59,11 +60,13 @@ NOT_FOR_RULES = {
     *("CreateIndex", "DropIndex", "ListIndexes", "ListCollections", "ListDatabases", "RunCommand"),
     *("CreateCollection", "DropCollection", "RenameCollection"),
 }
+NOT_IN_WORKSPACES = {"BulkWrite", "Distinct", "ListDatabases", "RunCommand", "Scan"}
 TABLES: dict[str, tuple[Iterable[Any], set[str], set[str]]] = {
     "the embedded engine": (ALL.values(), EMBEDDED, set()),
     "the MongoDB engine": (ALL.values(), MONGODB, set()),
     "the guards": (OPERATIONS.values(), names(checks._FIELDS), set()),
     "the rules": (ALL.values(), names(permit.NARROWED), NOT_FOR_RULES),
+    "the workspaces": (ALL.values(), names(confining._NARROWED), NOT_IN_WORKSPACES),
     "guarded writes over MongoDB": (WRITING, names(guard._RUN), {"InsertMany", "BulkWrite"}),
     "the short way of writes": (
         WRITING,
