@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,6 +137,16 @@ def violations(name: str, tree: ast.Module) -> Iterator[str]:
                 yield f"{name} imports {other}: a dialect knows no store"
             if top(other) == "access" and target.rpartition(".")[2] not in ("Caller", "Credentials"):
                 yield f"{name} imports {target}: a dialect takes only Caller and Credentials from access"
+
+
+def test_the_documentation_has_the_rows() -> None:
+    page = (ROOT.parents[1] / "docs/architecture.md").read_text(encoding="utf-8")
+    told = {
+        name: int(row)
+        for row, names in re.findall(r"^\| (\d) \| (.*) \|$", page, re.M)
+        for name in re.findall(r"`(.*?)`", names)
+    }
+    assert told == {name: row for name, row in ROWS.items() if name}
 
 
 # --- circles and rooms -------------------------------------------------------------------------------------------
