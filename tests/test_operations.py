@@ -60,7 +60,7 @@ NOT_FOR_RULES = {
     *("CreateIndex", "DropIndex", "ListIndexes", "ListCollections", "ListDatabases", "RunCommand"),
     *("CreateCollection", "DropCollection", "RenameCollection"),
 }
-NOT_IN_WORKSPACES = {"BulkWrite", "Distinct", "ListDatabases", "RunCommand", "Scan"}
+NOT_IN_WORKSPACES = {"BulkWrite", "Distinct", "ListDatabases", "RenameCollection", "RunCommand", "Scan"}
 TABLES: dict[str, tuple[Iterable[Any], set[str], set[str]]] = {
     "the embedded engine": (ALL.values(), EMBEDDED, set()),
     "the MongoDB engine": (ALL.values(), MONGODB, set()),
