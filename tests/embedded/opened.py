@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +32,23 @@ Scenario = Callable[[EmbeddedStore], Awaitable[None]]
 Run = Callable[[Scenario], None]
 
 
+def with_store(folder: Path, scenario: Callable[[EmbeddedStore], Awaitable[Any]], **options: Any) -> Any:
+    """Open a store in ``folder``, run ``scenario`` on it and close it; answers what that answers."""
+
+    async def whole() -> Any:
+        store = EmbeddedStore(folder, **options)
+        await store.open()
+        try:
+            return await scenario(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(whole())
+
+
 def run_in(folder: Path) -> Run:
     """Runs a scenario on a store in ``folder``, opened and closed around it."""
-
-    def runner(scenario: Scenario) -> None:
-        async def whole() -> None:
-            store = EmbeddedStore(folder)
-            await store.open()
-            try:
-                await scenario(store)
-            finally:
-                await store.close()
-
-        asyncio.run(whole())
-
-    return runner
+    return partial(with_store, folder)
 
 
 async def fill(store: EmbeddedStore, *documents: Document, namespace: Namespace = C) -> None:

@@ -9,12 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opened import C, alter, command, fill, find
+from opened import C, alter, command, fill, find, with_store
 
 from doorleaf.documents import Document
 from doorleaf.errors import DuplicateKey, StoreUnavailable, Unsupported
@@ -42,18 +41,6 @@ USERS = Namespace("doorleaf", "users")
 KNOWN: list[Document] = [
     {"_id": f"key {number}", "hash": f"{number:064}", "tags": [number, "x"]} for number in range(300)
 ]
-
-
-def opened(folder: Path, scenario: Callable[[EmbeddedStore], Awaitable[Any]], **options: Any) -> Any:
-    async def whole() -> Any:
-        store = EmbeddedStore(folder, **options)
-        await store.open()
-        try:
-            return await scenario(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(whole())
 
 
 def make_format_4(folder: Path) -> None:
@@ -122,7 +109,7 @@ def test_what_the_server_knows_has_its_own_file(tmp_path: Path) -> None:
         found = await store.execute(FindOne(namespace=KEYS, filter={"_id": "k"}))
         assert found.document is not None
 
-    opened(tmp_path, scenario)
+    with_store(tmp_path, scenario)
     assert [path.name for path in there(tmp_path)] == [FILE, SYSTEM_FILE]
     assert is_settled(tmp_path)
     assert Files(tmp_path).inspect() == (FORMAT, [])
@@ -145,15 +132,15 @@ def test_a_write_that_takes_long_keeps_no_login_waiting(tmp_path: Path) -> None:
             go.set()
             await long
 
-    opened(tmp_path, scenario)
+    with_store(tmp_path, scenario)
 
 
 def test_a_file_of_format_4_is_taken_apart(tmp_path: Path) -> None:
     make_format_4(tmp_path)
     assert Files(tmp_path).inspect() == (4, [])
-    opened(tmp_path, look)
+    with_store(tmp_path, look)
     assert is_settled(tmp_path)
-    opened(tmp_path, look)
+    with_store(tmp_path, look)
 
 
 KILLED = """\
@@ -194,7 +181,7 @@ def test_it_may_be_killed_meanwhile(tmp_path: Path, point: str) -> None:
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", KILLED, point, str(tmp_path)], timeout=60, check=False)
         assert done.returncode == -signal.SIGKILL
-    opened(tmp_path, look)
+    with_store(tmp_path, look)
     assert is_settled(tmp_path)
 
 
@@ -206,7 +193,7 @@ def test_several_processes_open_it_at_once(tmp_path: Path) -> None:
     )
     openers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(3)]
     assert [opener.wait(60) for opener in openers] == [0, 0, 0]
-    opened(tmp_path, look)
+    with_store(tmp_path, look)
     assert is_settled(tmp_path)
 
 
@@ -214,7 +201,7 @@ def test_what_an_earlier_version_writes_later_replaces_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_format_4(tmp_path)
-    opened(tmp_path, look)
+    with_store(tmp_path, look)
 
     async def stray() -> None:
         storage = Storage(tmp_path)
@@ -225,20 +212,20 @@ def test_what_an_earlier_version_writes_later_replaces_nothing(
         await store.close()
 
     asyncio.run(stray())
-    opened(tmp_path, look)
+    with_store(tmp_path, look)
     assert "an earlier version has written them" in caplog.text
 
 
 def test_another_name_for_the_system_database(tmp_path: Path) -> None:
     make_format_4(tmp_path)
-    opened(tmp_path, look)
+    with_store(tmp_path, look)
 
     async def renamed(store: EmbeddedStore) -> None:
         assert await known(store) == KNOWN, "it stays where it is"
         assert len(await find(store)) == 10
         await store.execute(InsertOne(namespace=C, document={"_id": "new"}))
 
-    opened(tmp_path, renamed, system_database="db")
+    with_store(tmp_path, renamed, system_database="db")
     system = Storage(tmp_path, file=SYSTEM_FILE)
     system.prepare()
     assert system.latest.databases() == ["db", "doorleaf"]
@@ -248,7 +235,7 @@ def test_another_name_for_the_system_database(tmp_path: Path) -> None:
         assert len(await find(store)) == 11
         assert await known(store) == KNOWN
 
-    opened(tmp_path, again)
+    with_store(tmp_path, again)
 
 
 def test_nothing_is_written_from_one_file_to_the_other(tmp_path: Path) -> None:
@@ -264,7 +251,7 @@ def test_nothing_is_written_from_one_file_to_the_other(tmp_path: Path) -> None:
         counted = await store.execute(CountDocuments(namespace=Namespace("doorleaf", "copies")))
         assert counted.count == 1
 
-    opened(tmp_path, scenario)
+    with_store(tmp_path, scenario)
 
 
 def test_a_missing_file_is_told_and_can_be_begun_anew(tmp_path: Path) -> None:
@@ -272,16 +259,16 @@ def test_a_missing_file_is_told_and_can_be_begun_anew(tmp_path: Path) -> None:
         await fill(store, {"_id": 1})
         await store.execute(InsertOne(namespace=KEYS, document={"_id": "k"}))
 
-    opened(tmp_path, scenario)
+    with_store(tmp_path, scenario)
     (tmp_path / SYSTEM_FILE).rename(tmp_path / "elsewhere")
     with pytest.raises(DamagedDatabase, match=f"{SYSTEM_FILE} is missing"):
-        opened(tmp_path, known)
+        with_store(tmp_path, known)
     assert not (tmp_path / SYSTEM_FILE).exists()
     assert any("is missing" in problem for problem in Files(tmp_path).inspect()[1])
     assert begin_without(tmp_path)
     assert not begin_without(tmp_path)
-    assert opened(tmp_path, known) == []
-    assert opened(tmp_path, find) == [{"_id": 1}]
+    assert with_store(tmp_path, known) == []
+    assert with_store(tmp_path, find) == [{"_id": 1}]
 
 
 def test_a_file_that_is_removed_ends_writing(tmp_path: Path) -> None:
@@ -292,4 +279,4 @@ def test_a_file_that_is_removed_ends_writing(tmp_path: Path) -> None:
             await command(store, ping=1)
         os.rename(tmp_path / "elsewhere", tmp_path / SYSTEM_FILE)
 
-    opened(tmp_path, scenario)
+    with_store(tmp_path, scenario)

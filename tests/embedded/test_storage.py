@@ -7,14 +7,13 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
-from opened import alter
+from opened import alter, with_store
 
 from doorleaf.documents import Document
 from doorleaf.errors import StoreUnavailable
@@ -36,20 +35,6 @@ from doorleaf.stores.embedded.file.storage import FILE, FORMAT, Storage
 from doorleaf.stores.embedded.store import EmbeddedStore
 
 C = Namespace("db", "c")
-
-
-def with_store(folder: Path, scenario: Callable[[EmbeddedStore], Awaitable[Any]], **options: Any) -> Any:
-    """Open a store, run ``scenario`` on it and close it."""
-
-    async def run() -> Any:
-        store = EmbeddedStore(folder, **options)
-        await store.open()
-        try:
-            return await scenario(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(run())
 
 
 async def fill(store: EmbeddedStore, number: int = 300) -> None:
