@@ -69,7 +69,7 @@ class MissingParameter(RequestError):
 
 
 class Unsupported(RequestError):
-    """What was asked for exists in MongoDB, and this server or data source does not have it."""
+    """Refuses what exists in MongoDB, and this server or data source does not have."""
 
     code = "Unsupported"
 
@@ -89,14 +89,14 @@ class MethodNotAllowed(RequestError):
 
 
 class Conflict(RequestError):
-    """What is there stands in the way of the request."""
+    """Refuses a request that something which exists stands in the way of."""
 
     status = 409
     code = "Conflict"
 
 
 class PreconditionFailed(RequestError):
-    """What is there is no longer what the request says that it knows (``If-Match``)."""
+    """Refuses a request whose document is no longer the one that it knows (``If-Match``)."""
 
     status = 412
     code = "PreconditionFailed"
@@ -320,7 +320,7 @@ CODE_NAMES: dict[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What an ``error_code`` says: the statuses that it comes with, and when."""
+    """The meaning of an ``error_code``: the statuses that it comes with, and when."""
 
     statuses: tuple[int, ...]
     meaning: str

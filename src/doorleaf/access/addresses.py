@@ -79,7 +79,8 @@ def unmapped(address: str) -> str:
 
 @lru_cache(maxsize=4096)
 def neighbourhood(address: str) -> str:
-    """What stands for one caller: an IPv4 address, or the /64 of an IPv6 address, which is one customer's network."""
+    """The part of an address that stands for one caller: an IPv4 address, or the /64 of an IPv6 address, which is one
+    customer's network."""
     parsed = _parse(address)
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((int(parsed) >> 64 << 64, 64)))

@@ -41,7 +41,7 @@ class Explainer:
         *,
         request: HttpRequest | None = None,
     ) -> Document:
-        """What becomes of ``operation`` when ``who`` asks for it; with ``document``, also of that one.
+        """Tell what becomes of ``operation`` when ``who`` asks for it; with ``document``, also of that one.
 
         ``who`` is a user's id or address, a key's name, or an object with fields of a user. UserNotFound when there
         is none such, InvalidParameter when the object is no user. ``request`` is what ``%%request`` stands for.

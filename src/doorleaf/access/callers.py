@@ -22,10 +22,10 @@ Provider = ProviderName | Literal["system", "workspace", "collection-credential"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a request shows of its caller; None is not given. ``address`` is the caller's IP address, ``workspace`` the
-    id of the workspace whose door they stand at. With a ``collection``, the id of one, the key is a credential for that
-    and for nothing else. ``creates_users`` says whether the token of a stranger makes a user; None leaves it to
-    the setting."""
+    """The credentials that a request shows, believed or not; None is not given. ``address`` is the caller's IP address,
+    ``workspace`` the id of the workspace whose door they stand at. With a ``collection``, the id of one, the key is a
+    credential for that and for nothing else. ``creates_users`` says whether the token of a stranger makes a user; None
+    leaves it to the setting."""
 
     bearer: str | None = None
     api_key: str | None = None
@@ -127,7 +127,7 @@ class Caller:
 
     @property
     def version(self) -> bytes:
-        """What stays the same until something about the caller changes: see :attr:`Identity.version`."""
+        """A value that stays the same until something about the caller changes: see :attr:`Identity.version`."""
         return self.identity.version
 
 

@@ -41,7 +41,7 @@ class Threads:
         self._pool: ThreadPoolExecutor | None = None
 
     async def run(self, seconds: float, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What ``work`` returns, in a thread that sees the same context variables.
+        """Run ``work`` in a thread that sees the same context variables, and return its result.
 
         Raises StoreTimeout when that takes more than ``seconds``, waiting for a thread included. Work that has begun
         then has to end itself: it is given a deadline of its own, and has its thread until it does.

@@ -23,7 +23,7 @@ class _Waiting:
 
 
 class Turn:
-    """What a caller has taken until it is released."""
+    """A turn that a caller has until it is released."""
 
     __slots__ = ("_since", "_turns", "amount", "caller")
 

@@ -25,7 +25,7 @@ def where(source: DataSource) -> str:
 def with_directory(
     settings: Settings, use: Callable[[Directory], Awaitable[T]], *, makes: bool = False, looks: bool = False
 ) -> T:
-    """What ``use`` answers about the callers that ``settings`` lead to; what it changes is audited.
+    """Have ``use`` work on the callers that ``settings`` lead to, and return its answer; what it changes is audited.
 
     Only a command that ``makes`` callers may make a database for them; one that only ``looks`` leaves no trace.
     """

@@ -53,7 +53,7 @@ class Live:
 
     @property
     def bounds(self) -> Any:
-        """What the server lets connections take."""
+        """The bounds of connections."""
         return self._endpoint.bounds
 
     def __call__(

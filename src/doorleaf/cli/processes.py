@@ -64,7 +64,7 @@ class Worker(Process):
         return self._server
 
     def target(self, sockets: list[socket] | None = None) -> None:
-        """What the process runs."""
+        """Run in the process."""
         if hasattr(signal, "SIGHUP"):
             for number in (signal.SIGHUP, signal.SIGUSR1):  # until the application listens to them
                 signal.signal(number, signal.SIG_IGN)

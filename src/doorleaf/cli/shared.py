@@ -96,7 +96,7 @@ def complain(text: str) -> None:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, for the person who runs the server: with the driver's reason, without any URI."""
+    """The reason of an error, for the person who runs the server: with the driver's reason, without any URI."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
     if not isinstance(error, DoorleafError):

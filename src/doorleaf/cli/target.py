@@ -40,7 +40,7 @@ class Target:
 
     @asynccontextmanager
     async def open(self, *, makes: bool) -> AsyncIterator[Execute]:
-        """What carries out operations there. Only who ``makes`` documents may make a database for them."""
+        """A function that carries out operations there. Only who ``makes`` documents may make a database for them."""
         if self.url is not None:
             if self.uri is not None or self.data_dir is not None:
                 raise SettingsError("--url: cannot be combined with --uri or --data-dir")

@@ -26,7 +26,8 @@ class Gives:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What a route does, takes and gives, and the codes of :data:`~doorleaf.errors.CODES` that it refuses with.
+    """The description of a route: what it does, takes and gives, and the codes of :data:`~doorleaf.errors.CODES` that
+    it refuses with.
 
     Routes that share one ``About`` are the same thing at several paths; the first is the documented one. ``name`` is
     that of the operation in the OpenAPI document where the route's own will not do. An ``operation`` says itself what

@@ -47,7 +47,7 @@ class _Login(Body):
 
 
 class LoginForm(Protocol):
-    """What the documentation shows of a provider's login; the provider itself says it."""
+    """The description of a provider's login, by the provider itself."""
 
     @property
     def operation(self) -> str: ...

@@ -115,7 +115,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """What decoding answers where something else than an operation makes the reply."""
+    """The answer of decoding where something else than an operation makes the reply."""
 
     reply: Callable[[], Awaitable[Reply]]
 

@@ -22,7 +22,7 @@ _DATE = "a date such as 2030-01-31T00:00:00Z"
 
 
 class Taken(BaseModel):
-    """What a request brings, field by field; a field that is not declared is refused."""
+    """The body or query of a request, field by field; a field that is not declared is refused."""
 
     model_config = ConfigDict(extra="forbid")
     called: ClassVar[str] = "field"

@@ -28,7 +28,7 @@ def _text(name: str, *values: str) -> Any:
 
 
 class WatchBody(Body):
-    """What is watched, and from where on; unknown fields are ignored."""
+    """The place that is watched, and from where on; unknown fields are ignored."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -36,7 +36,7 @@ class Malformed(Exception):
 
 
 def described(value: Any) -> str:
-    """What a JSON value is, for an error message."""
+    """Describe a JSON value for an error message."""
     if isinstance(value, str):
         return f"a string of length {len(value)}"
     if value is None:

@@ -87,7 +87,7 @@ class Call:
 
     @property
     def seconds(self) -> float:
-        """What is left of its time. Raises FunctionTimeout."""
+        """The seconds that are left of its time. Raises FunctionTimeout."""
         left = self.until - time.monotonic()
         if left <= 0:
             raise FunctionTimeout("the function took longer than it may")
@@ -193,7 +193,7 @@ class Call:
         self._functions.told.line(self.function.name, level, shown or text)
 
     async def execute(self, name: str, arguments: list[Any]) -> Any:
-        """What another function answers to this one."""
+        """Call another function for this one."""
         if self.depth + 1 > DEEPEST:
             raise InvalidParameter(f"functions call each other at most {DEEPEST} deep")
         function = self.version.loaded.functions.get(name)
@@ -219,7 +219,7 @@ class Call:
 
 
 def payload(call: Call, **given: bytes) -> bytes:
-    """What a JavaScript process is told of ``call``; ``given`` are further members, as JSON."""
+    """The message that tells a JavaScript process of ``call``; ``given`` are further members, as JSON."""
     told: Document = {
         "name": call.function.name,
         "system": call.identity.kind == "system",

@@ -70,7 +70,8 @@ class HttpsEndpoint:
 
 @dataclass(slots=True)
 class Loaded:
-    """What an app's folder says of functions. ``scripts`` are those that say whom a function runs as.
+    """The functions in an app's folder, and all that it says of them. ``scripts`` are those that say whom a function
+    runs as.
 
     ``named`` are the names of all triggers in the folder, those with mistakes too; None when some cannot be read.
     """
@@ -131,7 +132,8 @@ def load_functions(folder: Path) -> Loaded:
 
 
 def stamp(folder: Path) -> frozenset[tuple[str, int, int]]:
-    """What is another value as soon as a file in ``folder`` is another one; packages are looked at by folder alone."""
+    """A value that is another one as soon as a file in ``folder`` is another one; packages are looked at by folder
+    alone."""
     found = []
     for path, folders, files in os.walk(folder):
         if "node_modules" in folders:

@@ -31,7 +31,7 @@ UTILS = Utils()
 
 
 async def run(call: Call, arguments: list[Any]) -> Any:
-    """What ``main(*arguments, context)`` of the function answers. Raises FunctionFailed and FunctionTimeout."""
+    """Call ``main(*arguments, context)`` of the function. Raises FunctionFailed and FunctionTimeout."""
     try:
         main = call.version.python(call.function)
         if not callable(main):
@@ -50,7 +50,7 @@ async def run(call: Call, arguments: list[Any]) -> Any:
 
 
 class Context:
-    """What a function is given beside its arguments, as ``context`` is in JavaScript."""
+    """The value that a function is given beside its arguments, as ``context`` is in JavaScript."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -77,7 +77,7 @@ class Context:
         self._call.log(level, str(text)[:5000])
 
     async def run_in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What ``work`` returns, which may block: everybody else goes on meanwhile."""
+        """Run ``work``, which may block, in a thread: everybody else goes on meanwhile."""
         return await asyncio.to_thread(work, *args, **kwargs)
 
 
@@ -99,7 +99,7 @@ class Others:
         self._call = call
 
     async def execute(self, name: str, *arguments: Any) -> Any:
-        """What another function answers."""
+        """Call another function."""
         return await self._call.execute(name, list(arguments))
 
 

@@ -6,7 +6,7 @@ from doorleaf.documents import Document
 
 
 class Response:
-    """What a function says with it goes out instead of what the function returns."""
+    """The answer that a function writes; it goes out instead of what the function returns."""
 
     def __init__(self) -> None:
         self.touched = False

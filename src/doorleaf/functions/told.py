@@ -63,7 +63,7 @@ class Told:
     # --- following ---
 
     async def follow(self) -> AsyncGenerator[list[Document], None]:
-        """What there is, and every second what has come; numbers grow by one."""
+        """Yield the lines that there are, and every second those that have come; numbers grow by one."""
         seen: dict[str, int] = {}
         number = 0
         await self._asked()

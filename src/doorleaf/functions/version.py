@@ -25,7 +25,7 @@ DEEPEST = 10
 
 
 class Version:
-    """What ``loaded`` says, with ``secrets`` in place. ``values`` are what functions read by name."""
+    """One version of the app: ``loaded``, with ``secrets`` in place. ``values`` are what functions read by name."""
 
     def __init__(self, loaded: Loaded, secrets: Mapping[str, str], settings: Settings) -> None:
         self.loaded = loaded

@@ -40,7 +40,7 @@ class Compressor(Protocol):
 
 
 def compressor(encoding: bytes) -> Compressor:
-    """What compresses a body in ``encoding``."""
+    """A compressor of one body in ``encoding``."""
     if encoding == b"zstd":
         # A server whose clients do not take it keeps a megabyte.
         if sys.version_info >= (3, 14):

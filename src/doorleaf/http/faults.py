@@ -15,7 +15,8 @@ def known(error: Exception) -> DoorleafError:
 
 
 def reason(error: DoorleafError) -> str:
-    """What failed, for the log: the message, and the kind of what is behind it, whose own text may say too much."""
+    """The reason of a failure, for the log: the message, and the kind of what is behind it, whose own text may say too
+    much."""
     cause = error.__cause__
     return error.message if cause is None else f"{error.message} ({type(cause).__name__})"
 

@@ -110,8 +110,8 @@ class Session:
 
 @dataclass(slots=True)
 class Sessions:
-    """What sessions need of their endpoint. ``retired`` says that another endpoint has taken this one's place; ``tell``
-    is told of each that is over."""
+    """The parts of their endpoint that sessions need. ``retired`` says that another endpoint has taken this one's
+    place; ``tell`` is told of each that is over."""
 
     routes: Routes
     streams: Streams

@@ -35,7 +35,7 @@ def schemes(providers: Collection[str]) -> Schema:
 
 
 def credentials(providers: Collection[str]) -> list[Schema]:
-    """What a caller may show, each entry by itself: the ``security`` of an ordinary route."""
+    """The credentials that a caller may show, each entry by itself: the ``security`` of an ordinary route."""
     shown: list[Schema] = []
     for kind in PROVIDERS:
         if kind.name in providers and kind.headers:

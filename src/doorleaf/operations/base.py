@@ -16,7 +16,7 @@ R = TypeVar("R", bound=results.Result)
 
 
 class Effect(StrEnum):
-    """What an operation does to the database."""
+    """The effect of an operation on the database."""
 
     READ = "read"
     WRITE = "write"
@@ -58,7 +58,7 @@ class Operation(Generic[R]):
 
     @property
     def action(self) -> str:
-        """What the caller asked for, by its name as an action."""
+        """The name of the action that the caller asked for."""
         return self.name
 
     @property

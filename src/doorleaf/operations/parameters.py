@@ -12,7 +12,7 @@ from doorleaf.operations.results import camel
 
 
 class Kind(Enum):
-    """What a field of an operation may hold."""
+    """The kind of value that a field of an operation may hold."""
 
     DOCUMENT = "an object"
     DOCUMENTS = "a non-empty array of objects"

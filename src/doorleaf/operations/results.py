@@ -21,7 +21,7 @@ def camel(attribute: str) -> str:
 
 @dataclass(slots=True)
 class Result:
-    """What an operation answers. ``wire()`` gives its members by wire name; values are BSON values,
+    """The result of an operation. ``wire()`` gives its members by wire name; values are BSON values,
     :class:`Documents`, or ``bytes`` in ``document`` for one whole BSON document."""
 
     def wire(self) -> Document:
@@ -232,7 +232,7 @@ class CommandResult(Result):
 
 @dataclass(slots=True)
 class TransactionResult(Result):
-    """What each operation answered, in their order. ``added`` are the documents and bytes that guards have counted,
+    """The results of the operations, in their order. ``added`` are the documents and bytes that guards have counted,
     None where those of the caller know."""
 
     results: list[Result]

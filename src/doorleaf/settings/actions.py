@@ -10,7 +10,7 @@ from doorleaf.settings.checks import Names
 
 
 class ActionSettings(BaseModel):
-    """What requests for documents may ask for, and the form of their answers."""
+    """Settings of what requests for documents may ask for, and of the form of their answers."""
 
     app_ids: Names = Field(default=(), description="App ids that `/app/<id>/…` paths may have; empty allows any.")
     max_documents: int = Field(default=50_000, ge=1, description="Most documents that one answer may have.")

@@ -92,6 +92,6 @@ class DatabaseSettings(BaseModel):
 
     @cached_property
     def places(self) -> Places:
-        """What requests call the data sources."""
+        """The names that requests have for the data sources."""
         aliases = {alias: name for name, source in self.sources.items() for alias in source.aliases}
         return Places(self.default_source, {name: self.database_of(name) for name in self.sources}, aliases)

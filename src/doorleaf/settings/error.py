@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class SettingsError(ValueError):
-    """What is wrong with the settings, one line per mistake, without the value of any secret."""
+    """Tells the mistakes of the settings, one a line, without the value of any secret."""

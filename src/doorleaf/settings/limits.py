@@ -11,7 +11,7 @@ from doorleaf.settings.checks import ANYWHERE, RATED, Names, check_network, chec
 
 
 class LimitSettings(BaseModel):
-    """What nobody may do, how much everybody may, and what is recorded of it."""
+    """Settings of what nobody may do, how much everybody may, and what is recorded of it."""
 
     run_command_allow: Names = Field(
         default=(), description="Commands that `runCommand` takes beside the harmless ones."

@@ -92,7 +92,7 @@ class Batches(ABC):
 
 
 class Failures:
-    """What failed of several writes: the entries of ``writeErrors``."""
+    """The failures of several writes: the entries of ``writeErrors``."""
 
     def __init__(self) -> None:
         self.entries: list[Document] = []

@@ -125,7 +125,7 @@ _CONVERTERS: dict[str, Callable[[str], Any]] = {
 
 
 def converter(kind: str) -> Callable[[str], Any]:
-    """What reads a cell of a column of type ``kind``; it raises ValueError for what is none."""
+    """A function that reads a cell of a column of type ``kind``; it raises ValueError for what is none."""
     return _CONVERTERS[kind]
 
 

@@ -65,7 +65,7 @@ class Source:
         return chunk
 
     def read(self, size: int) -> bytes:
-        """What is in the file; raises Unreadable where it is not as it was compressed."""
+        """Read the file, decompressed; raises Unreadable where it is not as it was compressed."""
         if self._begin:
             begin, self._begin = self._begin, b""
             return begin
@@ -90,14 +90,15 @@ class Source:
 
     @property
     def text(self) -> str:
-        """What JSON begins with: ``array``, ``lines`` where the first line is a whole object, else ``objects``."""
+        """The shape of JSON by its beginning: ``array``, ``lines`` where the first line is a whole object, else
+        ``objects``."""
         begin = self._begin.removeprefix(b"\xef\xbb\xbf").lstrip(_SPACE)
         if begin[:1] == b"[":
             return "array"
         return "lines" if _is_whole(begin.partition(b"\n")[0]) else "objects"
 
     def fingerprint(self) -> bytes:
-        """What tells this file from others: its size, when it was changed, and how it begins."""
+        """A value that tells this file from others: its size, when it was changed, and how it begins."""
         if self.size is None:
             return os.urandom(16)
         return blake2b(repr((self.size, self.stamp)).encode() + self._begin[:65536], digest_size=16).digest()

@@ -54,10 +54,9 @@ class Execute(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do with rows. With ``keys`` each is put in the place of the document with the same values there, its
-    fields alone or, with ``replace``, as a whole; without, each is a new document. ``seed`` tells this import from
-    others, and ``seconds`` is what ids that it makes have as their time.
-    """
+    """A plan of what to do with rows. With ``keys`` each is put in the place of the document with the same values
+    there, its fields alone or, with ``replace``, as a whole; without, each is a new document. ``seed`` tells this
+    import from others, and ``seconds`` is what ids that it makes have as their time."""
 
     namespace: Namespace
     seed: bytes
@@ -70,8 +69,8 @@ class Plan:
 
 @dataclass(slots=True)
 class Report:
-    """What became of the rows. ``present`` were there already as they are in the file; ``problems`` are the first
-    rows that were rejected, with number and reason; ``stopped`` says why the rest was not read."""
+    """The outcome for the rows. ``present`` were there already as they are in the file; ``problems`` are the first rows
+    that were rejected, with number and reason; ``stopped`` says why the rest was not read."""
 
     rows: int = 0
     inserted: int = 0

@@ -179,7 +179,7 @@ class Server:
             connection.close()
 
     def headers(self) -> dict[str, str]:
-        """What every request has."""
+        """The headers of every request."""
         kind = "application/ejson"
         return {"Content-Type": kind, "Accept": kind, "apiKey": self._key}
 

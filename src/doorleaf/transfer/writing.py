@@ -141,7 +141,7 @@ def _reached(document: Document, path: str) -> Any:
 
 
 def format_for(kind: str, mode: Mode, fields: Sequence[str] | None = None) -> Format:
-    """What writes the format ``kind``."""
+    """The format ``kind``, to write in."""
     if kind == "ndjson":
         return Ndjson(mode)
     if kind == "json":

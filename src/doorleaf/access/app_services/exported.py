@@ -30,7 +30,7 @@ class Note:
 
 @dataclass(slots=True)
 class App:
-    """What an exported app says.
+    """An exported app, as read.
 
     ``clusters`` are the cluster names by data source; ``origins`` and ``addresses`` are None where the export says
     nothing, which is not the same as an empty list. ``secret_values`` are values that are secrets, by their names.

@@ -49,7 +49,8 @@ TAKEN = (
 
 
 def settings_below(app: App, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What an app that is served from its folder sets, where ``given`` does not. What needs a secret is left out."""
+    """The settings of an app that is served from its folder, without those of ``given`` and those that need a
+    secret."""
     written = settings_for(app)
     taken = {name: written[name] for name in TAKEN if name in written}
     if "keys" in taken.get("custom_token", {}):

@@ -63,7 +63,7 @@ class Database:
     updated: Any
 
     def collection(self, name: str) -> Mapping[str, Any] | None:
-        """What is known of the collection ``name``; None where there is none."""
+        """The document about the collection ``name``; None where there is none."""
         return next((one for one in self.collections if one["name"] == name), None)
 
 

@@ -47,8 +47,8 @@ _OTHER_COLLECTIONS = ("viewOn", "toCollection")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is allowed; None is everything. ``collections`` are ``database.collection``, or a name in any database;
-    ``actions`` are names of actions, and words of :data:`EFFECTS`."""
+    """The limits of a key: what it allows; None is everything. ``collections`` are ``database.collection``, or a name
+    in any database; ``actions`` are names of actions, and words of :data:`EFFECTS`."""
 
     data_sources: frozenset[str] | None = None
     databases: frozenset[str] | None = None
@@ -57,7 +57,7 @@ class Scope:
 
     @property
     def listed(self) -> list[list[str] | None]:
-        """What is allowed as lists in order, the same for two scopes that allow the same."""
+        """The scope as lists in order, the same for two scopes that allow the same."""
         parts = (self.data_sources, self.databases, self.collections, self.actions)
         return [None if part is None else sorted(part) for part in parts]
 

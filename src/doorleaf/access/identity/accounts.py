@@ -333,7 +333,7 @@ class Accounts:
         ]
 
     async def profile(self, user_id: str) -> Document:
-        """What the person behind a user said of themselves, with ``email`` and ``confirmed``; {} without an account."""
+        """The profile that the person behind a user gave, with ``email`` and ``confirmed``; {} without an account."""
         account = await self._system.find_one(COLLECTION, {"user_id": user_id})
         if account is None:
             return {}

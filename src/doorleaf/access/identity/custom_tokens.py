@@ -40,7 +40,8 @@ CLOCKS_DIFFER = 60
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a token says: the identity's id, when it ends (seconds since 1970), and what goes into the user's data."""
+    """The claims of a token that are used: the identity's id, when it ends (seconds since 1970), and what goes into the
+    user's data."""
 
     subject: str
     expires: float
@@ -99,7 +100,7 @@ class CustomTokens:
     # --- verification ---
 
     async def verify(self, token: str) -> Verified:
-        """What ``token`` says; Unauthenticated (AuthError) says why it is not believed.
+        """Verify ``token`` and return its claims; Unauthenticated (AuthError) says why it is not believed.
 
         StoreUnavailable while the issuer's keys could never be read.
         """

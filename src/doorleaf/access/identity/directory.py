@@ -90,7 +90,7 @@ class Directory:
         return await self.users.identity(user_id) if key is None else await self.of_key(key)
 
     def fresh(self, user_id: str, *, retiring: bool = False) -> Identity | None:
-        """What :meth:`identity` answers, if memory alone can tell."""
+        """The answer of :meth:`identity`, if memory alone can tell."""
         key = self.keys.by_id(user_id, retiring=retiring)
         if key is None:
             return self.users.fresh(user_id)

@@ -75,7 +75,7 @@ def new_key(prefix: str = PREFIX) -> str:
 
 
 def digest(key: str) -> bytes:
-    """What is stored and compared instead of ``key``."""
+    """The hash that is stored and compared instead of ``key``."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 

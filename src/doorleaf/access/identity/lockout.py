@@ -65,17 +65,17 @@ class Attempt:
 
     @property
     def account(self) -> str:
-        """What stands for the account."""
+        """The name of the account in the counts."""
         return account(self.name)
 
     @property
     def by_address(self) -> str:
-        """What stands for the account and the address."""
+        """The name of the account and the address together."""
         return account(f"{self.account} {neighbourhood(self.address)}")
 
     @property
     def by_device(self) -> str | None:
-        """What stands for the account and the device."""
+        """The name of the account and the device together; None without a device."""
         return account(f"{self.account} device {self.device}") if self.device else None
 
 

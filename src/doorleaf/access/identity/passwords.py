@@ -46,7 +46,8 @@ class Passwords:
             raise RequestError("password must be Unicode text") from None
 
     async def hash(self, password: str, caller: str = "") -> str:
-        """What is stored of ``password``. Callers take turns; TooManyRequests when too much of one or all waits."""
+        """Make the hash of ``password`` that is stored. Callers take turns; TooManyRequests when too much of one or all
+        waits."""
         return await self._in_turn(caller, False, self._hasher.hash, password)
 
     async def verify(self, hashed: str | None, password: str, caller: str = "", *, first: bool = False) -> bool:

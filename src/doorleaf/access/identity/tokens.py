@@ -40,9 +40,9 @@ GRACE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified token says: whose it is, of which session, when it ends (seconds since 1970), by which provider
-    the session began, and whether that was with a key's text before its rotation (``retiring``). Of a refresh token,
-    ``generation`` is how often it was traded for the next."""
+    """The claims of a verified token: whose it is, of which session, when it ends (seconds since 1970), by which
+    provider the session began, and whether that was with a key's text before its rotation (``retiring``). Of a refresh
+    token, ``generation`` is how often it was traded for the next."""
 
     user_id: str
     session: str

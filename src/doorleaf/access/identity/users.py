@@ -136,7 +136,7 @@ class Users:
         return found[1] or identity
 
     def fresh_with_custom_data(self, identity: Identity) -> Identity | None:
-        """What :meth:`with_custom_data` answered within the last two seconds; asks no database."""
+        """The answer of :meth:`with_custom_data` within the last two seconds; asks no database."""
         if self._custom is None:
             return identity
         found = self._recent.fresh(identity.id)

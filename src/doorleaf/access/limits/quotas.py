@@ -50,7 +50,7 @@ class Period:
 
 @dataclass(slots=True, eq=False)
 class Used:
-    """What one key used in one period: as the database has it, what this process has yet to add, and what it holds:
+    """The use of one key in one period: as the database has it, what this process has yet to add, and what it holds:
     what it reserved there and did not use. ``turn`` is for those who reserve."""
 
     key: str
@@ -357,6 +357,6 @@ def _amounts(document: Mapping[str, Any]) -> dict[str, int]:
 
 
 async def usage(system: SystemStore, key: str) -> list[Document]:
-    """What the key called ``key`` used: one document for each day and month that is kept, newest first."""
+    """The use of the key called ``key``: one document for each day and month that is kept, newest first."""
     found = await system.find(COLLECTION, {"key": key}, sort={"period": -1})
     return [{"period": document["period"], **_amounts(document)} for document in found]

@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
-    """What one key's document says of its limits; None is the general setting, no ``addresses`` is nobody."""
+    """The limits in one key's document; None is the general setting, no ``addresses`` is nobody."""
 
     addresses: tuple[Network, ...] | None = None
     rate: str | None = None
@@ -162,7 +162,7 @@ class RateLimits:
 
 
 def account(name: str) -> str:
-    """What stands for an account name in counters: of one length, and no address that Redis would keep."""
+    """The name of an account in counters: of one length, and no address that Redis would keep."""
     return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

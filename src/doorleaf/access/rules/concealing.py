@@ -35,7 +35,7 @@ def let(operation: object, context: Context) -> Document:
 
 
 def concealing(operation: Operation[Any]) -> Callable[[DataError], DoorleafError]:
-    """What an error of an update may tell somebody who cannot read all of the document that it met.
+    """Make what an error of an update may tell somebody who cannot read all of the document that it met.
 
     A mistake that is in the request itself is told as it is.
     """

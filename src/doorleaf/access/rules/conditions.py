@@ -35,8 +35,8 @@ NEGATIVE = ("ne", "nin")
 
 
 def bind(tree: Any, caller: Mapping[str, Any]) -> Condition:
-    """What remains of ``tree`` when ``caller`` (``{"user", "request", "values", "environment"}``) is known; its
-    ``functions`` are what functions have answered, by :func:`asked`."""
+    """The condition that remains of ``tree`` when ``caller`` (``{"user", "request", "values", "environment"}``) is
+    known; its ``functions`` are what functions have answered, by :func:`asked`."""
     if isinstance(tree, bool):
         return tree
     if isinstance(tree, FunctionCall):
@@ -50,7 +50,7 @@ def bind(tree: Any, caller: Mapping[str, Any]) -> Condition:
 
 
 def asked(call: FunctionCall, caller: Mapping[str, Any]) -> tuple[tuple[str, bytes], list[Any]]:
-    """What stands for ``call`` by ``caller`` among the answers of functions, and the arguments."""
+    """The key of ``call`` by ``caller`` among the answers of functions, and the arguments."""
     arguments = [None if value is ABSENT else value for value in (value_for(it, caller) for it in call.arguments)]
     return (call.name, bson.encode({"": arguments}, codec_options=CODEC)), arguments
 

@@ -27,7 +27,7 @@ from doorleaf.operations.capabilities import Changing, Filtered, Projected, Repl
 def explain(
     rules: Rules, operation: Operation[Any], caller: Caller, document: Document | None = None
 ) -> dict[str, Any]:
-    """What the rules make of ``operation`` when ``caller`` asks for it, as plain BSON values.
+    """Tell what the rules make of ``operation`` when ``caller`` asks for it, as plain BSON values.
 
     ``allowed`` says whether the database would be asked; with ``checks_documents`` each document that is written is
     looked at first. With ``document``, one as it is stored, also what happens to that one.

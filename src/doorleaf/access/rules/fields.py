@@ -59,7 +59,7 @@ def simplify(tree: Tree) -> Tree:
 
 
 def both(tree: Tree, bound: Tree) -> Tree:
-    """What ``tree`` and the constant tree ``bound`` both allow."""
+    """The tree of what ``tree`` and the constant tree ``bound`` both allow."""
     if bound is True or tree is False:
         return tree
     if bound is False or tree is True:
@@ -190,7 +190,7 @@ def redact(tree: Tree, document: Document, decide: Decide = never) -> Document:
 
 
 def redact_value(tree: Tree, value: Any, decide: Decide = never) -> Any:
-    """What ``tree`` allows of a field's value; ABSENT is nothing."""
+    """The part of a field's value that ``tree`` allows; ABSENT is nothing."""
     if isinstance(tree, dict):
         return value if decide(tree, value, value) else ABSENT
     if not isinstance(tree, Branch):

@@ -150,7 +150,7 @@ def _acts(value: Any) -> bool:
 
 
 def joined_limit(filters: list[QueryFilter]) -> Tree:
-    """What the projections of all ``filters`` leave; PermissionDenied when they cannot be joined."""
+    """The fields that the projections of all ``filters`` leave; PermissionDenied when they cannot be joined."""
     if len({item.includes for item in filters if item.includes is not None}) > 1:
         raise PermissionDenied("the filters of this collection have projections that include and that exclude")
     limit: Tree = True

@@ -119,7 +119,8 @@ class Rules:
         return permits.permit(operation, view, views)
 
     def view(self, namespace: Namespace, caller: Caller, action: str = "") -> View:
-        """What ``caller`` may see of ``namespace``; raises :class:`PermissionDenied` when no rule exists for it."""
+        """The view that ``caller`` has of ``namespace``; raises :class:`PermissionDenied` when no rule exists for
+        it."""
         identity = caller.identity
         source = namespace.data_source or self._default_source
         key = (identity, source, namespace.database, namespace.collection)
@@ -198,7 +199,7 @@ class Rules:
         return None if known is None else known.of(namespace.database, namespace.collection)
 
     def expansions(self, caller: Caller, source: str = "", action: str = "") -> Mapping[str, Any]:
-        """What the expansions stand for when ``caller`` asks for an operation."""
+        """The values that the expansions stand for when ``caller`` asks for an operation."""
         identity = caller.identity
         user = {
             "id": identity.id,

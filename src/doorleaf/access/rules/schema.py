@@ -62,7 +62,7 @@ class Schema:
         return Schema, self._made
 
     def failures(self, before: Document | None, after: Document, caller: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """What is wrong with ``after``, as (path, reason); ``before`` is None for an insert."""
+        """The failures of ``after``, as (path, reason); ``before`` is None for an insert."""
         scope = Scope(after, before, caller)
         return list(self._level.failures(after, ABSENT if before is None else before, "", scope))
 

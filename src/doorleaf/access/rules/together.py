@@ -12,7 +12,7 @@ from doorleaf.operations.results import Result, TransactionResult
 
 
 def together(operation: Transaction, permits: Sequence[Permit]) -> Permit:
-    """What ``operation`` may do whose parts have these ``permits``."""
+    """The permit of an ``operation`` whose parts have these ``permits``."""
     context = Context() if any(permit.context is not None for permit in permits) else None
 
     def redact(result: Result) -> Result:

@@ -196,7 +196,7 @@ class View:
 
     @cached_property
     def shown(self) -> Redactor:
-        """What documents look like to the caller. May change those it is given."""
+        """A function that makes of documents what the caller sees. It may change those it is given."""
         tree = self.tree
         if tree is None:
             return lambda documents: [self._redacted(document) for document in documents]

@@ -76,7 +76,7 @@ class Execute(Protocol):
 
 @dataclass(slots=True)
 class Usage:
-    """What a workspace has, counted at ``measured``; ``sure`` says whether it is known when a write has ended."""
+    """The use of a workspace, counted at ``measured``; ``sure`` says whether it is known when a write has ended."""
 
     documents: int
     bytes: int
@@ -104,7 +104,7 @@ class Metering:
         return operation.effect is not Effect.READ and not place.quotas.keys().isdisjoint(counted)
 
     async def carry_out(self, operation: Operation[Any], place: Workspace, execute: Execute) -> Any:
-        """What ``execute`` answers to ``operation``; QuotaExceeded where it would be too much."""
+        """Have ``execute`` carry out ``operation``; QuotaExceeded where it would be too much."""
         if type(operation) not in _METERED:
             raise PermissionDenied(f"{operation.name} is not available in a workspace with quotas")
         async with self._alone(place, operation, execute) as usage:

@@ -96,7 +96,7 @@ class Workspaces:
         return self._workspaces.get(workspace)
 
     def secret(self, tenant: str) -> bytes | None:
-        """What signs the tokens of a tenant."""
+        """The secret that signs the tokens of a tenant."""
         return self._secrets.get(tenant)
 
     def key(self, text: str) -> WorkspaceKey | None:
@@ -105,7 +105,7 @@ class Workspaces:
         return None if found is None or (found.expires is not None and self._clock() >= found.expires) else found
 
     def seal(self, tenant: str, content: bytes) -> bytes:
-        """What only this server can have made of ``content`` for a tenant."""
+        """A signature of ``content`` that only this server can have made for a tenant."""
         return hmac.digest(self._secrets[tenant], b"seal\0" + content, "sha256")
 
     async def reload(self) -> None:

@@ -49,7 +49,7 @@ class Workspace:
 
     @property
     def prefix(self) -> str:
-        """What the names of its collections begin with in the database."""
+        """The beginning of its collections' names in the database."""
         return f"{self.id}." if self.shared else ""
 
     def namespace(self, collection: str = "") -> Namespace:
@@ -58,7 +58,7 @@ class Workspace:
         return Namespace(self.database, name, self.data_source)
 
     def called(self, collection: str) -> str | None:
-        """What the workspace calls a collection of its database; None for one that is not its own."""
+        """The name that the workspace has for a collection of its database; None for one that is not its own."""
         if not collection.startswith(self.prefix) or collection.startswith("system."):
             return None
         return collection.removeprefix(self.prefix)

@@ -18,8 +18,8 @@ LONGEST_SECONDS = 366 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a verified token says: who shows it, of which tenant, for which workspaces (None: all of the tenant's), with
-    which scopes, and from when until when it is good (seconds since 1970)."""
+    """The claims of a verified token: who shows it, of which tenant, for which workspaces (None: all of the tenant's),
+    with which scopes, and from when until when it is good (seconds since 1970)."""
 
     subject: str
     tenant: str
@@ -50,7 +50,8 @@ def tenant_of(token: str) -> str | None:
 
 
 def verify(token: str, secret: bytes, tenant: str) -> Said:
-    """What a token of ours says; Unauthenticated for one that we did not sign. Its end is for others to look at."""
+    """Verify a token of ours and return its claims; Unauthenticated for one that we did not sign. Its end is for others
+    to look at."""
     try:
         claims = hs256.verified(token, secret, require=("exp", "iat", "sub", "tenant_id"), issuer=ISSUER)
         if claims.get("typ") != "workspace" or claims["tenant_id"] != tenant:
@@ -61,7 +62,7 @@ def verify(token: str, secret: bytes, tenant: str) -> Said:
 
 
 def said(claims: Any, issued: float, expires: float) -> Said:
-    """What claims say about tenants, workspaces and scopes; ValueError or KeyError where they do not."""
+    """Read what claims say about tenants, workspaces and scopes; ValueError or KeyError where they do not."""
     tenant, subject = claims["tenant_id"], claims["sub"]
     listed = claims.get("workspaces")
     one = claims.get("workspace_id")

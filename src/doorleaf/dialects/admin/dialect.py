@@ -31,8 +31,8 @@ EXPLAIN = "/api/admin/v1/explain"
 
 
 class Explain(Protocol):
-    """What becomes of an operation of a caller, and of one stored document if there is one. The caller is a user's id,
-    a key's name, or an object that describes a user. Raises RequestError for a caller that is none."""
+    """Tells what becomes of an operation of a caller, and of one stored document if there is one. The caller is a
+    user's id, a key's name, or an object that describes a user. Raises RequestError for a caller that is none."""
 
     async def __call__(
         self, operation: Operation[Any], who: Any, document: Document | None, *, request: Request
@@ -47,7 +47,7 @@ class Tell(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What there is to tell of the server itself; see :mod:`doorleaf.dialects.admin.now` and ``rules``."""
+    """The sources of what is told of the server itself; see :mod:`doorleaf.dialects.admin.now` and ``rules``."""
 
     pulse: Pulse
     trail: Trail

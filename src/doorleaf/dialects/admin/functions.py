@@ -36,7 +36,7 @@ class Secrets(Protocol):
 
 
 class Lines(Protocol):
-    """What functions did of late."""
+    """The latest calls and log lines of functions."""
 
     def follow(self) -> AsyncGenerator[list[Document], None]: ...
 

@@ -34,7 +34,7 @@ class Pulse(Protocol):
 
 
 class Trail(Protocol):
-    """What was audited, newest first; NotFound where it is not kept."""
+    """Reads what was audited, newest first; NotFound where it is not kept."""
 
     async def read(self, filter: Mapping[str, Any], *, before: str | None, limit: int) -> list[Document]: ...
 

@@ -73,7 +73,7 @@ class DeleteUser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Self:
-    """What users may do about themselves.
+    """The things that users may do about themselves.
 
     ``owner`` answers whose a refresh token is; ``admit_mail`` lets a mail to an account be sent; ``providers`` are
     the ways to authenticate that are on.

@@ -46,7 +46,7 @@ class AccountAddress(ClientBody):
 
 
 class MailedToken(ClientBody):
-    """What a mail said."""
+    """The token of a mail."""
 
     token: Text
     tokenId: Text  # the clients' name

@@ -253,7 +253,7 @@ class CubeRestored(TypedDict):
 
 
 class CubeImported(TypedDict, total=False):
-    """What became of a file: ``rejected`` has the first hundred rows that were refused, with their lines and why."""
+    """The outcome of an import: ``rejected`` has the first hundred rows that were refused, with their lines and why."""
 
     success: bool
     collection: str

@@ -17,7 +17,7 @@ Execute = Callable[[Operation[Any], Caller, int], Awaitable[Any]]
 
 
 class Database(Protocol):
-    """What is known of a database. ``physical`` is its real name; nobody else's is the same."""
+    """A database of a user. ``physical`` is its real name; nobody else's is the same."""
 
     @property
     def id(self) -> str: ...
@@ -86,7 +86,7 @@ class Inside:
         return Namespace(self.database.physical, collection)
 
     def known(self, collection: str) -> Mapping[str, Any]:
-        """What is known of a collection. CollectionNotFound where there is none."""
+        """The document about a collection. CollectionNotFound where there is none."""
         found = self.database.collection(collection)
         if found is None:
             raise NotFound(f"Collection '{collection[:100]}' was not found in the database.", code="CollectionNotFound")

@@ -39,7 +39,8 @@ _SECONDS = 60.0
 
 @dataclass(slots=True)
 class Form:
-    """What a form brought. ``name`` and ``kind`` are the file's name and content type, ``hash`` is of its bytes."""
+    """The fields and the file of a form. ``name`` and ``kind`` are the file's name and content type, ``hash`` is of its
+    bytes."""
 
     file: IO[bytes]
     fields: dict[str, str] = field(default_factory=dict)

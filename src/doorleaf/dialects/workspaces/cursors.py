@@ -112,8 +112,8 @@ def _sorted_value(document: Document, path: str, direction: int) -> Any:
 
 
 def remainder(path: str, value: Any, direction: int) -> Document | None:
-    """What is true for all that comes behind those that compare with ``value``, by other types, NaN, or nothing; None
-    where there is none such. It may be true for more."""
+    """A filter that matches all that comes behind those that compare with ``value``, by other types, NaN, or nothing;
+    None where there is none such. It may match more."""
     place = _ORDERS.index(type_order(value))
     others = _TYPES[place + 1 :] if direction > 0 else _TYPES[:place]
     names = [name for types in others for name in types]

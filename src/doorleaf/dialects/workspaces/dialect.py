@@ -22,7 +22,8 @@ from doorleaf.errors import NotFound
 
 
 class Known(Protocol):
-    """What is known of workspaces. ``seal`` signs cursors for a tenant, ``logins`` are to databases."""
+    """The registry of workspaces, as this dialect needs it. ``seal`` signs cursors for a tenant, ``logins`` are to
+    databases."""
 
     @property
     def replays(self) -> Replays: ...

@@ -65,7 +65,7 @@ class Replays(Protocol):
 
 @dataclass(slots=True)
 class Answer:
-    """What a route answers."""
+    """The answer of a route."""
 
     body: bytes
     status: int = 200
@@ -113,7 +113,8 @@ def check_collection(name: Any) -> str:
 
 
 def credentials(request: Request) -> Credentials:
-    """What a request shows: a bearer token, or a key as ``apiKey`` or ``x-api-key``; and the workspace of its path.
+    """The credentials of a request: a bearer token, or a key as ``apiKey`` or ``x-api-key``; and the workspace of its
+    path.
 
     An EventSource of a browser can set no header: where changes are listened to, the parameter ``token`` is the same.
     """
@@ -128,7 +129,7 @@ def credentials(request: Request) -> Credentials:
 
 
 def etag_of(document: bytes | Document) -> str:
-    """What tells a document from itself after a change, as a strong entity tag."""
+    """The strong entity tag of a document, another one after each change."""
     raw = document if isinstance(document, bytes) else bson.encode(document, codec_options=CODEC)
     return f'"{blake2b(raw, digest_size=16).hexdigest()}"'
 

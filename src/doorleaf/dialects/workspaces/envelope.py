@@ -64,7 +64,7 @@ BY_STATUS: Mapping[int, str] = {
 
 @with_config(OPEN)
 class WorkspaceProblem(TypedDict):
-    """What is wrong."""
+    """The error of a request."""
 
     code: Annotated[str, Field(description="For programs.")]
     message: Annotated[str, Field(description="For people.")]
@@ -81,7 +81,8 @@ class WorkspaceError(TypedDict):
 
 
 def correlation(request: Request) -> str:
-    """What the request and its answer are found by: the caller's own, or a new one, the same each time it is asked."""
+    """The id that the request and its answer are found by: the caller's own, or a new one, the same each time it is
+    asked."""
     return _noted(request).correlation
 
 
@@ -106,7 +107,7 @@ def correlated(request: Request) -> tuple[bytes, bytes]:
 
 
 def code_of(status: int, code: str) -> str:
-    """What an error is called here."""
+    """The code that an error has here."""
     return CODES.get(code) or BY_STATUS.get(status, "INTERNAL_ERROR" if status >= 500 else "VALIDATION_ERROR")
 
 

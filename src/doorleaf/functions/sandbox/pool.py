@@ -36,7 +36,7 @@ class Pool:
         return tuple(self._all)
 
     async def call(self, text: bytes, server: Served, seconds: float) -> bytes:
-        """What :meth:`Process.call` says; waiting for a process is part of the time."""
+        """Do as :meth:`Process.call` does; waiting for a process is part of the time."""
         process = self._free()
         if process is None:
             began = asyncio.get_running_loop().time()

@@ -60,7 +60,7 @@ class Kind(IntEnum):
 
 
 class Server(Protocol):
-    """What a call may ask for. Nothing here raises: what goes wrong is an answer."""
+    """The things that a call may ask for. Nothing here raises: a failure is an answer."""
 
     def request(self, number: int, text: bytes) -> None:
         """Begin to answer; the answer goes to :meth:`Process.reply`."""
@@ -157,7 +157,7 @@ class Process(asyncio.SubprocessProtocol):
     # --- calls ---
 
     async def call(self, text: bytes, server: Server, seconds: float) -> bytes:
-        """What the function answers, as JSON, within ``seconds``.
+        """Call the function and return its answer as JSON, within ``seconds``.
 
         Raises FunctionFailed with what the function threw, FunctionTimeout, and FunctionsUnavailable when the process
         was ended from outside.
@@ -326,7 +326,7 @@ class Process(asyncio.SubprocessProtocol):
 
 
 def failure(text: bytes) -> FunctionFailed:
-    """What a function threw, as it told."""
+    """The error that a function threw, as it told."""
     try:
         told: Mapping[str, Any] = orjson.loads(text)
         name, message, stack = (told.get(key) for key in ("name", "message", "stack"))
@@ -339,7 +339,7 @@ def failure(text: bytes) -> FunctionFailed:
 
 
 def result(text: bytes) -> dict[str, Any]:
-    """What a call answered: ``{"value"}``, or ``{"said"}`` with a response; FunctionFailed for anything else."""
+    """The answer of a call: ``{"value"}``, or ``{"said"}`` with a response; FunctionFailed for anything else."""
     try:
         told = orjson.loads(text)
     except orjson.JSONDecodeError:

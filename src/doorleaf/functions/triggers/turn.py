@@ -40,8 +40,8 @@ class Ended(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What turns are made with. ``holder`` is the name of this process in leases; ``most`` failures of a function in a
-    row suspend its trigger."""
+    """The parts that turns are made with. ``holder`` is the name of this process in leases; ``most`` failures of a
+    function in a row suspend its trigger."""
 
     records: Records
     functions: Functions

@@ -57,7 +57,7 @@ class Watched:
 
 
 def watched(config: Document) -> Watched:
-    """What the configuration of a database trigger says. ValueError for a mistake."""
+    """Read the configuration of a database trigger. ValueError for a mistake."""
     known(config, KEYS, "config.")
     database, collection = string(config, "database"), string(config, "collection")
     if collection and not database:

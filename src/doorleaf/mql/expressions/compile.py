@@ -63,7 +63,7 @@ class Constant:
 
 
 class Scope:
-    """What an expression may refer to: the operation's context and the variables declared around it.
+    """The things that an expression may refer to: the operation's context and the variables declared around it.
 
     ``failures`` are the errors of constant parts. The server raises them before it reads a document, even from a branch
     that would never be taken; only what ``$switch`` and ``$cond`` drop for good does not count.

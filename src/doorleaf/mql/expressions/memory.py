@@ -50,7 +50,7 @@ def grown(size: int, value: Any) -> int:
 
 
 class Growth:
-    """What the computed parts of one document add to it, counted as :func:`grown` does."""
+    """The bytes that the computed parts of one document add to it, counted as :func:`grown` does."""
 
     __slots__ = ("size",)
 

@@ -33,7 +33,7 @@ class TooDeep(Exception):
 
 
 class Room:
-    """What an explanation may still hold, and how deep it may become; parts count for each that they are in."""
+    """The room that an explanation still has, and how deep it may become; parts count for each that they are in."""
 
     def __init__(self) -> None:
         self._left = ROOM
@@ -73,7 +73,8 @@ class SchemaRefusal:
         self._tests: Known = {} if known is None else known
 
     def schema(self, schema: Document, value: Any) -> list[Document]:
-        """What ``value`` breaks of ``schema``: one entry for each keyword, in the server's order; none when valid."""
+        """The rules of ``schema`` that ``value`` breaks: one entry for each keyword, in the server's order; none when
+        valid."""
         found = []
         for name, (needs, told) in _KEYWORDS.items():
             if name in schema and not self._test(schema, name, needs)(value):
@@ -106,7 +107,7 @@ class SchemaRefusal:
 
 
 def notes(schema: Document) -> Document:
-    """What a schema says about itself."""
+    """The title and description of a schema."""
     return {name: schema[name] for name in ("title", "description") if name in schema}
 
 

@@ -32,7 +32,7 @@ _HARMLESS = frozenset(("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$and", "$or"
 
 @dataclass(slots=True)
 class Head:
-    """What the caller can do with indexes before the rest of a pipeline runs, in this order.
+    """The work that the caller can do with indexes before the rest of a pipeline runs, in this order.
 
     ``filter`` None matches all; ``sort`` None keeps natural order; ``skip`` 0 and ``limit`` None change nothing.
     ``rest`` are the stages that remain.

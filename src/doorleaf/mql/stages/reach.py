@@ -19,7 +19,7 @@ READ, WRITE = "read", "write"
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a stage reaches beside the documents that it is given.
+    """The reach of a stage, beside the documents that it is given.
 
     ``places`` are the fields of its argument that name a collection, the argument itself where ``bare``; ``writes``
     tells whether the stage writes there. ``inner`` says where its pipelines are: fields one below the other, the last
@@ -105,7 +105,7 @@ _FOLDED = {name.lower(): reach for name, reach in STAGES.items()}
 
 
 def reach_of(name: str) -> Reach | None:
-    """What the stage ``name`` reaches, whatever the case of its letters; None for no stage of MongoDB's."""
+    """The reach of the stage ``name``, whatever the case of its letters; None for no stage of MongoDB's."""
     return STAGES.get(name) or _FOLDED.get(name.lower())
 
 
@@ -148,7 +148,8 @@ class Visit:
     reach: Reach
 
     def places(self) -> Iterator[Any]:
-        """What stands where the stage names a collection: a string or an object of ``db`` and ``coll``, if it is right.
+        """The values with which the stage names collections, each a string or an object of ``db`` and ``coll``, if it
+        is right.
 
         A sub-pipeline without a collection lists its documents, and names none.
         """

@@ -27,11 +27,11 @@ class SubPipeline:
         self._rest = build.compile(self._head.rest, build)
 
     def of(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """What it gives for documents that are at hand."""
+        """The documents that it gives for documents that are at hand."""
         return self._rest(self._first(documents))
 
     def over(self, collection: str | None) -> Iterator[Document]:
-        """What it gives for a whole collection; None has no documents."""
+        """The documents that it gives for a whole collection; None has no documents."""
         if collection is None:
             return self.of(())
         reader = self._build.reader

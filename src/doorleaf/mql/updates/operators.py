@@ -177,7 +177,7 @@ def _bit_operation(name: str, operand: Any) -> Callable[[int, int], int]:
 
 
 def rename(source: Path, target: Path) -> tuple[Leaf, Leaf]:
-    """What ``$rename`` does at its source and at its target. The source is read from the document as it was."""
+    """The leaves of ``$rename`` at its source and at its target. The source is read from the document as it was."""
 
     def moved(run: Run) -> Any:
         value = _rename_source(run, source)

@@ -27,7 +27,7 @@ MAX_DEPTH = 180
 
 
 class Remove(Enum):
-    """What a leaf gives back to take the value away: the field goes, an array element becomes null."""
+    """The result of a leaf to take the value away: the field goes, an array element becomes null."""
 
     REMOVE = "remove"
 

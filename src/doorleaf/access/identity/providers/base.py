@@ -25,7 +25,7 @@ STRANGER = "invalid session: error finding user for endpoint"
 
 
 class Answer(Enum):
-    """What a provider says of credentials beside an identity."""
+    """The answers of a provider to credentials, beside an identity."""
 
     NOT_MINE = "not mine"
 
@@ -59,8 +59,8 @@ class LoggedIn:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What providers work with. ``require_loaded`` raises StoreUnavailable until keys and sessions were read once,
-    ``clock`` gives seconds since 1970."""
+    """The parts that providers work with. ``require_loaded`` raises StoreUnavailable until keys and sessions were read
+    once, ``clock`` gives seconds since 1970."""
 
     settings: Settings
     directory: Directory

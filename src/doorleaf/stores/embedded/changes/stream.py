@@ -52,7 +52,7 @@ _ORDER = ("fullDocument", "ns", "to", "documentKey", "updateDescription", "fullD
 
 
 def key_of(operation: Watch) -> tuple[str, str]:
-    """What a stream is about: a collection, a database with an empty name, or everything."""
+    """The place that a stream is about: a collection, a database with an empty name, or everything."""
     if operation.scope == "server":
         return "", ""
     return operation.namespace.database, operation.namespace.collection

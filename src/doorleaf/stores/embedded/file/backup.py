@@ -54,7 +54,7 @@ Tell = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Copied:
-    """What a backup has: when it was made, and the files by name with their sizes."""
+    """The contents of a backup: when it was made, and the files by name with their sizes."""
 
     created: str
     files: dict[str, int]

@@ -50,7 +50,7 @@ _UNREADABLE = (apsw.Error, BSONError, UnicodeDecodeError, ValueError, TypeError)
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a file: ``kept`` is the damaged one's new name, ``report`` has the details."""
+    """The outcome for a file: ``kept`` is the damaged one's new name, ``report`` has the details."""
 
     documents: int = 0
     lost: list[str] = field(default_factory=list)

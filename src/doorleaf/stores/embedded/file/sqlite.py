@@ -103,7 +103,7 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def failure(error: apsw.Error) -> DoorleafError:
-    """What a client is told about SQLite's ``error`` at run time: no path, no SQL."""
+    """The error that a client is told for SQLite's ``error`` at run time: no path, no SQL."""
     number = code(error)
     if is_full(error):
         return StoreUnavailable(DISK_FULL)
@@ -121,7 +121,7 @@ def failure(error: apsw.Error) -> DoorleafError:
 
 
 def opening_failure(path: Path, error: Exception) -> StoreUnavailable:
-    """What the operator is told when the file ``path`` does not open."""
+    """The error that the operator is told when the file ``path`` does not open."""
     if isinstance(error, _ELSEWHERE):
         return StoreUnavailable(f"cannot open the database file {path}: {error}")
     return DamagedDatabase(f"the database file {path} is damaged: {error}")

@@ -58,7 +58,8 @@ class Held(list[bytes]):
 
 
 class Answer:
-    """What a worker has sent so far. Above :data:`SMALL_BYTES` it waits for its turn, and the worker with it."""
+    """The answer of a worker, as far as it was sent. Above :data:`SMALL_BYTES` it waits for its turn, and the worker
+    with it."""
 
     def __init__(self, room: Turns, caller: str, until: float, most: int | None) -> None:
         self._room = room
@@ -119,7 +120,7 @@ class Answer:
             self.batches.turns[-1].shrink(max(1, self.size - self.batches.room + self.batches.turns[-1].amount))
 
     def value(self) -> Any:
-        """What the work returned; documents are :class:`Held` batches."""
+        """The value that the work returned; documents are :class:`Held` batches."""
         if self.values:
             return [item for piece in self.values for item in bson.decode(piece, CODEC)["v"]]
         result = wire.result_of(self.result)

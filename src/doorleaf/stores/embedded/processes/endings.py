@@ -52,7 +52,7 @@ class Ending:
 
     @property
     def reason(self) -> DoorleafError | None:
-        """What the operation answers, which would end the same way again; None where that is not known."""
+        """The error of an operation that would end the same way again; None where that is not known."""
         if self.code == OUT_OF_MEMORY or (self.code in _CRASHES and self.most > MUCH):
             return out_of_memory()
         return None

@@ -84,7 +84,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Counts:
-    """What the pool has done so far, and how it stands. Times are in seconds."""
+    """The counts of what the pool has done so far, and of how it stands. Times are in seconds."""
 
     started: int = 0
     """Workers that were forked."""
@@ -168,7 +168,7 @@ class Pool:
         await asyncio.sleep(0)
 
     def counts(self) -> Counts:
-        """What has been done, and how it stands."""
+        """The counts as they are now."""
         counts = self._counts
         counts.running = self._quick.room - self._quick.free + self._long.room - self._long.free
         counts.waiting = self._quick.waiting + self._long.waiting + self._room.waiting
@@ -194,8 +194,8 @@ class Pool:
                     self._back(worker)
 
     async def carry_out(self, request: Request, caller: str) -> Any:
-        """What ``request.work`` returns in a worker; raises what it raises, and ``StoreTimeout`` soon after the
-        deadline whatever it does."""
+        """Have a worker run ``request.work``, and return its result; raises what it raises, and ``StoreTimeout`` soon
+        after the deadline whatever it does."""
         packed = await _packed(request)
         answer = Answer(self._room, caller, request.deadline, request.max_bytes)
         try:
@@ -216,7 +216,7 @@ class Pool:
         return await asyncio.to_thread(answer.value) if answer.lengthy else answer.value()
 
     async def flow(self, request: Request, caller: str) -> Flow:
-        """What ``request.work`` yields, as it is taken; raises what it raises before its first batch."""
+        """The batches that ``request.work`` yields, as they are taken; raises what it raises before its first batch."""
         packed = await _packed(request)
         try:
             return await self._begun(request, packed, caller, fresh=False)

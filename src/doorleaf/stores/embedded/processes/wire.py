@@ -160,7 +160,7 @@ def _held(result: results.Result) -> Document:
 
 
 def result_of(payload: bytes) -> Any:
-    """What :func:`result_payload` encoded."""
+    """Decode what :func:`result_payload` encoded."""
     found = bson.decode(payload, CODEC)
     return _result(found) if "c" in found else found["v"]
 
@@ -207,7 +207,7 @@ def error_payload(error: DoorleafError, trace: str = "") -> bytes:
 
 
 def error_of(payload: bytes) -> tuple[DoorleafError, str]:
-    """What :func:`error_payload` encoded, and the trace."""
+    """Decode the error that :func:`error_payload` encoded, and the trace."""
     told = bson.decode(payload, CODEC)
     cls = _KNOWN.get(told["e"], InternalError)
     error = cls.__new__(cls)

@@ -58,7 +58,7 @@ _NULLS: Interval = (UNDEFINED, following(NULL))
 
 @dataclass(slots=True)
 class Bounds:
-    """What predicates on one field say about its component of the key, in ascending order.
+    """The intervals of a component of the key that predicates on its field leave, in ascending order.
 
     ``exact`` is about one field that ``predicates`` are all about. ``present``: a document that matches has the field,
     so that a sparse index holds it.
@@ -286,7 +286,7 @@ def _all_of(candidates: Sequence[Bounds]) -> Bounds:
 
 
 def field_bounds(predicates: Sequence[Predicate], arrays: bool) -> Bounds | None:
-    """What all ``predicates`` on one field allow together; with arrays, what the best one allows."""
+    """The bounds that all ``predicates`` on one field leave together; with arrays, those of the best one."""
     candidates = [
         bounds for predicate in predicates[:MOST_PREDICATES] if (bounds := _bounds(predicate, arrays)) is not None
     ]

@@ -30,7 +30,8 @@ ByPath = dict[str, list[Predicate]]
 
 @dataclass(slots=True)
 class Search:
-    """What is looked for. ``limited``: only the first so many are wanted; ``forced``: by this index or not at all."""
+    """The search that an index is chosen for. ``limited``: only the first so many are wanted; ``forced``: by this index
+    or not at all."""
 
     collection: Collection
     found: Conditions
@@ -88,7 +89,7 @@ def _variants(index: Index, predicates: ByPath) -> list[ByPath]:
 
 
 def reach(index: Index, predicates: ByPath, count: int, bounding: ByPath | None = None) -> Reach | None:
-    """What of ``index`` can hold matches of ``count`` predicates, None when it does not hold them all.
+    """The part of ``index`` that can hold matches of ``count`` predicates, None when it does not hold them all.
 
     The keys are bounded by the predicates of ``bounding``, if these are not all.
     """
@@ -355,7 +356,7 @@ def _shared(search: Search, index: Index, outer: ByPath, branches: list[Conditio
 
 
 def constant_prefix(index: Index, consumed: list[Bounds]) -> bytes:
-    """What the leading fields that have one value alone give a key to begin with."""
+    """The beginning of a key that the leading fields with one value alone give it."""
     prefix = b""
     for bounds, (_, descending) in zip(consumed, index.fields, strict=False):
         if not bounds.points or len(bounds.intervals) != 1:

@@ -53,8 +53,8 @@ class Costly(Exception):
 
 
 class Cost:
-    """What the stages of a pipeline, seen one after another, cost. ``weight`` is how many times all that is read is
-    looked at, ``growth`` how many times as large as that their documents may be."""
+    """The cost of a pipeline's stages, seen one after another. ``weight`` is how many times all that is read is looked
+    at, ``growth`` how many times as large as that their documents may be."""
 
     __slots__ = ("_literals", "_paths", "growth", "nodes", "weight")
 

@@ -16,7 +16,7 @@ from doorleaf.stores.embedded.catalog import Collection
 
 
 def unmet(constants: dict[str, str], filter: Document) -> Document:
-    """What of ``filter`` is left where every document has these ``constants``."""
+    """The part of ``filter`` that is left where every document has these ``constants``."""
     if not constants or filter.keys().isdisjoint(constants):
         return filter
     return {name: value for name, value in filter.items() if not (is_string(value) and constants.get(name) == value)}
@@ -33,7 +33,7 @@ Cut = Callable[[bytes], bytes | None]
 
 
 def cut(collection: Collection, projection: Document | None) -> Cut | None:
-    """What carries out a projection that only leaves out what all documents have; None for any other."""
+    """A function that carries out a projection that only leaves out what all documents have; None for any other."""
     constants = collection.constants
     if not projection or not constants or not projection.keys() <= constants.keys():
         return None

@@ -38,7 +38,7 @@ TINY = 100
 
 @dataclass(slots=True)
 class Query:
-    """What to look for in one collection. ``limit`` 0 is none; ``variables`` are the values of ``let``."""
+    """A search in one collection. ``limit`` 0 is none; ``variables`` are the values of ``let``."""
 
     collection: Collection
     filter: Document
