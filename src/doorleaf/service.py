@@ -20,7 +20,7 @@ from doorleaf.access.workspaces.metering import Metering
 from doorleaf.access.workspaces.subscriptions import Subscriptions
 from doorleaf.access.workspaces.tenancy import Tenancy
 from doorleaf.apart import CODING, JUDGING, SMALL_BYTES, left, time_limit
-from doorleaf.errors import DataError, InvalidParameter, StoreUnavailable
+from doorleaf.errors import DataError, InvalidParameter, StoreUnavailable, Unsupported
 from doorleaf.operations import Aggregate, Effect, Find, Namespace, Operation, R, RunCommand, Scan, Transaction, Watch
 from doorleaf.operations.results import Result
 from doorleaf.stores.base import Store, answer_too_large
@@ -101,6 +101,8 @@ class DataService:
             operation.max_time_ms = _milliseconds(began + time_limit(operation))
         operation.turn = identity.turn
         tenancy = identity.tenancy
+        if operation.within is not None and tenancy is not None:
+            raise Unsupported("transactions over several operations are not available to users of workspaces")
         if tenancy is not None and not self._rules.concern(operation):
             result = await self._stored(operation, tenancy)
         elif identity.admin:
@@ -154,6 +156,7 @@ class DataService:
         else:
             permit = await JUDGING.run(left(until), self._rules.permit, operation, caller)
             permit.operation.max_time_ms = _milliseconds(until)
+        permit.operation.within = operation.within
         try:
             result = await self._stored(permit.operation, caller.identity.tenancy)
         except DataError as error:

@@ -57,7 +57,6 @@ FUNCTIONS: dict[str, str] = {
       told.push(await cursor.next(), await cursor.next(), await cursor.next());
       for await (const one of c.find({{}}).skip(1)) told.push(one._id);
       told.push((await c.deleteOne({{ _id: 1 }})).deletedCount);
-      try {{ context.services.get('mongodb-atlas').startSession() }} catch (error) {{ told.push(error.message) }}
       return told;
     }}""",
     "fetches": "exports = async function (request) { try { return (await context.http.get({ url: request.query.url })).body.text() } catch (error) { return `${error.message}` } }",

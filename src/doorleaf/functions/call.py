@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import time
@@ -18,7 +19,7 @@ from doorleaf.dialects.client.functions import encoded
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError, FunctionTimeout, InternalError, InvalidParameter
 from doorleaf.functions import signatures
-from doorleaf.functions.database import Database, described
+from doorleaf.functions.database import Database, Session, described
 from doorleaf.functions.judging import DEPTH
 from doorleaf.functions.load import Function
 from doorleaf.functions.outgoing import Outgoing
@@ -26,10 +27,14 @@ from doorleaf.functions.request import request_told
 from doorleaf.functions.sandbox.process import Process
 from doorleaf.functions.told import Told
 from doorleaf.functions.version import DEEPEST, Version
+from doorleaf.operations.results import Result
 
 LOG = logging.getLogger("doorleaf.functions")
 AT_ONCE = 25
 """Requests of one call that are carried out at once; the others wait."""
+MOST_TRANSACTIONS = 10
+SETTLING_SECONDS = 5.0
+"""How long a transaction that a function has left open may take to be aborted."""
 MOST_ASKED = 1024 * 1024
 """Bytes of what a function may ask and wait for in place."""
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -73,6 +78,8 @@ class Call:
         """Whether the function is told the caller's custom data."""
         self.size = 0
         """The bytes of what it answered, as JSON."""
+        self._sessions: dict[int, Session] = {}
+        self._numbers = 0
         self._functions = functions
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,6 +91,11 @@ class Call:
         """The user object that the function is given."""
         user = self.identity.user
         return user if self.custom_data else {**user, "custom_data": {}}
+
+    @property
+    def has_transactions(self) -> bool:
+        """Whether any transaction is open."""
+        return bool(self._sessions)
 
     @property
     def seconds(self) -> float:
@@ -120,12 +132,15 @@ class Call:
             asked = await CODING.run(self.seconds, ejson.loads, text)
         match asked.get("to"):
             case "database":
-                result = await self.database.run(asked, self.identity, self.http, size=len(text), seconds=self.seconds)
+                result = await self.run(asked, asked.get("session"), asked.get("begins"), size=len(text))
                 return await CODING.run(self.seconds, encoded, result) if len(text) >= SMALL_BYTES else encoded(result)
             case "function":
                 given = asked.get("arguments")
                 value = await self.execute(str(asked.get("name")), given if isinstance(given, list) else [])
                 return ejson.dumps(value, ejson.Mode.CANONICAL)
+            case "transaction":
+                await self.end_transaction(asked.get("session"), commit=asked.get("commit") is True)
+                return b"null"
             case "http":
                 return orjson.dumps(await self.send(asked))
         raise InvalidParameter("the function asked for something that does not exist")
@@ -207,6 +222,41 @@ class Call:
     def database(self) -> Database:
         """The databases as functions see them."""
         return self._functions.database
+
+    async def run(self, asked: Document, number: Any = None, begins: Any = None, *, size: int = 0) -> Result:
+        """The result of a call of the database, a part of the transaction ``number``, which ``begins`` with options."""
+        session = None if number is None else self._session(number, begins)
+        return await self.database.run(
+            asked, self.identity, self.http, size=size, seconds=self.seconds, session=session
+        )
+
+    def number(self) -> int:
+        """A number for another transaction."""
+        self._numbers += 1
+        return self._numbers
+
+    def _session(self, number: Any, begins: Any) -> Session:
+        if type(number) is int and number not in self._sessions and isinstance(begins, dict):
+            if len(self._sessions) >= MOST_TRANSACTIONS:
+                raise InvalidParameter(f"a function may have {MOST_TRANSACTIONS} transactions at once")
+            self._sessions[number] = Session(begins)
+        session = self._sessions.get(number) if type(number) is int else None
+        if session is None:
+            raise InvalidParameter("session: there is no such transaction")
+        return session
+
+    async def end_transaction(self, number: Any, *, commit: bool) -> None:
+        """Commit or abort the transaction ``number``."""
+        session = self._session(number, None)
+        del self._sessions[number]
+        await self.database.end(session, self.identity, self.http, commit=commit, seconds=self.seconds)
+
+    async def settle(self) -> None:
+        """Abort the transactions that the function has left open."""
+        while self._sessions:
+            _, session = self._sessions.popitem()
+            with contextlib.suppress(DoorleafError):
+                await self.database.end(session, self.identity, self.http, commit=False, seconds=SETTLING_SECONDS)
 
     async def send(self, asked: Document) -> Document:
         """The answer of another server."""

@@ -10,7 +10,17 @@ from doorleaf.dialects.base import Request
 from doorleaf.documents import Document
 from doorleaf.errors import DataError, DoorleafError, InvalidParameter
 from doorleaf.functions.triggers.watched import Watched
-from doorleaf.operations import OPERATIONS, Find, Operation, Watch, WatchDatabase, WatchServer
+from doorleaf.operations import (
+    OPERATIONS,
+    EndTransaction,
+    Find,
+    Held,
+    Namespace,
+    Operation,
+    Watch,
+    WatchDatabase,
+    WatchServer,
+)
 from doorleaf.operations.decode import Decoder
 from doorleaf.operations.places import Places
 from doorleaf.operations.results import ChangesResult, ChangeStream, DocumentsResult, Result
@@ -26,6 +36,44 @@ ACTIONS = (
 """What the collections of a function can do."""
 
 
+class Session:
+    """A transaction of a function, on the data source of its first operation. InvalidParameter for wrong options."""
+
+    def __init__(self, options: Document) -> None:
+        self.held = Held(_transaction_options(options))
+        self.namespace: Namespace | None = None
+
+    def begin(self, operation: Operation[Any]) -> None:
+        """Make ``operation`` a part of it."""
+        namespace = self.namespace = self.namespace or operation.namespace
+        if operation.namespace.data_source != namespace.data_source:
+            raise InvalidParameter("session: the transaction is one of another data source")
+        operation.within = self.held
+
+
+def _transaction_options(options: Document) -> Document:
+    concerns = {"readPreference": options.get("readPreference"), **dict.fromkeys(_CONCERNS)}
+    for name, inner in _CONCERNS.items():
+        given = options.get(name)
+        if given is not None and not (isinstance(given, dict) and given.keys() <= {inner}):
+            raise InvalidParameter(f"{name}: expected an object with {inner} alone")
+        concerns[name] = (given or {}).get(inner)
+    if unknown := options.keys() - concerns.keys():
+        raise InvalidParameter(f"{min(unknown)[:100]}: startTransaction has no such option")
+    preference = concerns.pop("readPreference")
+    if preference not in (None, "primary") and not (isinstance(preference, dict) and preference == {"mode": "primary"}):
+        raise InvalidParameter("readPreference: a transaction reads from the primary")
+    if concerns["readConcern"] not in (None, "local", "majority", "snapshot"):
+        raise InvalidParameter("readConcern.level: expected local, majority or snapshot")
+    acknowledged = concerns["writeConcern"]
+    if acknowledged not in (None, "majority") and not (type(acknowledged) is int and 1 <= acknowledged <= 50):
+        raise InvalidParameter("writeConcern.w: expected majority or a number of servers")
+    return concerns
+
+
+_CONCERNS = {"readConcern": "level", "writeConcern": "w"}
+
+
 class Database:
     """The databases as functions see them. ``max_documents`` is the most that a find without ``limit`` may give."""
 
@@ -36,7 +84,14 @@ class Database:
         self._decoders = {name: Decoder(OPERATIONS[name], places) for name in ACTIONS}
 
     async def run(
-        self, call: Document, identity: Identity, request: Request | None, *, size: int = 0, seconds: float
+        self,
+        call: Document,
+        identity: Identity,
+        request: Request | None,
+        *,
+        size: int = 0,
+        seconds: float,
+        session: Session | None = None,
     ) -> Result:
         """The result of ``call``: ``{action, source, database, collection, fields}``. Raises DoorleafError."""
         decoder = self._decoders.get(call.get("action", ""))
@@ -53,10 +108,22 @@ class Database:
         whole = type(operation) is Find and not operation.limit
         if type(operation) is Find and whole:
             operation.limit = self._max_documents
+        if session is not None:
+            session.begin(operation)
         result = await self._execute(operation, identity, request, size)
         if whole and type(result) is DocumentsResult and len(result.documents) >= self._max_documents:
             raise InvalidParameter(f"find: {self._max_documents} documents or more match; give it a limit")
         return result
+
+    async def end(
+        self, session: Session, identity: Identity, request: Request | None, *, commit: bool, seconds: float
+    ) -> None:
+        """Commit or abort the transaction of ``session``, if any operation has begun it. Raises DoorleafError."""
+        if (namespace := session.namespace) is not None:
+            ending = EndTransaction(namespace=namespace, within=session.held, commit=commit)
+            ending.max_time_ms = max(1, int(seconds * 1000))
+            session.namespace = None
+            await self._execute(ending, identity, request, 0)
 
     async def watch(self, watched: Watched, token: Document | None) -> ChangeStream:
         """The changes that ``watched`` asks for, behind ``token``, or from now on. Raises DoorleafError."""

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
 import bson
@@ -28,6 +28,9 @@ from doorleaf.operations.results import (
 P = ParamSpec("P")
 T = TypeVar("T")
 UTILS = Utils()
+WRITE_CONFLICT = 112
+"""MongoDB's number for a transaction that another one was in the way of."""
+MOST_ATTEMPTS = 20
 
 
 async def run(call: Call, arguments: list[Any]) -> Any:
@@ -125,6 +128,10 @@ class Service:
     def db(self, name: str) -> Database:
         return Database(self._call, self._source, name)
 
+    def start_session(self) -> Session:
+        """What a transaction is made with, where the data source has them."""
+        return Session(self._call)
+
 
 class Database:
     """A database of a data source."""
@@ -143,10 +150,11 @@ class Collection:
         self._call, self._place = call, place
 
     async def _run(self, action: str, fields: Document, options: Document) -> Any:
+        session = options.pop("session", None)
         given = {**fields, **{name if name in fields else camel(name): value for name, value in options.items()}}
         asked = {**self._place, "action": action, "fields": {name: it for name, it in given.items() if it is not None}}
-        call = self._call
-        return _plain(await call.database.run(asked, call.identity, call.http, seconds=call.seconds))
+        part = () if session is None else session.part()
+        return _plain(await self._call.run(asked, *part))
 
     def find(self, filter: Document | None = None, projection: Document | None = None, **options: Any) -> Cursor:
         return Cursor(self, "find", {"filter": filter or {}, "projection": projection}, options)
@@ -174,8 +182,8 @@ class Collection:
         found: Document | None = await self._run("findOneAndDelete", {"filter": filter}, options)
         return found
 
-    async def insert_one(self, document: Document) -> Any:
-        return await self._run("insertOne", {"document": document}, {})
+    async def insert_one(self, document: Document, **options: Any) -> Any:
+        return await self._run("insertOne", {"document": document}, options)
 
     async def insert_many(self, documents: list[Document], **options: Any) -> Any:
         return await self._run("insertMany", {"documents": documents}, options)
@@ -205,6 +213,64 @@ class Collection:
 
     async def bulk_write(self, operations: list[Document], **options: Any) -> Any:
         return await self._run("bulkWrite", {"operations": operations}, options)
+
+
+class Session:
+    """One transaction at a time, for operations that are called with ``session=``. What is open when the function ends
+    is aborted, and so is what an error comes in between."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._number = 0
+        self._begins: Document | None = None
+
+    def part(self) -> tuple[int, Document | None] | tuple[()]:
+        """What an operation says of its transaction; the first one begins it."""
+        begins, self._begins = self._begins, None
+        return (self._number, begins) if self._number else ()
+
+    def start_transaction(self, **options: Any) -> None:
+        """Begin a transaction. Options are ``read_concern`` and ``write_concern``, as documents."""
+        if self._number:
+            raise InvalidParameter("the session has a transaction already")
+        self._number = self._call.number()
+        self._begins = {camel(name): value for name, value in options.items()}
+
+    async def commit_transaction(self) -> None:
+        """Make what was done last."""
+        if not self._number:
+            raise InvalidParameter("the session has no transaction")
+        await self._end(commit=True)
+
+    async def abort_transaction(self) -> None:
+        """Take back what was done, if there is a transaction."""
+        if self._number:
+            await self._end(commit=False)
+
+    async def end_session(self) -> None:
+        """Abort what is open."""
+        await self.abort_transaction()
+
+    async def with_transaction(self, work: Callable[[Session], Awaitable[T]], **options: Any) -> T:
+        """What ``work(session)`` returns, committed; again where somebody else has written the same meanwhile."""
+        for attempt in range(MOST_ATTEMPTS):
+            self.start_transaction(**options)
+            try:
+                result = await work(self)
+                if self._number:
+                    await self.commit_transaction()
+                return result
+            except BaseException as error:
+                await self.abort_transaction()
+                if getattr(error, "number", None) != WRITE_CONFLICT or attempt == MOST_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("the last attempt ends above")
+
+    async def _end(self, *, commit: bool) -> None:
+        number, self._number = self._number, 0
+        untouched, self._begins = self._begins is not None, None
+        if not untouched:
+            await self._call.end_transaction(number, commit=commit)
 
 
 class Cursor:

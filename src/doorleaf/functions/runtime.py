@@ -331,6 +331,9 @@ class Functions:
             outcome = "cancelled"
             raise
         finally:
+            if call.has_transactions:
+                call.end()
+                await asyncio.shield(call.settle())
             seconds = time.perf_counter() - began
             self._observe(call.function.name, outcome, seconds)
             self.told.call(call.function.name, outcome, seconds, call.identity.shown)

@@ -1,6 +1,6 @@
 """Every operation with its result: the vocabulary that dialects, access and stores share."""
 
-from doorleaf.operations.base import OWN_TURN, Effect, Operation, R, altered
+from doorleaf.operations.base import OWN_TURN, Effect, Held, Operation, R, altered
 from doorleaf.operations.capabilities import Guard
 from doorleaf.operations.lasting import Scan, Watch, WatchDatabase, WatchServer
 from doorleaf.operations.modifying import GetValidator, SetValidator
@@ -37,7 +37,7 @@ from doorleaf.operations.registry import (
     UpdateOne,
     Write,
 )
-from doorleaf.operations.together import Transaction
+from doorleaf.operations.together import EndTransaction, Transaction
 
 __all__ = [
     "OPERATIONS",
@@ -55,6 +55,7 @@ __all__ = [
     "DropCollection",
     "DropIndex",
     "Effect",
+    "EndTransaction",
     "EstimatedDocumentCount",
     "Find",
     "FindOne",
@@ -63,6 +64,7 @@ __all__ = [
     "FindOneAndUpdate",
     "GetValidator",
     "Guard",
+    "Held",
     "InsertMany",
     "InsertOne",
     "ListCollections",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
@@ -27,12 +28,27 @@ OWN_TURN = "own"
 """Whose turn it is where the server itself asks, for little: that waits for no caller."""
 
 
+class Held:
+    """A transaction that goes on over several operations, one after the other.
+
+    The store that carries out the first one begins it with ``options``, and keeps what it needs in ``kept``; an
+    ``EndTransaction`` ends it, and so does an error. ``ended`` says how.
+    """
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        self.options = dict(options or {})
+        self.kept: Any = None
+        self.ended = ""
+        self.lock = asyncio.Lock()
+
+
 @dataclass(kw_only=True)
 class Operation(Generic[R]):
     """One thing to do. ``namespace`` is always there; ``max_time_ms`` None lets the service put its default.
 
     ``max_scan`` is the most documents that a collection may have to be read without an index, ``max_bytes`` the most
     bytes of BSON that a read may answer; None is no bound. ``turn`` says who asks: callers are served by turns.
+    ``within`` is the transaction that it is a part of.
     """
 
     name: ClassVar[str] = ""
@@ -55,6 +71,7 @@ class Operation(Generic[R]):
     max_scan: int | None = None
     max_bytes: int | None = None
     turn: str = ""
+    within: Held | None = None
 
     @property
     def action(self) -> str:

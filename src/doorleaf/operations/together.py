@@ -40,6 +40,8 @@ TOGETHER: frozenset[type[Operation[Any]]] = frozenset(
 )
 """What may be part of a transaction: reads and writes of documents. A pipeline that writes may not."""
 
+_OUTPUTS = frozenset({"$out", "$merge"})
+
 
 @dataclass(kw_only=True)
 class Transaction(Operation[results.TransactionResult]):
@@ -77,9 +79,29 @@ class Transaction(Operation[results.TransactionResult]):
         if not 0 < len(self.operations) <= MOST_TOGETHER:
             raise InvalidParameter(f"operations: expected 1 to {MOST_TOGETHER} of them, got {len(self.operations)}")
         for index, part in enumerate(self.operations):
-            if type(part) not in TOGETHER:
-                raise InvalidParameter(f"operations[{index}]: {part.name} cannot be part of a transaction")
-            if isinstance(part, Aggregate) and part.pipeline and not {"$out", "$merge"}.isdisjoint(part.pipeline[-1]):
-                raise InvalidParameter(f"operations[{index}]: $out and $merge cannot be part of a transaction")
+            require_part(part, f"operations[{index}]: ")
             if part.namespace.data_source != self.namespace.data_source:
                 raise InvalidParameter(f"operations[{index}]: acts on another data source than the first one")
+
+
+@dataclass(kw_only=True)
+class EndTransaction(Operation[results.OkResult]):
+    """Make what was done ``within`` a transaction last, or with ``commit`` off take it back.
+
+    ``namespace`` is that of one of its operations.
+    """
+
+    name = "endTransaction"
+    effect = Effect.WRITE
+    summary = "Commit or abort a transaction"
+    result = results.OkResult
+
+    commit: bool = False
+
+
+def require_part(operation: Operation[Any], where: str = "") -> None:
+    """Raise InvalidParameter for what cannot be done within a transaction."""
+    if type(operation) not in TOGETHER:
+        raise InvalidParameter(f"{where}{operation.name} cannot be part of a transaction")
+    if isinstance(operation, Aggregate) and operation.pipeline and not _OUTPUTS.isdisjoint(operation.pipeline[-1]):
+        raise InvalidParameter(f"{where}$out and $merge cannot be part of a transaction")

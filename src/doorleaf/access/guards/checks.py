@@ -22,6 +22,7 @@ from doorleaf.operations import (
     CreateCollection,
     CreateIndex,
     Effect,
+    EndTransaction,
     GetValidator,
     Namespace,
     Operation,
@@ -45,7 +46,7 @@ _FORBIDDEN_IN_DATABASE = frozenset('/\\. "$\0')
 _DATA = frozenset({"document", "replacement", "sort", "collation", "keys"})
 _LOOKED_AT_BY_ITSELF = frozenset({"pipeline", "command"})
 
-_NO_ACTIONS = (Watch, WatchDatabase, WatchServer, Scan, GetValidator, SetValidator, Transaction)
+_NO_ACTIONS = (Watch, WatchDatabase, WatchServer, Scan, GetValidator, SetValidator, Transaction, EndTransaction)
 
 _FIELDS: dict[type[Operation[Any]], tuple[str, ...]] = {
     operation: tuple(

@@ -20,6 +20,7 @@ from doorleaf.operations import (
     BulkWrite,
     CreateCollection,
     Effect,
+    EndTransaction,
     Namespace,
     Operation,
     RenameCollection,
@@ -100,6 +101,8 @@ class Scopes:
             for part in operation.parts:
                 self.check(scope, part)
             return
+        if isinstance(operation, EndTransaction):
+            return  # its parts were checked
         self._action(scope, operation)
         namespace = operation.namespace
         if operation.scope == "server":

@@ -18,7 +18,7 @@ from doorleaf.access.rules.view import View
 from doorleaf.documents import Document
 from doorleaf.errors import FunctionsUnavailable, PermissionDenied
 from doorleaf.mql.stages.reach import pipeline_namespaces
-from doorleaf.operations import Aggregate, Namespace, Operation, Transaction, WatchDatabase
+from doorleaf.operations import Aggregate, EndTransaction, Namespace, Operation, Transaction, WatchDatabase
 
 REMEMBERED = 4096
 """Views of callers that are kept; the rules are bound anew for the rest."""
@@ -106,6 +106,8 @@ class Rules:
         """``operation`` narrowed for ``caller``; raises :class:`PermissionDenied`."""
         if caller.identity.admin:
             return Permit(operation)
+        if isinstance(operation, EndTransaction):
+            return Permit(operation)  # its parts were permitted
         if isinstance(operation, Transaction):
             return together(operation, [self.permit(part, caller) for part in operation.operations])
         if operation.scope != "collection":

@@ -81,6 +81,7 @@ const cursor = once(() => class Cursor {
 const options = (given, names) => {
   const found = {};
   for (const [key, value] of Object.entries(given ?? {})) {
+    if (key === "session") continue;
     if (!names.includes(key)) throw new Error(`the option ${key} is not available here`);
     if (value !== undefined) found[key] = value;
   }
@@ -94,47 +95,97 @@ const collection = once(() => class Collection {
   #at;
   constructor(at) { this.#at = at; }
   get name() { return this.#at.collection; }
-  #run(action, fields) { return request({ to: "database", action, ...this.#at, fields: plain(fields) }); }
+  #run(action, fields, given) {
+    const part = given?.session === undefined ? undefined : within(given.session);
+    return request({ to: "database", action, ...this.#at, fields: plain(fields), ...part });
+  }
 
   find(filter = {}, projection, given) {
     const fields = { filter, projection, ...options(given, ["sort", "limit", "skip", ...READING]) };
-    return new (cursor())((fields) => this.#run("find", fields), fields);
+    return new (cursor())((fields) => this.#run("find", fields, given), fields);
   }
   findOne(filter = {}, projection, given) {
-    return this.#run("findOne", { filter, projection, ...options(given, ["sort", "skip", ...READING]) });
+    return this.#run("findOne", { filter, projection, ...options(given, ["sort", "skip", ...READING]) }, given);
   }
   findOneAndUpdate(filter, update, given) {
-    return this.#run("findOneAndUpdate", { filter, update, returnNewDocument: false, ...options(given, MODIFYING) });
+    return this.#run("findOneAndUpdate", { filter, update, returnNewDocument: false, ...options(given, MODIFYING) }, given);
   }
   findOneAndReplace(filter, replacement, given) {
-    return this.#run("findOneAndReplace", { filter, replacement, returnNewDocument: false, ...options(given, MODIFYING) });
+    return this.#run("findOneAndReplace", { filter, replacement, returnNewDocument: false, ...options(given, MODIFYING) }, given);
   }
-  findOneAndDelete(filter, given) { return this.#run("findOneAndDelete", { filter, ...options(given, MODIFYING) }); }
-  insertOne(document) { return this.#run("insertOne", { document }); }
-  insertMany(documents, given) { return this.#run("insertMany", { documents, ...options(given, ["ordered"]) }); }
-  updateOne(filter, update, given) { return this.#run("updateOne", { filter, update, ...options(given, ["sort", ...WRITING]) }); }
-  updateMany(filter, update, given) { return this.#run("updateMany", { filter, update, ...options(given, WRITING) }); }
-  replaceOne(filter, replacement, given) { return this.#run("replaceOne", { filter, replacement, ...options(given, ["sort", ...WRITING]) }); }
-  deleteOne(filter, given) { return this.#run("deleteOne", { filter, ...options(given, READING) }); }
-  deleteMany(filter, given) { return this.#run("deleteMany", { filter, ...options(given, READING) }); }
+  findOneAndDelete(filter, given) { return this.#run("findOneAndDelete", { filter, ...options(given, MODIFYING) }, given); }
+  insertOne(document, given) { return this.#run("insertOne", { document, ...options(given, []) }, given); }
+  insertMany(documents, given) { return this.#run("insertMany", { documents, ...options(given, ["ordered"]) }, given); }
+  updateOne(filter, update, given) { return this.#run("updateOne", { filter, update, ...options(given, ["sort", ...WRITING]) }, given); }
+  updateMany(filter, update, given) { return this.#run("updateMany", { filter, update, ...options(given, WRITING) }, given); }
+  replaceOne(filter, replacement, given) { return this.#run("replaceOne", { filter, replacement, ...options(given, ["sort", ...WRITING]) }, given); }
+  deleteOne(filter, given) { return this.#run("deleteOne", { filter, ...options(given, READING) }, given); }
+  deleteMany(filter, given) { return this.#run("deleteMany", { filter, ...options(given, READING) }, given); }
   aggregate(pipeline, given) {
     const fields = { pipeline, ...options(given, ["allowDiskUse", ...READING]) };
-    return new (cursor())((fields) => this.#run("aggregate", fields), fields);
+    return new (cursor())((fields) => this.#run("aggregate", fields, given), fields);
   }
-  count(filter = {}, given) { return this.#run("countDocuments", { filter, ...options(given, ["limit", "skip", ...READING]) }); }
+  count(filter = {}, given) { return this.#run("countDocuments", { filter, ...options(given, ["limit", "skip", ...READING]) }, given); }
   countDocuments(filter, given) { return this.count(filter, given); }
   estimatedDocumentCount() { return this.#run("estimatedDocumentCount", {}); }
-  distinct(key, filter = {}, given) { return this.#run("distinct", { key, filter, ...options(given, READING) }); }
+  distinct(key, filter = {}, given) { return this.#run("distinct", { key, filter, ...options(given, READING) }, given); }
   bulkWrite(operations, given) {
     const entries = operations.map((entry) => {
       const [[name, body]] = Object.entries(entry);
       return { [name]: name === "insertOne" && body.document === undefined ? { document: body } : body };
     });
-    return this.#run("bulkWrite", { operations: entries, ...options(given, ["ordered", "let"]) });
+    return this.#run("bulkWrite", { operations: entries, ...options(given, ["ordered", "let"]) }, given);
   }
   watch() { throw new Error("watch is not available in a function"); }
   initializeOrderedBulkOp() { throw new Error("initializeOrderedBulkOp is not available: use bulkWrite"); }
   initializeUnorderedBulkOp() { throw new Error("initializeUnorderedBulkOp is not available: use bulkWrite"); }
+});
+
+// --- transactions: one at a time in each session ------------------------------------------------------------------------
+
+let transactions = 0, within = () => fail("session: expected what startSession gave");
+const session = once(() => class Session {
+  #number; #options;
+  static {
+    // What an operation says of its transaction; the first one begins it.
+    within = (of) => {
+      if (typeof of !== "object" || of === null || !(#number in of)) fail("session: expected what startSession gave");
+      const begins = of.#options;
+      of.#options = undefined;
+      return of.#number === undefined ? {} : { session: of.#number, begins };
+    };
+  }
+  startTransaction(given) {
+    if (this.#number !== undefined) throw new Error("the session has a transaction already");
+    this.#options = plain(given ?? {});
+    this.#number = transactions += 1;
+  }
+  async #end(commit) {
+    const number = this.#number, untouched = this.#options !== undefined;
+    this.#number = this.#options = undefined;
+    if (!untouched) await request({ to: "transaction", session: number, commit });
+  }
+  async commitTransaction() {
+    if (this.#number === undefined) throw new Error("the session has no transaction");
+    return this.#end(true);
+  }
+  async abortTransaction() { if (this.#number !== undefined) return this.#end(false); }
+  async endSession() { return this.abortTransaction(); }
+  inTransaction() { return this.#number !== undefined; }
+  async withTransaction(work, given) {
+    for (let attempt = 1; ; attempt += 1) {
+      this.startTransaction(given);
+      try {
+        const result = await work(this);
+        if (this.#number !== undefined) await this.commitTransaction();
+        return result;
+      } catch (error) {
+        await this.abortTransaction();
+        // 112: another one has written the same at this moment, and nothing of this one is left.
+        if (error?.code !== 112 || attempt >= 20) throw error;
+      }
+    }
+  }
 });
 
 const database = once(() => class Database {
@@ -148,7 +199,7 @@ function service(name) {
   if (!own().sources.includes(name)) return undefined;
   return {
     db: (named) => new (database())({ source: name, database: named }),
-    startSession() { throw new Error("sessions and transactions are not available in a function"); },
+    startSession: () => new (session())(),
   };
 }
 

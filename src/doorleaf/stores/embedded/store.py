@@ -155,6 +155,8 @@ class FileStore:
 
     async def execute(self, operation: Operation[R]) -> R:
         """Carry out one operation; see :class:`doorleaf.stores.base.Store`."""
+        if operation.within is not None:
+            raise Unsupported("the embedded database has no transactions over several operations; bulkWrite is one")
         try:
             other = self.beside.get(operation.namespace.database)
             if other is not None:

@@ -29,7 +29,7 @@ from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DoorleafError, InvalidParameter, StoreUnavailable, Unsupported
 from doorleaf.operations import Effect, Operation, R
 from doorleaf.operations.results import ChangesResult, ScanResult
-from doorleaf.stores.mongo import admin, changes, flows, guard, reads, scans, together, writes
+from doorleaf.stores.mongo import admin, changes, flows, guard, held, reads, scans, together, writes
 from doorleaf.stores.mongo.arguments import DEFAULT_TIME_LIMIT, GRACE, may_write
 from doorleaf.stores.mongo.codes import UNREACHABLE
 from doorleaf.stores.mongo.errors import Misconfigured, mapped, mapped_write
@@ -186,6 +186,8 @@ class MongoStore:
             if operation.namespace.database not in self._databases:
                 self._database(operation.namespace.database)  # which knows what may be a name
             deadline = self._limits.now() + seconds + GRACE
+            if operation.within is not None:
+                return await self._inside(operation, deadline)
             if self._limit is None:
                 if operation.max_scan is not None:
                     await self._check_scan(operation, operation.max_scan, deadline)
@@ -207,6 +209,15 @@ class MongoStore:
     async def _check_scan(self, operation: Operation[Any], most: int, deadline: float) -> None:
         with self._limits.until(deadline):
             await scans.check(self._database(operation.namespace.database), operation, most)
+
+    async def _inside(self, operation: Operation[R], deadline: float) -> R:
+        """A part of a transaction that goes on, or its end."""
+        if operation.max_scan is not None and not isinstance(operation, op.EndTransaction):
+            await self._check_scan(operation, operation.max_scan, deadline)
+        database = self._database(operation.namespace.database)
+        async with asyncio.timeout_at(deadline):
+            with pymongo.timeout(max(deadline - GRACE - asyncio.get_running_loop().time(), _SHORTEST)):
+                return await held.carry_out(database, operation)  # type: ignore[return-value]  # what R is for it
 
     async def _driven(self, operation: Operation[R], deadline: float) -> R:
         """The result of the driver's own way."""

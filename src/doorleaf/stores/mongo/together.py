@@ -39,7 +39,7 @@ from doorleaf.stores.mongo.errors import mapped, transactions_missing
 
 Database = AsyncDatabase[Document]
 
-_MISSING = (
+MISSING = (
     "transactions are not supported by this data source: its MongoDB must be a replica set or a sharded cluster, and a "
     "single server is neither"
 )
@@ -48,7 +48,7 @@ _MISSING = (
 async def execute(database: Database, operation: Transaction) -> TransactionResult:
     """Carry out every operation, or none."""
     if not guard.has_transactions(database):
-        raise Unsupported(_MISSING)
+        raise Unsupported(MISSING)
 
     async def body(session: AsyncClientSession) -> TransactionResult:
         return await _all(database, operation, session)
@@ -58,7 +58,7 @@ async def execute(database: Database, operation: Transaction) -> TransactionResu
             return await session.with_transaction(body, read_preference=ReadPreference.PRIMARY)
     except OperationFailure as error:
         if transactions_missing(error):
-            raise Unsupported(_MISSING) from error
+            raise Unsupported(MISSING) from error
         raise
 
 
@@ -70,7 +70,7 @@ async def _all(database: Database, operation: Transaction, session: AsyncClientS
             part.namespace.database, codec_options=CODEC, read_preference=ReadPreference.PRIMARY
         )
         try:
-            result = await _one(place, part, session)
+            result = await one(place, part, session)
             left -= result.size()
             if left < 0:
                 raise answer_too_large(most)
@@ -85,7 +85,8 @@ async def _all(database: Database, operation: Transaction, session: AsyncClientS
     return TransactionResult(results)
 
 
-async def _one(database: Database, part: Any, session: AsyncClientSession) -> Result:
+async def one(database: Database, part: Any, session: AsyncClientSession) -> Result:
+    """The result of one operation in the transaction of ``session``."""
     read = _READS.get(type(part))
     if read is not None:
         return await read(database, part, session)

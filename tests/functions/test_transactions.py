@@ -1,0 +1,204 @@
+# ruff: noqa: E501  # a function is a line
+"""Transactions of functions: over several operations, by the one door, and never left open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from servers import Doorleaf, doorleaf, secantus
+from shop_app import endpoint, write
+
+from doorleaf.operations import EndTransaction, FindOne, Held, Namespace, UpdateOne
+
+CLIENT = "const client = context.services.get('mongodb-atlas'), accounts = client.db('bank').collection('accounts'), session = client.startSession();"
+OPTIONS = "{ readPreference: 'primary', readConcern: { level: 'local' }, writeConcern: { w: 'majority' } }"
+SUMS = "(await accounts.find({}).sort({ _id: 1 }).toArray()).map((one) => one.sum)"
+FUNCTIONS = {
+    "begins": f"{CLIENT} exports = async () => {{ await accounts.deleteMany({{}}); await accounts.insertMany([{{ _id: 'a', sum: 10 }}, {{ _id: 'b', sum: 0 }}]); return {SUMS} }}",
+    "looks": f"{CLIENT} exports = async () => {SUMS}",
+    "moves": f"""{CLIENT} exports = async function () {{
+      const inside = await session.withTransaction(async () => {{
+        await accounts.updateOne({{ _id: 'a' }}, {{ $inc: {{ sum: -4 }} }}, {{ session }});
+        await accounts.findOneAndUpdate({{ _id: 'b' }}, {{ $inc: {{ sum: 4 }} }}, {{ session }});
+        return [await accounts.findOne({{ _id: 'b' }}, undefined, {{ session }}), await accounts.findOne({{ _id: 'b' }}),
+                await accounts.count({{}}, {{ session }}), await accounts.distinct('sum', {{}}, {{ session }}), session.inTransaction(),
+                (await accounts.aggregate([{{ $match: {{ _id: 'a' }} }}], {{ session }}).toArray())[0].sum];
+      }}, {OPTIONS});
+      await session.endSession();
+      return [inside, {SUMS}];
+    }}""",
+    "throws": f"""{CLIENT} exports = async function () {{
+      try {{
+        await session.withTransaction(async () => {{ await accounts.deleteMany({{}}, {{ session }}); throw new Error('thought better of it') }});
+      }} catch (error) {{ return [error.message, session.inTransaction(), {SUMS}] }} finally {{ await session.endSession() }}
+    }}""",
+    "steps": f"""{CLIENT} exports = async function () {{
+      session.startTransaction();
+      await Promise.all(['c', 'd'].map((_id) => accounts.insertOne({{ _id, sum: 1 }}, {{ session }})));
+      const before = {SUMS};
+      await session.commitTransaction();
+      session.startTransaction();
+      await accounts.deleteMany({{ sum: 1 }}, {{ session }});
+      await session.abortTransaction();
+      return [before, {SUMS}];
+    }}""",
+    "fails": f"""{CLIENT} exports = async function () {{
+      session.startTransaction();
+      await accounts.insertOne({{ _id: 'z', sum: 5 }}, {{ session }});
+      const told = [];
+      try {{ await accounts.insertOne({{ _id: 'a' }}, {{ session }}) }} catch (error) {{ told.push(error.code) }}
+      try {{ await accounts.insertOne({{ _id: 'y' }}, {{ session }}) }} catch (error) {{ told.push(error.message) }}
+      try {{ await session.commitTransaction() }} catch (error) {{ told.push(error.message) }}
+      return [...told, {SUMS}];
+    }}""",
+    "leaves": f"{CLIENT} exports = async () => {{ session.startTransaction(); await accounts.deleteMany({{}}, {{ session }}); return 'left' }}",
+    "hangs": f"{CLIENT} exports = async () => {{ session.startTransaction(); await accounts.deleteMany({{}}, {{ session }}); for (;;) {{}} }}",
+    "refused": f"""{CLIENT} exports = async function () {{
+      const told = [], tried = async (work) => {{ try {{ told.push(await work()) }} catch (error) {{ told.push(error.message) }} }};
+      await tried(() => accounts.findOne({{}}, undefined, {{ session: {{}} }}));
+      await tried(() => session.commitTransaction());
+      for (const options of [{{ readConcern: {{ level: 'linearizable' }} }}, {{ readPreference: 'nearest' }}, {{ maxCommitTimeMS: 1 }}, {{ writeConcern: {{ j: true }} }}]) {{
+        session.startTransaction(options);
+        await tried(() => accounts.findOne({{}}, undefined, {{ session }}));
+        await session.abortTransaction().catch(() => 1);
+      }}
+      session.startTransaction();
+      await tried(() => session.startTransaction());
+      return told;
+    }}""",
+    "ruled": f"""{CLIENT} exports = async function () {{
+      session.startTransaction();
+      const told = [await accounts.findOne({{ _id: 'b' }}, undefined, {{ session }})];
+      try {{ await accounts.updateOne({{ _id: 'a' }}, {{ $set: {{ sum: 1000 }} }}, {{ session }}) }} catch (error) {{ told.push(error.message) }}
+      try {{ await session.commitTransaction() }} catch (error) {{ told.push(error.message) }}
+      return told;
+    }}""",
+}  # fmt: skip
+PYTHON = """
+async def main(request, response, context):
+    client = context.services.get("mongodb-atlas")
+    accounts = client.db("bank").collection("accounts")
+    session = client.start_session()
+
+    async def work(session):
+        await accounts.insert_one({"_id": "p", "sum": 7}, session=session)
+        return await accounts.find_one({"_id": "p"}, session=session), await accounts.find_one({"_id": "p"})
+
+    inside = await session.with_transaction(work, read_concern={"level": "majority"})
+    session.start_transaction()
+    await accounts.delete_many({}, session=session)
+    return [list(inside), await accounts.count({"_id": "p"})]
+"""
+RULES = {"database": "bank", "collection": "accounts", "roles": [
+    {"name": "a", "apply_when": {}, "document_filters": {"read": {"_id": "a"}, "write": {"_id": "a", "sum": {"$lt": 100}}}, "read": True, "write": True},
+]}  # fmt: skip
+
+
+def app(folder: Path) -> Path:
+    write(folder, {
+        "root_config.json": {"app_id": "bank-abcde", "name": "bank"},
+        "functions/config.json": [{"name": name, "run_as_system": name != "ruled"} for name in (*FUNCTIONS, "python")],
+        "https_endpoints/config.json": [endpoint(f"/{name}", "*", name) for name in (*FUNCTIONS, "python")],
+        "data_sources/mongodb-atlas/config.json": {"name": "mongodb-atlas", "type": "mongodb-atlas", "config": {}},
+        "data_sources/mongodb-atlas/bank/accounts/rules.json": RULES,
+        "auth/providers.json": {name: {"name": name, "type": name, "disabled": False} for name in ("anon-user", "api-key")},
+        "functions/python.py": PYTHON,
+        **{f"functions/{name}.js": source for name, source in FUNCTIONS.items()},
+    })  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorleaf]:
+    folder = tmp_path_factory.mktemp("bank")
+    with (
+        secantus(folder / "mongo") as mongo,
+        doorleaf(
+            folder / "data",
+            "--app",
+            str(app(folder / "app")),
+            "--uri",
+            mongo.uri,
+            env={"DOORLEAF_FUNCTIONS_SECONDS": "3"},
+        ) as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def ask(bank: Doorleaf) -> Any:
+    def asked(name: str, status: int = 200, **headers: str) -> Any:
+        answer = httpx.post(f"{bank.url}/endpoint/{name}", headers=headers, timeout=60)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    assert asked("begins") == [10, 0]
+    return asked
+
+
+def test_what_is_done_together_is_seen_at_its_end_or_never(ask: Any) -> None:
+    moved = [{"_id": "b", "sum": 4}, {"_id": "b", "sum": 0}, 2, [4, 6], True, 6]
+    inside, after = ask("moves")
+    inside[3].sort()
+    assert (inside, after) == (moved, [6, 4])
+    assert ask("throws") == ["thought better of it", False, [6, 4]]
+    assert ask("steps") == [[6, 4], [6, 4, 1, 1]]
+    assert ask("fails") == [
+        11000,
+        "the transaction was aborted by an error",
+        "the transaction was aborted by an error",
+        [6, 4, 1, 1],
+    ]
+
+
+def test_what_is_left_open_is_aborted(ask: Any) -> None:
+    assert ask("leaves") == "left"
+    assert ask("looks") == [10, 0]
+    assert ask("hangs", 504)["error_code"] == "ExecutionTimeLimitExceeded"
+    assert ask("looks") == [10, 0]
+    assert ask("python") == [[{"_id": "p", "sum": 7}, None], 1]
+    assert ask("looks") == [10, 0, 7]
+
+
+def test_rules_hold_inside(bank: Doorleaf, ask: Any) -> None:
+    login = f"{bank.url}/api/client/v2.0/app/bank-abcde/auth/providers/anon-user/login"
+    token = httpx.post(login, json={}, timeout=60).json()["access_token"]
+    found, refused, ended = ask("ruled", Authorization=f"Bearer {token}")
+    assert found is None
+    assert "not permitted" in refused
+    assert ended == "the transaction was aborted by an error"
+    assert ask("looks") == [10, 0]
+
+
+def test_what_is_no_transaction_is_named(ask: Any) -> None:
+    assert ask("refused") == [
+        "session: expected what startSession gave",
+        "the session has no transaction",
+        "readConcern.level: expected local, majority or snapshot",
+        "readPreference: a transaction reads from the primary",
+        "maxCommitTimeMS: startTransaction has no such option",
+        "writeConcern: expected an object with w alone",
+        "the session has a transaction already",
+    ]
+
+
+def test_the_embedded_database_says_that_it_has_none(tmp_path: Path) -> None:
+    with doorleaf(tmp_path / "data", "--app", str(app(tmp_path / "app"))) as server:
+        url = f"{server.url}/endpoint"
+        assert httpx.post(f"{url}/begins", timeout=60).json() == [10, 0]
+        answer = httpx.post(f"{url}/moves", timeout=60)
+        assert answer.status_code == 400
+        assert "the embedded database has no transactions over several operations" in answer.json()["error"]
+        assert httpx.post(f"{url}/looks", timeout=60).json() == [10, 0]
+
+
+def test_an_operation_without_a_transaction_is_none_of_it() -> None:
+    place = Namespace("d", "c")
+    assert FindOne(namespace=place).within is None
+    held = Held()
+    assert EndTransaction(namespace=place, within=held).commit is False
+    assert UpdateOne(namespace=place, filter={}, update={}, within=held).within is held
