@@ -46,7 +46,7 @@ from doorleaf.http import Endpoint
 from doorleaf.http.bounds import ConnectionBounds
 from doorleaf.lately import Lately, Pulse
 from doorleaf.metrics import COUNT_SECONDS, REFRESH_SECONDS, Load, Metrics
-from doorleaf.observability import log_answers
+from doorleaf.observability import log_answer
 from doorleaf.service import Bounds, DataService
 from doorleaf.settings.model import Settings
 from doorleaf.settings.show import shown
@@ -92,7 +92,8 @@ def build(
         dialects=dialects,
         service=service,
         authenticator=authenticator,
-        observers=(parts.metrics, lately, log_answers(every=settings.access_log)),
+        observers=(parts.metrics, lately, *([log_answer] if settings.access_log else [])),
+        of_failures=() if settings.access_log else (log_answer,),
         startup=lambda: life.start(endpoint),
         shutdown=life.stop,
         max_body_bytes=settings.max_body_bytes,

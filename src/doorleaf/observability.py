@@ -72,29 +72,22 @@ class Audited:
 AuditObserver = Callable[[Audited], None]
 
 
-def log_answers(*, every: bool) -> Observer:
-    """An observer that logs refusals, answers that were cut (info) and failures (warning), and ``every`` answer if
-    asked."""
-
-    def observe(event: Answered) -> None:
-        status = event.status
-        if status < 400 and not (every or event.code):
-            return
-        LOG.log(
-            logging.WARNING if status >= 500 or event.reason else logging.INFO,
-            "%s %d%s %.1f ms%s from %s%s%s",
-            event.action,
-            status,
-            f" {event.code}" if event.code else "",
-            event.seconds * 1000,
-            f" by {event.caller}" if event.caller else "",
-            event.address or "-",
-            f" on {place}" if (place := named(event)) else "",
-            f": {event.reason}" if event.reason else "",
-            extra={"fields": _fields(event)},
-        )
-
-    return observe
+def log_answer(event: Answered) -> None:
+    """Log an answer: failures as warnings, all else, refusals and answers that were cut too, as information."""
+    status = event.status
+    LOG.log(
+        logging.WARNING if status >= 500 or event.reason else logging.INFO,
+        "%s %d%s %.1f ms%s from %s%s%s",
+        event.action,
+        status,
+        f" {event.code}" if event.code else "",
+        event.seconds * 1000,
+        f" by {event.caller}" if event.caller else "",
+        event.address or "-",
+        f" on {place}" if (place := named(event)) else "",
+        f": {event.reason}" if event.reason else "",
+        extra={"fields": _fields(event)},
+    )
 
 
 def named(event: Answered) -> str:

@@ -99,7 +99,8 @@ def app_check(app_ids: Collection[str]) -> Callable[[Request], None] | None:
 
 def _decode(decoder: Decoder) -> Callable[[Request], Operation[Any]]:
     def decode(request: Request) -> Operation[Any]:
-        return decoder(loads(request.body or b"{}"))
+        body = loads(request.body or b"{}")
+        return decoder.decode(body, decoder.namespace(body))
 
     return decode
 

@@ -19,6 +19,8 @@ class Mode(Enum):
     RELAXED = "application/ejson; mode=relaxed"
     ATLAS = "atlas"
 
+    __hash__ = object.__hash__  # that of enumerations is written in Python, and tables of modes are asked each time
+
     @property
     def content_type(self) -> bytes:
         """The content type of an answer in this mode."""

@@ -19,10 +19,12 @@ from json.decoder import JSONArray, JSONObject  # type: ignore[attr-defined]
 from json.scanner import py_make_scanner  # type: ignore[attr-defined]
 from typing import Any
 
+import bson
 import orjson
 from bson import Int64
 
-from doorleaf.ejson.parts import decode
+from doorleaf.documents import CODEC
+from doorleaf.ejson.parts import PART_BYTES, decode
 from doorleaf.ejson.pieces import LARGE_BYTES, Whole, count, load, require_sensible
 from doorleaf.ejson.transcoder import native as native
 from doorleaf.ejson.wrappers import INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, WRAPPERS, Malformed, described, unwrap
@@ -41,35 +43,18 @@ class _Inexact(Exception):
     """What orjson made of the body may not be what was written."""
 
 
-def loads(body: bytes) -> dict[str, Any]:
+def loads(body: bytes, start: int = 0) -> dict[str, Any]:
     """Read a JSON object, wrappers of Extended JSON included, into BSON values; key order is kept.
 
-    Raises InvalidParameter: for JSON that is malformed, with the byte where; for anything else with the path.
+    Raises InvalidParameter: for JSON that is malformed, with the byte where, of which ``body`` begins at ``start``; for
+    anything else with the path.
     """
-    return _loads(body, 0)
-
-
-def loads_documents(body: bytes) -> Any:
-    """Read a JSON body that may be something else than an object, an array for instance, as :func:`loads` does.
-
-    Paths in errors begin with ``documents``.
-    """
-    body = body.removeprefix(BOM_UTF8)
-    head = b'{"documents":'
-    found = _loads(b"".join((head, body, b"}")), -len(head))
-    if found.keys() != {"documents"}:
-        raise InvalidParameter("malformed JSON: there is something behind the value")
-    return found["documents"]
-
-
-def _loads(body: bytes, start: int) -> dict[str, Any]:
-    """Read an object that begins at the byte ``start`` of what was sent."""
     if native is not None and len(body) >= NATIVE_BYTES:
         if len(body) >= LARGE_BYTES:
             require_sensible(body)
         found: bytes | None = native.bson(body)
         if found is not None:
-            return decode(found)
+            return bson.decode(found, CODEC) if len(found) <= PART_BYTES else decode(found)
     if body.startswith(BOM_UTF8):
         start, body = start + len(BOM_UTF8), body[len(BOM_UTF8) :]
     try:
@@ -84,6 +69,19 @@ def _loads(body: bytes, start: int) -> dict[str, Any]:
         return _read(root, body)
     except _Inexact:
         return _read(_exact(body, start), None)
+
+
+def loads_documents(body: bytes) -> Any:
+    """Read a JSON body that may be something else than an object, an array for instance, as :func:`loads` does.
+
+    Paths in errors begin with ``documents``.
+    """
+    body = body.removeprefix(BOM_UTF8)
+    head = b'{"documents":'
+    found = loads(b"".join((head, body, b"}")), -len(head))
+    if found.keys() != {"documents"}:
+        raise InvalidParameter("malformed JSON: there is something behind the value")
+    return found["documents"]
 
 
 def _read(root: Any, body: bytes | None) -> dict[str, Any]:

@@ -83,9 +83,9 @@ class Authenticator(Identifying, Protocol):
 class Endpoint:
     """The ASGI application.
 
-    ``observers`` are told of every answer; ``startup`` and ``shutdown`` bound its life; ``origins`` are those whose
-    pages may call from a browser; ``admission`` limits and audits requests; ``bounds`` are for
-    the server's connections.
+    ``observers`` are told of every answer, ``of_failures`` of those that tell of an error; ``startup`` and ``shutdown``
+    bound its life; ``origins`` are those whose pages may call from a browser; ``admission`` limits and audits requests;
+    ``bounds`` are for the server's connections.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class Endpoint:
         service: DataService,
         authenticator: Authenticator,
         observers: Iterable[Observer] = (),
+        of_failures: Iterable[Observer] = (),
         startup: Callable[[], Awaitable[None]] | None = None,
         shutdown: Callable[[], Awaitable[None]] | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
@@ -111,7 +112,7 @@ class Endpoint:
         self._nowhere = Target(Route("*", "", "unmatched"), Dialect("none", ()))
         self._service = service
         self._authenticator = authenticator
-        self._observers = tuple(observers)
+        self._observers, self._of_failures = tuple(observers), tuple(of_failures)
         self._startup = startup
         self._shutdown = shutdown
         self._max_body = max_body_bytes
@@ -285,6 +286,9 @@ class Endpoint:
         event = Answered(route.name, reply.status, seconds, reply.code, *who, *sizes, reply.reason, goes_on)
         for observe in self._observers:
             observe(event)
+        if reply.status >= 400 or reply.code:
+            for observe in self._of_failures:
+                observe(event)
 
     def _locate(self, request: Request) -> None:
         """Find out where a request comes from."""

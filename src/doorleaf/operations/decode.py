@@ -122,11 +122,15 @@ class Decoder:
 
 def _has_operators(update: Document, *, name: str = "update") -> bool:
     """Whether ``update`` is made of operators; False for a plain document. Both at once is refused."""
-    marked = [key for key in update if key.startswith("$")]
-    if marked and len(marked) != len(update):
-        plain = next(key for key in update if not key.startswith("$"))
-        raise InvalidParameter(f"{name}: has the operator {marked[0]} beside the plain field {plain!r}")
-    return bool(marked)
+    operator = plain = None
+    for key in update:
+        if key[:1] == "$":
+            operator = operator or key
+        elif plain is None:
+            plain = key
+    if operator is not None and plain is not None:
+        raise InvalidParameter(f"{name}: has the operator {operator} beside the plain field {plain!r}")
+    return operator is not None
 
 
 def _update_one(operation: UpdateOne) -> Operation[Any]:

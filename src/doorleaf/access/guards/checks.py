@@ -148,7 +148,7 @@ class Guards:
             value = getattr(operation, name)
             if value:
                 self._scan.expressions(value)
-                if name == "update":
+                if name == "update" and type(value) is list:
                     self._scan.stages(value)
 
     def _check_database(self, name: str) -> None:
