@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from seen import EMAIL, PASSWORD, Console, fill, insert, look, write
+from seen import EMAIL, HOSTILE, PASSWORD, Console, fill, insert, look, write
 from servers import Doorleaf, start_doorleaf
 from shop_app import OWNERS
 
@@ -239,6 +239,13 @@ def test_rules_are_judged_while_they_are_typed(console: Console) -> None:
     expect(page.get_by_text("The server takes them.")).to_be_visible()
     page.get_by_label("Begin with").select_option("default shop.orders")
     expect(page.get_by_text("Roles: clerk, customer.")).to_be_visible()
+    expect(page.get_by_text("data_sources/default/shop/orders/rules.json")).to_be_visible()
+    expect(page.get_by_text("Nothing is different.")).to_be_visible()
+    changed = json.dumps(RULES["default"]["shop.orders"]).replace('"delete": false', '"delete": true')
+    write(console, "Rules", changed)
+    expect(page.locator(".changes dt")).to_have_text("rules › roles › 1 › delete")
+    expect(page.locator(".changes dd.becomes")).to_contain_text("true")
+    look(console)
     write(console, "Rules", '{"roles": [{"name": "a", "aply_when": {}}]}')
     expect(page.get_by_role("status").filter(has_text="unknown key")).to_contain_text("rules.roles[0]")
     write(console, "Rules", '{"roles": [\n  {"name": }\n]}')
@@ -452,6 +459,15 @@ def test_credentials_of_a_collection_from_their_making_to_their_end(console: Con
     look(console)
 
 
+def whole_key(server: Doorleaf) -> str:
+    """A key of the user that may do everything."""
+    access = server.call("POST", "/core/login", {"email": EMAIL, "password": PASSWORD}).json["access"]
+    bearer = {"Authorization": f"Bearer {access}"}
+    made = server.call("POST", "/core/api/v1/keys", {"name": "whole"}, bearer)
+    assert made.status == 201, made.body
+    return str(made.json["key"])
+
+
 def test_who_owns_databases_makes_them_and_keys(page: Page, server: Doorleaf) -> None:
     console = Console(page, server)
     console.sign_in_as(EMAIL, PASSWORD, "datacube")
@@ -459,9 +475,25 @@ def test_who_owns_databases_makes_them_and_keys(page: Page, server: Doorleaf) ->
     page.get_by_role("button", name="Create a database").click()
     page.get_by_label("Name", exact=True).fill("mine")
     page.get_by_label("Its first collection").fill("people")
+    page.get_by_label("Fields, each with its type").fill("email: string\nage")
+    page.get_by_label("Refuse documents").check()
+    page.get_by_role("button", name="Create it").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text('not "age"')
+    page.get_by_label("Fields, each with its type").fill("email: string\nage: integer")
     page.get_by_role("button", name="Create it").click()
     page.get_by_role("link", name="mine", exact=True).click()
-    expect(page.get_by_role("region", name="Collections").get_by_role("row", name="people")).to_contain_text("0")
+    people = page.get_by_role("region", name="Collections").get_by_role("row", name="people")
+    expect(people).to_contain_text("0")
+    people.get_by_role("link", name="people").click()
+    fields = page.get_by_role("region", name="Fields")
+    expect(fields.get_by_role("row", name="age")).to_contain_text("integer")
+    expect(page.get_by_text("Documents whose fields have other types are refused.")).to_be_visible()
+    expect(page.get_by_role("heading", name="No documents")).to_be_visible()
+    for language in ("Python", "JavaScript", "curl"):
+        page.get_by_role("radio", name=language).check()
+        expect(page.get_by_label(f"Write with {language}")).to_contain_text("Api-Key …")
+    look(console)
+    page.go_back()
     page.get_by_role("button", name="Add a collection").click()
     page.get_by_label("Name", exact=True).fill("no name")
     page.get_by_role("button", name="Add it").click()
@@ -478,9 +510,21 @@ def test_who_owns_databases_makes_them_and_keys(page: Page, server: Doorleaf) ->
     page.get_by_role("button", name="I have it").click()
     path = f"/api/crud?database_id={identifier}&collection_name=people"
     assert server.call("GET", path, headers={"Authorization": f"Api-Key {key}"}).status == 200
+    shown = {"Authorization": f"Api-Key {whole_key(server)}"}
+    rows = [{"email": HOSTILE, "age": number} for number in range(11)]
+    sent = {"database_id": identifier, "collection_name": "people", "data": rows}
+    assert server.call("POST", "/api/crud", sent, shown).status == 201
+    console.go("datacube", identifier, "people")
+    expect(page.get_by_role("heading", name="mine.people")).to_be_visible()
+    expect(page.get_by_label("Document 1", exact=True)).to_contain_text(HOSTILE)
+    expect(page.get_by_role("region", name="Fields").get_by_role("row", name="_id")).to_contain_text("objectId")
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_label("Document 11", exact=True)).to_contain_text('"age": 10')
+    look(console)
+    console.go("datacube", "keys")
     look(console)
     page.get_by_role("button", name="Delete reader").click()
     page.get_by_label("to confirm").fill("reader")
     page.get_by_role("button", name="Delete it").click()
-    expect(page.get_by_role("heading", name="No keys yet")).to_be_visible()
+    expect(page.get_by_role("button", name="Delete reader")).to_have_count(0)
     assert server.call("GET", path, headers={"Authorization": f"Api-Key {key}"}).status == 401

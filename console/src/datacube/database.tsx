@@ -4,15 +4,15 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { go, here, link } from "../router";
 import { useSession } from "../session";
-import { Ask, TypedConfirm } from "../ui/form";
+import { FormDialog, TypedConfirm } from "../ui/form";
 import { count } from "../ui/format";
 import { Icon } from "../ui/icons";
 import { List } from "../ui/list";
 import { PageHead } from "../ui/page";
 import { Failure, IconButton, useLoaded, useTitle } from "../ui/parts";
-import { Snippet } from "../ui/text";
 import { tell } from "../ui/toasts";
-import { type CubeCollection, curl } from "./model";
+import { CollectionFields, collectionIn } from "./adding";
+import type { CubeCollection } from "./model";
 
 export function CubePage({ id }: { id: string }): JSX.Element {
   const { api } = useSession();
@@ -30,7 +30,6 @@ export function CubePage({ id }: { id: string }): JSX.Element {
     tell({ text });
     found.again();
   };
-  const first = found.value?.[0]?.name ?? "customers";
   return (
     <>
       <PageHead title={name} icon="database" tabs={[{ href: link(["datacube"]), title: "All databases", chosen: false }]}>
@@ -48,7 +47,9 @@ export function CubePage({ id }: { id: string }): JSX.Element {
             {found.value.map((one) => (
               <tr key={one.name}>
                 <th scope="row">
-                  <bdi>{one.name}</bdi>
+                  <a href={link(["datacube", id, one.name])}>
+                    <Icon name="collection" /> <bdi>{one.name}</bdi>
+                  </a>
                 </th>
                 <td class="number">{count(one.num_documents ?? NaN)}</td>
                 <td class="number">{count(one.num_deleted ?? NaN)}</td>
@@ -59,25 +60,21 @@ export function CubePage({ id }: { id: string }): JSX.Element {
             ))}
           </List>
         )}
-        <section>
-          <h2>Ready request</h2>
-          <p class="muted small">
-            With a key of yours: <a href={link(["datacube", "keys"])}>make one</a>.
-          </p>
-          <Snippet label="curl" text={curl(id, first, "$KEY")} />
-        </section>
+        <p class="muted small">A collection's page has its fields, its documents, and ready requests for programs.</p>
       </div>
       {doing === "add" && (
-        <Ask
+        <FormDialog
           title="Add a collection"
           verb="Add it"
-          fields={[{ name: "name", label: "Name", required: true }]}
           onClose={() => setDoing(null)}
-          onAnswer={async ({ name: added = "" }) => {
-            await api.json("api/add_collection", { body: JSON.stringify({ database_id: id, collections: [{ name: added, fields: [] }] }) });
-            done(`${added} was added.`);
+          onSubmit={async (given) => {
+            const added = collectionIn(given);
+            await api.json("api/add_collection", { body: JSON.stringify({ database_id: id, collections: [added] }) });
+            done(`${added.name} was added.`);
           }}
-        />
+        >
+          <CollectionFields title="Name" />
+        </FormDialog>
       )}
       {doing === "drop" && (
         <TypedConfirm

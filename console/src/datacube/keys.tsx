@@ -10,7 +10,7 @@ import { Moment } from "../ui/moment";
 import { PageHead } from "../ui/page";
 import { Empty, Failure, useLoaded, useTitle } from "../ui/parts";
 import { tell } from "../ui/toasts";
-import { type CubeKey, curl, KEYS, PERMISSIONS } from "./model";
+import { type CubeKey, KEYS, PERMISSIONS, program } from "./model";
 
 export function CubeKeys({ tabs }: { tabs: Parameters<typeof PageHead>[0]["tabs"] & object }): JSX.Element {
   useTitle("Keys of mine");
@@ -68,7 +68,7 @@ export function CubeKeys({ tabs }: { tabs: Parameters<typeof PageHead>[0]["tabs"
           }}
         />
       )}
-      {made && <SecretDialog title={`The key ${made.name}`} secrets={[made.key ?? ""]} code={curl(made.database_ids?.[0] ?? "$DATABASE", "$COLLECTION", made.key ?? "")} onClose={() => setMade(null)} />}
+      {made && <SecretDialog title={`The key ${made.name}`} secrets={[made.key ?? ""]} code={program("curl", "read", made.key ?? "", made.database_ids?.[0] ?? "$DATABASE", "$COLLECTION")} onClose={() => setMade(null)} />}
       {ending && (
         <TypedConfirm
           title="Delete the key"

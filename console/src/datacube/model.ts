@@ -27,8 +27,40 @@ export interface CubeKey {
 export const KEYS = "core/api/v1/keys";
 export const PERMISSIONS = ["read", "write", "admin"] as const;
 
-/** A request to a collection of a database. */
-export function curl(database: string, collection: string, key: string): string {
+export const TYPES = [
+  "string", "integer", "number", "float", "double", "boolean", "date", "datetime", "object", "array", "null", "objectid", "binary",
+  "decimal128", "timestamp", "regex",
+] as const;
+
+/** A field: `type` is what is declared, where something is. */
+export interface CubeField {
+  readonly name: string;
+  readonly type?: string;
+  readonly observed_types: readonly string[];
+}
+
+export interface CubeDescribed {
+  readonly name: string;
+  readonly fields: readonly CubeField[];
+  readonly enforce: boolean;
+  readonly other_fields: readonly CubeField[] | null;
+}
+
+export const LANGUAGES = ["curl", "Python", "JavaScript"] as const;
+export type Language = (typeof LANGUAGES)[number];
+
+/** A program that reads from or writes to a collection of a database with `key`. */
+export function program(language: Language, does: "read" | "write", key: string, database: string, collection: string): string {
   const query = new URLSearchParams({ database_id: database, collection_name: collection, page_size: "10" });
-  return `curl '${new URL("api/crud", document.baseURI).href}?${query}' \\\n  -H 'Authorization: Api-Key ${key}'`;
+  const base = new URL("api/crud", document.baseURI).href;
+  const url = does === "read" ? `${base}?${query}` : base;
+  const body = does === "read" ? "" : JSON.stringify({ database_id: database, collection_name: collection, data: [{ title: "written by a program" }] });
+  switch (language) {
+    case "curl":
+      return `curl '${url}' \\\n  -H 'Authorization: Api-Key ${key}'${body && ` \\\n  -H 'Content-Type: application/json' \\\n  -d '${body}'`}`;
+    case "Python":
+      return `import json, urllib.request\n\nrequest = urllib.request.Request(\n    "${url}",\n${body && `    json.dumps(${body}).encode(),\n`}    headers={"Authorization": "Api-Key ${key}"${body && ', "Content-Type": "application/json"'}},\n)\nprint(json.load(urllib.request.urlopen(request)))`;
+    case "JavaScript":
+      return `const answer = await fetch("${url}", {\n${body && '  method: "POST",\n'}  headers: { Authorization: "Api-Key ${key}"${body && ', "Content-Type": "application/json"'} },\n${body && `  body: JSON.stringify(${body}),\n`}});\nconsole.log(await answer.json());`;
+  }
 }

@@ -5,20 +5,22 @@ import { useState } from "preact/hooks";
 import type { PageProps } from "../pages";
 import { link } from "../router";
 import { useSession } from "../session";
-import { Ask } from "../ui/form";
+import { FormDialog, textIn } from "../ui/form";
 import { plural } from "../ui/format";
 import { Icon } from "../ui/icons";
 import { List } from "../ui/list";
 import { Page, PageHead } from "../ui/page";
 import { Empty, Failure, useLoaded, useTitle } from "../ui/parts";
 import { tell } from "../ui/toasts";
+import { CollectionFields, collectionIn } from "./adding";
+import { CubeCollectionPage } from "./collection";
 import { CubePage } from "./database";
 import { CubeKeys } from "./keys";
 import type { Cube } from "./model";
 
 export function DataCubeSection({ path }: PageProps): JSX.Element {
   const { datacube } = useSession();
-  const [first] = path;
+  const [first, collection] = path;
   const tabs = [
     { href: link(["datacube"]), title: "Databases", chosen: first !== "keys" },
     { href: link(["datacube", "keys"]), title: "Keys", chosen: first === "keys" },
@@ -33,6 +35,8 @@ export function DataCubeSection({ path }: PageProps): JSX.Element {
         <Cubes tabs={tabs} />
       ) : first === "keys" ? (
         <CubeKeys tabs={tabs} />
+      ) : collection !== undefined ? (
+        <CubeCollectionPage key={path.join("/")} id={first} name={collection} />
       ) : (
         <CubePage key={first} id={first} />
       )}
@@ -114,21 +118,24 @@ function Cubes({ tabs }: { tabs: Parameters<typeof PageHead>[0]["tabs"] & object
         </div>
       )}
       {making && (
-        <Ask
+        <FormDialog
           title="Create a database"
           verb="Create it"
-          fields={[
-            { name: "name", label: "Name", required: true, placeholder: "my_project" },
-            { name: "collection", label: "Its first collection", required: true, placeholder: "customers" },
-          ]}
           onClose={() => setMaking(false)}
-          onAnswer={async ({ name = "", collection = "" }) => {
-            await api.json("api/create_database", { body: JSON.stringify({ db_name: name, collections: [{ name: collection, fields: [] }] }) });
+          onSubmit={async (given) => {
+            const name = textIn(given, "name");
+            await api.json("api/create_database", { body: JSON.stringify({ db_name: name, collections: [collectionIn(given)] }) });
             tell({ text: `${name} was created.` });
             setMaking(false);
             found.again();
           }}
-        />
+        >
+          <label class="field">
+            <span>Name</span>
+            <input name="name" type="text" required autocomplete="off" spellcheck={false} placeholder="my_project" />
+          </label>
+          <CollectionFields title="Its first collection" />
+        </FormDialog>
       )}
     </>
   );

@@ -8,6 +8,9 @@ import { Icon } from "../ui/icons";
 import { Failure, useLoaded, useTitle } from "../ui/parts";
 import { mistakeIn, TextField } from "../ui/text";
 import { read } from "../values/read";
+import { changesOf } from "../edit/changes";
+import { Changes } from "../edit/dialog";
+import { NULL, object, type Value } from "../values/model";
 import { listed, placeOf, pretty, RULES, type Rules } from "./model";
 
 const EXAMPLE = pretty({ roles: [{ name: "owner", apply_when: {}, document_filters: { read: { owner: "%%user.id" }, write: { owner: "%%user.id" } }, read: true, write: true }] });
@@ -36,6 +39,7 @@ export function Check({ query }: { query: URLSearchParams }): JSX.Element {
   }, [found.value, at]);
   const wrong = mistakeIn(rules, read);
   const wrongSchema = schema.trim() === "" ? null : mistakeIn(schema, read);
+  const chosen = found.value?.find((one) => keyOf(one) === at);
   const told = useChecked(rules, schema, wrong === null && wrongSchema === null);
   return (
     <div class="panel">
@@ -66,10 +70,34 @@ export function Check({ query }: { query: URLSearchParams }): JSX.Element {
           </p>
         )}
       </div>
+      {chosen && wrong === null && wrongSchema === null && <Different from={chosen} rules={rules} schema={schema} />}
       <p class="muted small">
-        Nothing is put into effect: rules are in the settings file or in the folder of an app. Change them there, and start the server anew.
+        Nothing is put into effect here: rules are in files. {chosen && <Where of={chosen} />} The server reads them when it starts, and when it is sent <code>SIGHUP</code>.
       </p>
     </div>
+  );
+}
+
+/** What is different from the rules in effect. */
+function Different({ from, rules, schema }: { from: Rules; rules: string; schema: string }): JSX.Element {
+  const whole = (rules: string, schema: string): Value => object([["rules", read(rules)], ["schema", schema.trim() ? read(schema) : NULL]]);
+  const before = whole(pretty(from.rules), from.json_schema === null ? "" : pretty(from.json_schema));
+  return (
+    <section>
+      <h2>Different from those in effect</h2>
+      <Changes changes={changesOf(before, whole(rules, schema))} />
+    </section>
+  );
+}
+
+/** Where rules are written, in the folder of an app and in the settings file. */
+function Where({ of: { data_source, database, collection } }: { of: Rules }): JSX.Element {
+  const [file, table] = database === null ? ["default_rule.json", "default"] : [`${database}/${collection}/rules.json`, `${database}.${collection}`];
+  return (
+    <>
+      These are <code class="wrap">{`data_sources/${data_source}/${file}`}</code> in the folder that <code>rules_dir</code> names, or{" "}
+      <code class="wrap">{`rules.${data_source}.${JSON.stringify(table)}`}</code> in the settings file.
+    </>
   );
 }
 
