@@ -24,7 +24,7 @@ _ATTEMPTS = 8
 
 
 class SavedQueries:
-    """What the callers of one server have saved."""
+    """The queries that the callers of one server have saved."""
 
     def __init__(self, system: SystemStore) -> None:
         self._system = system

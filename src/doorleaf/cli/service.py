@@ -19,7 +19,7 @@ OPERATION_MS = 300_000
 
 @asynccontextmanager
 async def service_for(settings: Settings, *, makes: bool) -> AsyncIterator[Execute]:
-    """What carries out operations on the data sources of ``settings``, for whoever runs the server.
+    """A function that carries out operations on the data sources of ``settings``, for whoever runs the server.
 
     Only what ``makes`` documents may make an embedded database for them.
     """

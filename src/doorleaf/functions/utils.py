@@ -27,7 +27,7 @@ class Crypto:
         return bytes(signatures.compute({**asked, "secret": _content(key)}))
 
     def decrypt(self, encryption_type: str, message: str | bytes, key: str | bytes) -> bytes:
-        """What was encrypted with ``key``."""
+        """Decrypt what was encrypted with ``key``."""
         asked = {"does": "decrypt", "algorithm": encryption_type, "input": _content(message)}
         return bytes(signatures.compute({**asked, "secret": _content(key)}))
 
@@ -63,7 +63,7 @@ class Jwt:
 
 
 class Utils:
-    """What a function in Python has as ``context.utils``."""
+    """The value that a function in Python has as ``context.utils``."""
 
     def __init__(self) -> None:
         self.crypto = Crypto()

@@ -66,7 +66,7 @@ class Heads:
 
 
 class Sending:
-    """What one connection sends, and how its client takes it."""
+    """The answers that one connection sends, and how its client takes it."""
 
     __slots__ = ("_changed", "_door", "_flow", "_now", "_pending", "_since", "_taken_before", "_transport", "_written")
 

@@ -79,7 +79,7 @@ LOG = logging.getLogger("doorleaf")
 
 
 def protocol() -> Any:
-    """What uvicorn is to speak HTTP with: :class:`Connection`, or uvicorn's own where its insides are not known."""
+    """The protocol of HTTP for uvicorn: :class:`Connection`, or uvicorn's own where its insides are not known."""
     if uvicorn.__version__.startswith(KNOWN):
         return Connection
     LOG.warning(

@@ -8,7 +8,7 @@ from doorleaf.http.body import Receive, Send
 
 
 class Opened(Protocol):
-    """What is open while requests are served; both answer False when they fail, which is logged."""
+    """The parts that are open while requests are served; both answer False when they fail, which is logged."""
 
     async def open(self) -> bool: ...
 

@@ -13,7 +13,7 @@ from doorleaf.http.marks import WHOLE_ANSWER
 
 
 class Answer(Protocol):
-    """What writes a whole answer at once."""
+    """Writes a whole answer at once."""
 
     def take(self, limit: int) -> bytes | None:
         """The body of the request, if all of it is there and nobody took it; None where there are more than ``limit``
@@ -33,7 +33,7 @@ class Answer(Protocol):
 
 
 def answer_of(scope: Message) -> Answer | None:
-    """What writes a whole answer to the request of ``scope``, where the server can do that."""
+    """A function that writes a whole answer to the request of ``scope``, where the server can do that."""
     extensions = scope.get("extensions")
     return None if extensions is None else extensions.get(WHOLE_ANSWER)
 

@@ -50,7 +50,7 @@ async def live(
 
 
 def listening(authenticator: Identifying, dialect: Dialect, request: Request) -> Callable[[], Awaitable[None]]:
-    """What raises as soon as the caller of ``request`` may no longer listen."""
+    """A check that raises as soon as the caller of ``request`` may no longer listen."""
 
     async def require() -> None:
         credentials = dialect.credentials(request)

@@ -34,7 +34,7 @@ COUNTS = ("exact", "estimated", "none")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a query string asks for, which nobody may change: the next request may be the same.
+    """A query string, read, which nobody may change: the next request may be the same.
 
     ``cursor`` is "" for the first page by a cursor, None for pages by numbers.
     """

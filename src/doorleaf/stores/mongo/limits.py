@@ -14,7 +14,7 @@ LOOK_SECONDS = 0.05
 
 
 class Timed(Protocol):
-    """What has a ``deadline``, a time of the loop's, and is told by ``end`` when it is over."""
+    """Work with a ``deadline``, a time of the loop's, which is told by ``end`` when it is over."""
 
     deadline: float
 

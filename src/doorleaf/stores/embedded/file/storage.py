@@ -71,7 +71,7 @@ class Session:
             self.catalog = latest if latest.version == version else load(self.connection, latest)
 
     def counted(self, what: Hashable, count: Callable[[], int]) -> int:
-        """What ``count`` says, remembered until anybody else writes to the file: for connections that do not."""
+        """The answer of ``count``, remembered until anybody else writes to the file: for connections that do not."""
         version: int = self.execute("PRAGMA data_version").get
         known, counts = self._counted
         if version != known or len(counts) >= _MOST_COUNTED:

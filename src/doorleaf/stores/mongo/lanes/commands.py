@@ -272,7 +272,7 @@ class ShortWay:
     async def write(
         self, fields: bytes, array: bytes, statement: bytes, deadline: float, *, numbered: bool
     ) -> Counts | Document | None:
-        """What the server says of a writing command that was carried out: mostly its counts alone.
+        """Run a writing command, and return what the server says of it: mostly its counts alone.
 
         Its array, whose name and NUL are ``array``, has the members ``statement``; where there is none, documents in
         the reply are left as BSON. A command that is ``numbered`` is known again by its server.

@@ -133,7 +133,7 @@ def refused(reply: bytes) -> PyMongoError | None:
 
 
 def carried_out(reply: bytes) -> Counts | None:
-    """What a reply to a write says that was done for one document or many, if it is as most are; else None.
+    """Read what was done for one document or many from a reply to a write that is as most are; else None.
 
     The server begins with the count, and what is behind it up to ``ok`` is its own; so nothing need be decoded.
     """

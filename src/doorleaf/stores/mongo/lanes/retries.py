@@ -63,11 +63,11 @@ class Retries:
         await asyncio.sleep(random.random() * min(pause * 2**self._attempts, _LONGEST_PAUSE))  # noqa: S311  # no secret
 
     def final(self, error: PyMongoError) -> PyMongoError:
-        """What to raise for ``error``, after which there is no other attempt."""
+        """The error to raise for ``error``, after which there is no other attempt."""
         return error
 
     def given_up(self) -> PyMongoError:
-        """What to raise when another attempt cannot even begin."""
+        """The error to raise when another attempt cannot even begin."""
         return self.final(self.last) if self.last is not None else AutoReconnect("no connection")
 
 
@@ -123,7 +123,8 @@ class WriteRetries(Retries):
 
 
 async def repeated(client: AsyncMongoClient[Any], command: Callable[[], Awaitable[T]]) -> T:
-    """What ``command``, which runs one reading command by the driver, answers; it is run again when that is worth it.
+    """Run ``command``, which runs one reading command by the driver, again when that is worth it, and return its
+    answer.
 
     The driver runs its own helpers' reads again, and of commands that it is only given those alone that met an
     overloaded server.
