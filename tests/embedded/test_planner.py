@@ -119,7 +119,8 @@ def test_a_hint_of_no_index_is_refused() -> None:
 
 
 def test_natural_order_by_hint_and_by_sort() -> None:
-    assert plan(collection(A), {"a": 1}, hint={"$natural": 1}).index is None
+    hinted = plan(collection(A), {"a": 1}, {"b": 1}, hint={"$natural": 1})
+    assert (hinted.index, hinted.sorted) == (None, False)
     backwards = plan(collection(A), {}, {"$natural": -1})
     assert (backwards.index, backwards.reverse, backwards.sorted) == (None, True, True)
     with pytest.raises(DataError):

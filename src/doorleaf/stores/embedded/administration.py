@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +19,6 @@ from doorleaf.mql.values import date_millis, is_number, type_name
 from doorleaf.operations import CreateCollection, CreateIndex, DropCollection, DropIndex, Namespace, RenameCollection
 from doorleaf.operations.results import CreateIndexResult, DropIndexResult, OkResult
 from doorleaf.stores.embedded.catalog import (
-    MAX_INDEXES,
     TEMPORARY,
     Collection,
     Index,
@@ -32,9 +30,16 @@ from doorleaf.stores.embedded.changes.log import log_at, log_of
 from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.file.sqlite import DamagedDatabase
 from doorleaf.stores.embedded.file.storage import Session
-from doorleaf.stores.embedded.indexes import ID_INDEX, add_index, build, drop_index_table, existing, specification
+from doorleaf.stores.embedded.indexes import (
+    ID_INDEX,
+    add_index,
+    build,
+    drop_index_table,
+    existing,
+    require_room,
+    specification,
+)
 from doorleaf.stores.embedded.keys import DATE, encode, invert, successor
-from doorleaf.stores.embedded.writing.prepared import Prepared, put
 from doorleaf.stores.embedded.writing.rows import Rows, Transaction, counts
 
 _REFUSED_OPTIONS = (
@@ -224,10 +229,8 @@ def create_indexes(
     namespace: Namespace,
     wanted: list[tuple[Any, Document]],
     context: Context,
-    prepared: Mapping[str, Prepared] | None = None,
 ) -> CreateIndexResult:
-    """Make several indexes, all or none; those that are there already count for nothing. ``prepared`` has by name what
-    was computed for them before."""
+    """Make several indexes, all or none; those that are there already count for nothing."""
     specifications = [specification(keys, options) for keys, options in wanted]
     created = transaction.session.catalog.get(namespace) is None
     collection = collection_for_write(transaction, namespace)
@@ -235,14 +238,8 @@ def create_indexes(
     for made in specifications:
         if existing(collection, made) is not None:
             continue
-        if len(collection.indexes) >= MAX_INDEXES:
-            raise DataError(f"add index fails, too many indexes for {namespace} key:{display(made['key'])}", number=67)
-        collection = add_index(transaction, collection, made)
-        known = (prepared or {}).get(made["name"])
-        if known is not None:
-            collection = put(transaction, collection, made["name"], known, context)
-        else:
-            collection = build(transaction, collection, made["name"], context)
+        require_room(collection, made)
+        collection = build(transaction, add_index(transaction, collection, made), made["name"], context)
     return CreateIndexResult(created, before, len(collection.indexes))
 
 

@@ -307,6 +307,18 @@ def _collection(
     return Collection(number, database, name, bson.decode(options, CODEC), indexes)
 
 
+def unfinished(connection: apsw.Connection) -> list[str]:
+    """The logs of indexes that are being built, or were: see :mod:`doorleaf.stores.embedded.writing.building`."""
+    statement = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'b[0-9]*_[0-9]*'"
+    return [name for (name,) in connection.execute(statement)]
+
+
+def tables_of(log: str) -> list[str]:
+    """The tables of the indexes that are being built with ``log``."""
+    first, count = map(int, log[1:].split("_"))
+    return [f"i{number}" for number in range(first, first + count)]
+
+
 def _compare(checksum: int, *values: str | bytes | int) -> None:
     if sum_of(*values) != checksum:
         raise DamagedDatabase("the database file is damaged: its catalog is not as it was written")

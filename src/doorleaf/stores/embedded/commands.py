@@ -34,7 +34,7 @@ from doorleaf.stores.embedded import administration, statistics
 from doorleaf.stores.embedded.host import Host
 from doorleaf.stores.embedded.reading.explain import VERBOSITIES, explain
 from doorleaf.stores.embedded.reading.reads import COLLECTIONLESS
-from doorleaf.stores.embedded.writing import modifying, planned
+from doorleaf.stores.embedded.writing import building, modifying, planned
 
 SERVER_VERSION = "8.0.0"
 """The MongoDB version whose language the engine speaks."""
@@ -436,7 +436,9 @@ async def _create_indexes(call: Call) -> Document:
     if not listed or not all(isinstance(item, dict) and isinstance(item.get("key"), dict) for item in listed):
         raise DataError("Must specify at least one index to create, each with a key", number=2)
     wanted = [(item["key"], {key: value for key, value in item.items() if key != "key"}) for item in listed]
-    result: CreateIndexResult = await call.store.work(planned.create_indexes, namespace, wanted, context=call.context)
+    result: CreateIndexResult = await call.store.work(
+        building.create_indexes, namespace, wanted, context=call.context, sliceable=True
+    )
     return result.wire()
 
 

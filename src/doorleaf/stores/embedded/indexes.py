@@ -15,8 +15,9 @@ from doorleaf.mql.display import display
 from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.mql.order import validate_collation
 from doorleaf.mql.values import is_nan, is_number, type_name
-from doorleaf.stores.embedded.catalog import Collection, Index, seal_index
+from doorleaf.stores.embedded.catalog import MAX_INDEXES, Collection, Index, seal_index
 from doorleaf.stores.embedded.encoding import decode
+from doorleaf.stores.embedded.file.storage import Session
 from doorleaf.stores.embedded.writing.rows import Rows, Transaction
 
 ID_INDEX: Document = {"v": 2, "key": {"_id": 1}, "name": "_id_"}
@@ -238,18 +239,39 @@ def _alike(known: Document, wanted: Document) -> bool:
     )
 
 
+def require_room(collection: Collection, wanted: Document) -> None:
+    """Raise error 67 where ``collection`` has as many indexes as it may."""
+    if len(collection.indexes) >= MAX_INDEXES:
+        shown = f"{collection.namespace} key:{display(wanted['key'])}"
+        raise DataError(f"add index fails, too many indexes for {shown}", number=67)
+
+
+def new_number(session: Session) -> int:
+    """A number that no other index has or will have."""
+    session.execute("INSERT INTO indexes (collection, specification, arrays) VALUES (0, x'', 0)")
+    number = session.connection.last_insert_rowid()
+    session.execute("DELETE FROM indexes WHERE id = ?", (number,))
+    return number
+
+
 def add_index(transaction: Transaction, collection: Collection, wanted: Document) -> Collection:
     """Put an empty index into the catalog; :func:`build` fills it."""
-    session = transaction.session
-    encoded = bson.encode(wanted, codec_options=CODEC)
-    session.execute(
-        "INSERT INTO indexes (collection, specification, arrays) VALUES (?, ?, 0)",
-        (collection.id, encoded),
-    )
-    index = Index(session.connection.last_insert_rowid(), wanted, 0)
-    seal_index(session.connection, index.id, collection.id, encoded, 0)
+    index = Index(new_number(transaction.session), wanted, 0)
+    make_table(transaction.session, index)
+    return put_index(transaction.session, collection, index)
+
+
+def make_table(session: Session, index: Index) -> None:
+    """Make the empty table of ``index``."""
     primary = "PRIMARY KEY (key)" if index.unique else "PRIMARY KEY (key, row)"
     session.execute(f"CREATE TABLE {index.table} (key BLOB NOT NULL, row INTEGER NOT NULL, {primary}) WITHOUT ROWID")
+
+
+def put_index(session: Session, collection: Collection, index: Index) -> Collection:
+    """Put an index, whose table is there, into the catalog."""
+    encoded = bson.encode(index.specification, codec_options=CODEC)
+    session.execute("INSERT INTO indexes VALUES (?, ?, ?, ?, 0)", (index.id, collection.id, encoded, index.arrays))
+    seal_index(session.connection, index.id, collection.id, encoded, index.arrays)
     changed = replace(collection, indexes=(*collection.indexes, index))
     session.bump(session.catalog.changed(changed))
     return changed

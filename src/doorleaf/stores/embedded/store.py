@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,7 +74,7 @@ from doorleaf.stores.embedded.reading import reads, small
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed
 from doorleaf.stores.embedded.reading.flowing import Walk
 from doorleaf.stores.embedded.reading.points import find_point
-from doorleaf.stores.embedded.writing import output_slices, outputs, planned, slices
+from doorleaf.stores.embedded.writing import building, output_slices, outputs, planned, slices
 from doorleaf.stores.embedded.writing.rows import Transaction
 from doorleaf.stores.embedded.writing.writer import Writer
 
@@ -277,7 +278,7 @@ class FileStore:
 
     async def _scan(self, operation: Scan, context: Context) -> DocumentStream:
         """The documents of a query as they are taken, the first of them read already."""
-        work, *arguments = _scanned(operation.query)
+        work, *arguments = reads.scanned(operation.query)
         seconds = (operation.max_time_ms or DEFAULT_TIME_LIMIT) / 1000
         context.max_bytes = context.max_bytes or sys.maxsize
         if self._pool is None:
@@ -367,11 +368,13 @@ class FileStore:
         for part in self.parts:
             part._storage.presence.require()
 
-    async def work(self, work: Callable[..., Any], *arguments: Any, context: Context) -> Any:
+    async def work(self, work: Callable[..., Any], *arguments: Any, context: Context, sliceable: bool = False) -> Any:
         """What ``work(writing, *arguments, context)`` returns, a function of a module that takes long to write."""
         if self._workers is None:
             return await self.write(lambda transaction: _alone(transaction, work, arguments, context), context)
-        return await self._workers.carry_out(self._request(work, arguments, context, writes=True), context.turn)
+        request = self._request(work, arguments, context, writes=True)
+        request.sliceable = sliceable
+        return await self._workers.carry_out(request, context.turn)
 
     async def _write(self, operation: Operation[Any], context: Context) -> Any:
         """Carry out a write: what is small in the writer's thread, all else in a worker."""
@@ -393,9 +396,7 @@ class FileStore:
             request = self._request(slices.insert_many, (some, batches), context, writes=True)
             request.sliceable, request.sliced = True, len(operation.documents) > slices.MANY
             return InsertManyResult(await self._workers.carry_out(request, context.turn))
-        request = self._request(slices.write, (operation,), context, writes=True)
-        request.sliceable = slices.is_sliceable(operation)
-        return await self._workers.carry_out(request, context.turn)
+        return await self.work(slices.write, operation, context=context, sliceable=slices.is_sliceable(operation))
 
     def note(self) -> str:
         """What the operator should know though operations are served; "" for nothing."""
@@ -406,6 +407,7 @@ class FileStore:
     async def sweep(self) -> int:
         """Take out the documents and the logged changes whose time has come; answers how many documents."""
         total = 0
+        await self._clear()
         while not self.now(change_log.is_idle):
             context = Context(time.monotonic() + DEFAULT_TIME_LIMIT / 1000)
             pruned = await self.write(lambda transaction: change_log.prune(transaction.session), context)
@@ -426,23 +428,21 @@ class FileStore:
                     break
         return total
 
+    async def _clear(self) -> None:
+        """Take away what is left of indexes whose process ended while it built them."""
+        for log in self.now(building.left):
+            context = Context(time.monotonic() + DEFAULT_TIME_LIMIT / 1000)
+            await self.write(partial(building.drop_unfinished, log=log), context)
+
     async def _sweep_for_ever(self) -> None:
+        with contextlib.suppress(DoorleafError, apsw.Error):
+            await self._clear()
         while True:
             await asyncio.sleep(self._sweep_seconds)
             try:
                 await self.sweep()
             except (DoorleafError, apsw.Error):
                 _log.exception("expired documents could not be taken out")
-
-
-def _scanned(query: Find | Aggregate) -> tuple[Any, ...]:
-    """What finds the documents of ``query``, called with a session, these arguments and a context."""
-    if isinstance(query, Find):
-        return reads.find, query
-    pipeline, output = split_output(query.pipeline)
-    if output is not None:
-        raise Unsupported("a pipeline that ends in $out or $merge has no documents to read on")
-    return reads.aggregate, reads.uncapped(query), pipeline
 
 
 class _SystemStore(FileStore):

@@ -26,7 +26,7 @@ LOCK_SECONDS = 30.0
 LONGEST_HOLD = 300.0
 """Seconds that long reads can be held back. A time that is further off was written before the machine started."""
 
-_QUEUE, _TURN = 1024, 1025
+_QUEUE, _TURN, _WORK = 1024, 1025, 2048
 _PAUSE_SECONDS = 0.0002
 
 
@@ -94,6 +94,27 @@ class Sharing:
             if time.monotonic() > until:
                 raise StoreUnavailable("the database is busy: another process holds it")
             time.sleep(random.uniform(0.0001, 0.0004))  # noqa: S311 - jitter
+
+    # --- long work ---------------------------------------------------------------------------------------------------
+
+    def claim(self, number: int) -> None:
+        """Tell other processes that this one works on something, until :meth:`disclaim` or its end."""
+        if self._file >= 0 and fcntl is not None:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _WORK + number)
+
+    def disclaim(self, number: int) -> None:
+        """Take a claim back."""
+        if self._file >= 0 and fcntl is not None:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _WORK + number)
+
+    def claimed(self, number: int) -> bool:
+        """Whether another process works on it."""
+        try:
+            self.claim(number)
+        except (BlockingIOError, PermissionError):
+            return True
+        self.disclaim(number)
+        return False
 
     # --- holding long reads back -------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from bson.errors import BSONError
 from doorleaf.documents import Document
 from doorleaf.mql.context import Context
 from doorleaf.mql.filters.compile import Matcher, compile_filter
-from doorleaf.stores.embedded.catalog import Catalog, Collection, Index, load
+from doorleaf.stores.embedded.catalog import Catalog, Collection, Index, load, tables_of, unfinished
 from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.file.sqlite import DamagedDatabase, connect_to_look
 
@@ -137,7 +137,8 @@ def _tables(connection: apsw.Connection, catalog: Catalog) -> Iterator[str]:
     named = {collection.table for collection in catalog.collections.values()}
     named |= {index.table for collection in catalog.collections.values() for index in collection.indexes}
     there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE name GLOB '[di][0-9]*'")}
-    for name in sorted(there - named):
+    building = {table for log in unfinished(connection) for table in tables_of(log)}
+    for name in sorted(there - named - building):
         yield f"table {name} belongs to no collection"
     for name in sorted(named - there):
         yield f"table {name} is missing"

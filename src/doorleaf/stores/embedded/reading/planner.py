@@ -53,7 +53,7 @@ def plan(
     scan = Plan(
         collection,
         reverse=natural == -1,
-        sorted=not sort or natural is not None,
+        sorted=not sort or "$natural" in sort,
         exact=found.complete and not found.predicates and not found.unions,
         cheap=found.cheap,
         predicates=tuple(found.predicates[:STRAIGHT]),

@@ -21,7 +21,7 @@ from doorleaf.mql.expressions import compile_expression
 from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.mql.order import compile_sort, validate_collation
 from doorleaf.mql.projections.compile import compile_projection
-from doorleaf.mql.stages.compile import Head, check_later, compile_pipeline, pushdown
+from doorleaf.mql.stages.compile import Head, check_later, compile_pipeline, pushdown, split_output
 from doorleaf.mql.values import MISSING, approximate_size, canonical
 from doorleaf.operations import Aggregate, CountDocuments, Distinct, Find, FindOne, Namespace
 from doorleaf.stores.base import MOST_RESULT_BYTES, answer_too_large
@@ -342,6 +342,16 @@ def aggregate(
         return bounded(_capped(matches.stored(), operation.cap), context)
     answers = (_encode(document) for document in transform(matches.documents()))
     return bounded(_capped(answers, operation.cap), context)
+
+
+def scanned(query: Find | Aggregate) -> tuple[Any, ...]:
+    """What finds the documents of ``query``, called with a session, these arguments and a context."""
+    if isinstance(query, Find):
+        return find, query
+    pipeline, output = split_output(query.pipeline)
+    if output is not None:
+        raise Unsupported("a pipeline that ends in $out or $merge has no documents to read on")
+    return aggregate, uncapped(query), pipeline
 
 
 def uncapped(operation: Aggregate) -> Aggregate:

@@ -31,15 +31,13 @@ from doorleaf.operations import (
     Write,
 )
 from doorleaf.operations import Transaction as Together
-from doorleaf.operations.results import CreateIndexResult
 from doorleaf.stores.embedded import administration
 from doorleaf.stores.embedded.catalog import Collection, described
 from doorleaf.stores.embedded.encoding import decode
+from doorleaf.stores.embedded.file.sharing import Sharing
 from doorleaf.stores.embedded.file.storage import Session, begin_writing
-from doorleaf.stores.embedded.indexes import existing, specification
 from doorleaf.stores.embedded.reading import reads
 from doorleaf.stores.embedded.writing import modifying, outputs, together, writes
-from doorleaf.stores.embedded.writing.prepared import Prepared, prepare
 from doorleaf.stores.embedded.writing.rows import Rows, Transaction
 
 ATTEMPTS = 5
@@ -221,7 +219,12 @@ class Writing:
 
     def wanted(self) -> bool:
         """Whether others wait to write."""
-        return self._writer.storage.sharing.wanted()
+        return self.sharing.wanted()
+
+    @property
+    def sharing(self) -> Sharing:
+        """What processes tell one another."""
+        return self._writer.storage.sharing
 
     @contextlib.contextmanager
     def reading(self, context: Context) -> Iterator[Session]:
@@ -230,8 +233,11 @@ class Writing:
             yield self.session
 
     @contextlib.contextmanager
-    def transaction(self, context: Context) -> Iterator[Transaction]:
-        """A transaction that is committed at its end; nothing stays of one that raises, ``WriteFailed`` apart."""
+    def transaction(self, context: Context, *, partial: bool = False) -> Iterator[Transaction]:
+        """A transaction that is committed at its end; nothing stays of one that raises, ``WriteFailed`` apart.
+
+        What a ``partial`` one commits is nothing to anybody before the last has been.
+        """
         session = self._writer
         sharing = session.storage.sharing
         failed: WriteFailed | None = None
@@ -254,9 +260,10 @@ class Writing:
             session.storage.room.require(session.connection, limit)
             session.storage.presence.require()
             self.held = time.monotonic() - began
-            self._prepared()
+            if not partial:
+                self._prepared()
             session.execute("COMMIT")
-            self.committed = True
+            self.committed = self.committed or not partial
             session.storage.latest = session.catalog
         finally:
             session.end()
@@ -281,15 +288,13 @@ class Held(Writing):
         yield self.session
 
     @contextlib.contextmanager
-    def transaction(self, context: Context) -> Iterator[Transaction]:
+    def transaction(self, context: Context, *, partial: bool = False) -> Iterator[Transaction]:
         yield self._transaction
 
 
 def write(writing: Writing, operation: Operation[Any], context: Context) -> Any:
     """Carry out ``operation``."""
     work = WRITES[type(operation)]
-    if isinstance(operation, CreateIndex):
-        return create_indexes(writing, operation.namespace, [(operation.keys, operation.options)], context)
     if isinstance(operation, CreateCollection):
         options = administration.kept_options(operation.options, context)
         with writing.transaction(context) as transaction:
@@ -422,20 +427,3 @@ def output(
         found = [*reads.aggregate(session, reads.uncapped(operation), pipeline, context)]
     with writing.transaction(context) as transaction:
         outputs.write_output(transaction, target, found, context)
-
-
-def create_indexes(
-    writing: Writing, namespace: Namespace, wanted: list[tuple[Any, Document]], context: Context
-) -> CreateIndexResult:
-    """Make several indexes, whose keys are computed before."""
-    prepared: dict[str, Prepared] = {}
-    with writing.reading(context) as session:
-        collection = session.catalog.get(namespace)
-        if collection is not None:
-            for keys, options in wanted:
-                made = specification(keys, options)
-                keys_of = prepare(session, collection, made, context) if existing(collection, made) is None else None
-                if keys_of is not None:
-                    prepared[made["name"]] = keys_of
-    with writing.transaction(context) as transaction:
-        return administration.create_indexes(transaction, namespace, wanted, context, prepared)

@@ -16,7 +16,7 @@ import bson
 from doorleaf.documents import CODEC, Document, Documents
 from doorleaf.errors import DataError, DoorleafError
 from doorleaf.mql.context import Context
-from doorleaf.operations import BulkWrite, DeleteMany, Guard, InsertMany, Operation, UpdateMany, Write
+from doorleaf.operations import BulkWrite, CreateIndex, DeleteMany, Guard, InsertMany, Operation, UpdateMany, Write
 from doorleaf.operations.results import BulkWriteResult, DeleteResult, Result, UpdateResult
 from doorleaf.stores.base import Failures
 from doorleaf.stores.embedded.administration import collection_for_write
@@ -24,7 +24,7 @@ from doorleaf.stores.embedded.encoding import check_depth, decode, encode
 from doorleaf.stores.embedded.processes.wire import BATCH_BYTES, Values
 from doorleaf.stores.embedded.reading import small
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed
-from doorleaf.stores.embedded.writing import planned
+from doorleaf.stores.embedded.writing import building, planned
 from doorleaf.stores.embedded.writing.planned import Writing
 from doorleaf.stores.embedded.writing.rows import Refused, Rows, Transaction, identified
 from doorleaf.stores.embedded.writing.writes import WRITES
@@ -44,15 +44,17 @@ _DOCUMENTS, _BYTES = 100, 256 * 1024
 
 def is_sliceable(operation: Operation[Any]) -> bool:
     """Whether ``operation`` may be carried out in several transactions."""
-    return isinstance(operation, (BulkWrite, UpdateMany, DeleteMany))
+    return isinstance(operation, (BulkWrite, UpdateMany, DeleteMany, CreateIndex))
 
 
 def write(writing: Writing, operation: Operation[Any], context: Context) -> Any:
     """Carry out ``operation``, in slices where ``writing`` says so."""
-    if writing.sliced and is_sliceable(operation):
-        if isinstance(operation, BulkWrite):
-            return _bulk_write(writing, operation, context)
-        assert isinstance(operation, (UpdateMany, DeleteMany))  # noqa: S101  # what else is sliceable
+    if isinstance(operation, CreateIndex):
+        wanted = [(operation.keys, operation.options)]
+        return building.create_indexes(writing, operation.namespace, wanted, context)
+    if writing.sliced and isinstance(operation, BulkWrite):
+        return _bulk_write(writing, operation, context)
+    if writing.sliced and isinstance(operation, (UpdateMany, DeleteMany)):
         return _many(writing, operation, context)
     return planned.write(writing, operation, context)
 
