@@ -32,7 +32,7 @@ from doorleaf.operations import (
     WatchDatabase,
     WatchServer,
 )
-from doorleaf.operations.results import ChangeStream
+from doorleaf.operations.results import ChangeStream, Event
 from doorleaf.stores.base import Store
 
 PATIENCE = 30.0
@@ -365,6 +365,7 @@ def test_a_stream_of_a_database_and_one_of_everything(engine: Engine) -> None:
                 come = await stream.next()
                 assert come is not None, "a dropped collection ends neither"
                 for event in come:
+                    assert isinstance(event, Event), "it was decoded with its size, a large one not on the event loop"
                     place = event["ns"]
                     if place["db"] in (here, there) and event["operationType"] in ("insert", "drop"):
                         key = event.get("documentKey", {}).get("_id", "")

@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any, Protocol
 
-import bson
-from bson.errors import BSONError
+from bson import DBRef, Regex
 
 from doorleaf import ejson
 from doorleaf.access.callers import SYSTEM, Caller, Identity, Tell, untold
@@ -19,7 +18,7 @@ from doorleaf.access.rules.conditions import bind, matcher
 from doorleaf.access.rules.expressions import parse
 from doorleaf.apart import CODING, SMALL_BYTES
 from doorleaf.dialects.base import Dialect, Request
-from doorleaf.documents import ABSENT, CODEC, Document
+from doorleaf.documents import ABSENT, Document, Documents
 from doorleaf.errors import (
     DoorleafError,
     FunctionFailed,
@@ -43,6 +42,9 @@ from doorleaf.settings.model import Settings
 LOG = logging.getLogger("doorleaf.functions")
 _BARE = frozenset({"Error", "MongoError"})
 """What functions throw that clients are told by its message alone."""
+_VALUE_BYTES = 16
+"""What any value takes at least when it is written, about."""
+
 LOOK_SECONDS = 2.0
 """How often it is looked whether a secret has changed."""
 
@@ -401,10 +403,31 @@ async def _written(arguments: list[Any], call: Call) -> bytes:
 
 
 async def _written_all(arguments: list[Any], call: Call) -> bytes:
-    try:
-        small = len(bson.encode({"": arguments}, codec_options=CODEC)) < SMALL_BYTES
-    except (BSONError, OverflowError, TypeError, ValueError):
-        small = True  # it cannot be written either, which is said there
-    if small:
+    if _is_small(arguments):
         return ejson.dumps(arguments, ejson.Mode.CANONICAL)
     return await CODING.run(call.seconds, ejson.dumps, arguments, ejson.Mode.CANONICAL)
+
+
+def _is_small(value: Any) -> bool:
+    """Whether there is less than :data:`SMALL_BYTES` in it; no more of it than that is looked at."""
+    left, waiting = SMALL_BYTES, [value]
+    while waiting and left > 0:
+        value = waiting.pop()
+        left -= _VALUE_BYTES
+        if isinstance(value, dict):
+            if len(value) * _VALUE_BYTES > left:
+                return False
+            left -= sum(map(len, value))
+            waiting += value.values()
+        elif isinstance(value, list):
+            if len(value) * _VALUE_BYTES > left:
+                return False
+            waiting += value
+        elif isinstance(value, (str, bytes)):
+            left -= len(value)
+            waiting.append(getattr(value, "scope", None))
+        elif isinstance(value, Regex):
+            left -= len(value.pattern)
+        elif isinstance(value, (DBRef, Documents)):
+            return False
+    return left > 0

@@ -8,7 +8,7 @@ from typing import Any
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
 from pymongo import AsyncMongoClient
-from pymongo.asynchronous.change_stream import AsyncChangeStream
+from pymongo.asynchronous.change_stream import AsyncChangeStream, AsyncClusterChangeStream
 from pymongo.errors import PyMongoError
 
 from doorleaf.apart import CODING
@@ -44,7 +44,7 @@ _PRE_IMAGES = 17
 class Changes:
     """A change stream of MongoDB: see :class:`doorleaf.operations.results.ChangeStream`."""
 
-    def __init__(self, client: AsyncMongoClient[Document], stream: AsyncChangeStream[Document]) -> None:
+    def __init__(self, client: AsyncMongoClient[Document], stream: AsyncChangeStream[RawBSONDocument]) -> None:
         self._client = client
         self._stream = stream
         self._asking: asyncio.Task[Any] | None = None
@@ -77,8 +77,6 @@ class Changes:
         except (PyMongoError, TimeoutError) as error:
             raise mapped(error) from error
         self._asking = None
-        if not events or not isinstance(events[0], RawBSONDocument):
-            return [dict(event) for event in events]
         found = [bytes(event.raw) for event in events]
         if sum(map(len, found)) < _AT_ONCE_BYTES:
             return _decoded(found)
@@ -90,7 +88,7 @@ class Changes:
         events: list[Any] = [] if event is None else [event]
         size = 0
         while event is not None and len(events) < _TOGETHER and self._stream._cursor._has_next():
-            size += len(event.raw) if isinstance(event, RawBSONDocument) else _AT_ONCE_BYTES
+            size += len(event.raw)
             if size >= _AT_ONCE_BYTES:
                 break
             event = await self._stream.try_next()
@@ -119,18 +117,12 @@ async def watch(client: AsyncMongoClient[Document], operation: Watch) -> Changes
     """Open a change stream."""
     namespace = operation.namespace
     before: str | None = operation.full_document_before_change
-    target: Any = client
-    if operation.scope != "server":
-        target = client.get_database(namespace.database, codec_options=_RAW)
-        if operation.scope == "collection":
-            target = target[namespace.collection]
     stages = [{"$match": operation.filter}] if operation.filter else []
     if before == "off" or (before == "whenAvailable" and not await _keeps_images(client)):
         before = None
-    stream = await target.watch(
-        stages,
-        full_document=operation.full_document,
-        max_await_time_ms=min(WAIT_MS, time_limit(operation)),
+    options: dict[str, Any] = {
+        "full_document": operation.full_document,
+        "max_await_time_ms": min(WAIT_MS, time_limit(operation)),
         **present(
             full_document_before_change=before,
             resume_after=operation.resume_after,
@@ -138,8 +130,28 @@ async def watch(client: AsyncMongoClient[Document], operation: Watch) -> Changes
             start_at_operation_time=operation.start_at_operation_time,
             comment=operation.comment,
         ),
-    )
+    }
+    if operation.scope == "server":
+        stream = await _of_all(client, stages, options)
+    else:
+        target: Any = client.get_database(namespace.database, codec_options=_RAW)
+        stream = await (target[namespace.collection] if operation.scope == "collection" else target).watch(
+            stages, **options
+        )
     return Changes(client, stream)
+
+
+async def _of_all(
+    client: AsyncMongoClient[Document], stages: list[Document], options: dict[str, Any]
+) -> AsyncChangeStream[RawBSONDocument]:
+    """What ``client.watch`` does, which would decode all events on the event loop: no options of a codec reach it."""
+    absent: dict[str, Any] = dict.fromkeys(
+        ("resume_after", "batch_size", "collation", "start_at_operation_time", "session", "start_after")
+    )
+    admin: Any = client.get_database("admin", codec_options=_RAW)
+    stream: AsyncClusterChangeStream[RawBSONDocument] = AsyncClusterChangeStream(admin, stages, **{**absent, **options})
+    await stream._initialize_cursor()
+    return stream
 
 
 async def _keeps_images(client: AsyncMongoClient[Document]) -> bool:

@@ -1,0 +1,34 @@
+"""Arguments of functions: which are written on the event loop, and which are too long for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from bson import Code, DBRef, Regex
+
+from doorleaf.apart import SMALL_BYTES
+from doorleaf.documents import ABSENT
+from doorleaf.functions.runtime import _is_small
+
+LONG = "x" * SMALL_BYTES
+NESTED: Any = "end"
+for _ in range(SMALL_BYTES):
+    NESTED = [NESTED]
+
+
+@pytest.mark.parametrize("value", [[], [ABSENT, None, 1, 1.5, True], [{"a": {"b": ["c"] * 100}}], ["x" * 10_000]])
+def test_what_is_short_is_written_at_once(value: Any) -> None:
+    assert _is_small(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(LONG, LONG.encode(), {LONG: 1}, [1] * SMALL_BYTES, dict.fromkeys(map(str, range(SMALL_BYTES)))),
+        *(Regex(LONG), Code(LONG), Code("", {"a": LONG}), DBRef("c", LONG), NESTED, [["x" * 99]] * 200),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_long_is_not(value: Any) -> None:
+    assert not _is_small([{"a": value}])
