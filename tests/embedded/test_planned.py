@@ -36,6 +36,8 @@ from doorleaf.stores.embedded.store import EmbeddedStore
 MATCHING = {"n": {"$mod": [2, 0]}}
 """A filter that is not small."""
 
+ODD = {"n": {"$mod": [2, 1]}}
+
 GROWN: list[Document] = [{"$set": {"n": {"$add": ["$n", 1]}}}]
 
 
@@ -138,6 +140,35 @@ def test_a_write_that_waits_answers_at_its_deadline(tmp_path: Path) -> None:
         assert await find(store) == [{"_id": 1}]
 
     run_in(tmp_path)(scenario)
+
+
+def test_a_document_of_many_values_is_changed_in_the_memory_of_one(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await store.execute(CreateIndex(namespace=C, keys={"n": 1}))
+        await fill(store, {"_id": 1, "n": 1, "a": [*range(1_000_000)]})
+        answer = await store.execute(UpdateOne(namespace=C, filter=ODD, update=GROWN))
+        assert (answer.matched_count, answer.modified_count) == (1, 1)
+        assert await find(store, {"n": 2}, projection={"n": 1}) == [{"_id": 1, "n": 2}]
+        assert await find(store, {"n": 1}, projection={"n": 1}) == []
+        assert (await store.execute(DeleteMany(namespace=C, filter=MATCHING))).deleted_count == 1
+        assert (await command(store, validate="c"))["valid"]
+
+    run(scenario)
+
+
+def test_an_index_that_comes_meanwhile_has_what_is_written(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *({"_id": number, "n": number, "l": number} for number in range(300)))
+        update = [{"$set": {"n": {"$add": ["$n", {"$size": {"$range": [0, 400]}}]}, "l": ["$n", 1]}}]
+        for number in range(6):
+            growing = asyncio.create_task(store.execute(UpdateMany(namespace=C, filter={}, update=update)))
+            await asyncio.sleep(0.01 * number)
+            await store.execute(CreateIndex(namespace=C, keys={"l": 1, f"f{number}": 1}))
+            await store.execute(CreateIndex(namespace=C, keys={"n": 1, f"f{number}": 1}))
+            assert (await growing).modified_count == 300
+        assert (await command(store, validate="c"))["valid"]
+
+    run(scenario)
 
 
 def test_killing_the_process_that_writes_loses_and_doubles_nothing(run: Run) -> None:

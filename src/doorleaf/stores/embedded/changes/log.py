@@ -22,8 +22,6 @@ from bson.timestamp import Timestamp
 
 from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DataError
-from doorleaf.mql.context import Context
-from doorleaf.mql.difference import difference
 from doorleaf.operations import Namespace
 from doorleaf.stores.embedded.catalog import TEMPORARY, Collection, check_database, check_namespace
 from doorleaf.stores.embedded.file.storage import Session
@@ -57,14 +55,12 @@ class Log:
     def inserted(self, identity: Any, encoded: bytes) -> None:
         self._note("insert", identity, {"fullDocument": RawBSONDocument(encoded, _RAW)})
 
-    def changed(
-        self, before: Document, old: bytes, after: Document, encoded: bytes, context: Context, *, replacing: bool
-    ) -> None:
-        """Note that ``before``, whose BSON is ``old``, has become ``after``."""
+    def changed(self, identity: Any, old: bytes, encoded: bytes, description: Document | None) -> None:
+        """Note that ``encoded`` stands in the place of ``old``, and what is different unless it is a new document."""
         fields: Document = {"fullDocument": RawBSONDocument(encoded, _RAW)}
-        if not replacing:
-            fields["updateDescription"] = difference(before, after, context)
-        self._note("replace" if replacing else "update", after["_id"], fields, old)
+        if description is not None:
+            fields["updateDescription"] = description
+        self._note("replace" if description is None else "update", identity, fields, old)
 
     def deleted(self, identity: Any, encoded: bytes) -> None:
         self._note("delete", identity, {}, encoded)

@@ -33,12 +33,11 @@ from doorleaf.operations import (
 from doorleaf.operations import Transaction as Together
 from doorleaf.stores.embedded import administration
 from doorleaf.stores.embedded.catalog import Collection, described
-from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.file.sharing import Sharing
 from doorleaf.stores.embedded.file.storage import Session, begin_writing
 from doorleaf.stores.embedded.reading import reads
 from doorleaf.stores.embedded.writing import modifying, outputs, together, writes
-from doorleaf.stores.embedded.writing.rows import Rows, Transaction
+from doorleaf.stores.embedded.writing.rows import Moves, Rows, Transaction
 
 ATTEMPTS = 5
 """How often a write is computed before it is carried out in the transaction as a whole."""
@@ -97,15 +96,16 @@ class Change:
     row: int
     before: bytes | None
     after: bytes | None
-    replacing: bool = False
     document: Document | None = None
-    """What is put in, decoded: a large one takes too much memory to be decoded once more."""
+    """What is put in, decoded."""
+    moves: Moves | None = None
+    """What else there is to do, which is computed where nobody waits."""
 
 
 class Draft(Transaction):
     """A transaction on a snapshot that notes what it would change."""
 
-    __slots__ = ("_keeps", "_most", "changes", "collection", "rest", "size")
+    __slots__ = ("_keeps", "_most", "changes", "collection", "logs", "rest", "size")
 
     def __init__(
         self, session: Session, matched: list[int] | None = None, most: int | None = None, *, keeps: bool = True
@@ -119,6 +119,7 @@ class Draft(Transaction):
         self.matched = matched
         self.changes: list[Change] = []
         self.collection: Collection | None = None
+        self.logs = False
         self.size = 0
         self._most = most
         self._keeps = keeps
@@ -133,13 +134,16 @@ class Draft(Transaction):
 
     def rows(self, collection: Collection, context: Context, guard: Guard | None = None) -> Rows:
         self.collection = collection
-        return _PlannedRows(self, collection, context, guard)
+        rows = _PlannedRows(self, collection, context, guard)
+        self.logs = rows.logs
+        return rows
 
     def note(self, change: Change) -> None:
         """Keep a change; raises when there is too much of them."""
         if not self._keeps:
             return
         self.size += len(change.before or b"") + len(change.after or b"") + 200
+        self.size += 0 if change.moves is None else change.moves.size
         if self._most is None and self.size > PLANNED_BYTES:
             raise _NotPlanned
         self.changes.append(change)
@@ -150,14 +154,15 @@ class Draft(Transaction):
             return
         key = (self.collection.database, self.collection.name)
         collection = transaction.session.catalog.collections.get(key)
-        known = self.collection
-        if collection is None or (collection.id, described(collection)) != (known.id, described(known)):
+        if collection is None or _alike(collection) != _alike(self.collection):
             raise _Changed
         rows = Rows(transaction, collection, context)
+        if rows.logs != self.logs:
+            raise _Changed
         statement = f"SELECT document FROM {collection.table} WHERE id = ?"  # noqa: S608 - an integer id
         for change in self.changes:
             context.check()
-            if change.before is None:
+            if change.before is None or change.moves is None:
                 # That nothing matched, so that a document is put in, holds for what was there.
                 if not unchanged:
                     raise _Changed
@@ -165,12 +170,12 @@ class Draft(Transaction):
                 continue
             if not unchanged and transaction.session.execute(statement, (change.row,)).get != change.before:
                 raise _Changed
-            if change.after is None:
-                rows.take(change.row, change.before, decode(change.before))
-                continue
-            # What is large takes several times as much memory when it is decoded.
-            before, after = (decode(change.before), decode(change.after)) if rows.reads else ({}, {})
-            rows.exchange(change.row, change.before, before, after, change.after, replacing=change.replacing)
+            rows.carry_out(change.row, change.before, change.after, change.moves)
+
+
+def _alike(collection: Collection) -> tuple[Any, ...]:
+    """What of a collection has to be the same for what was computed to hold."""
+    return collection.id, described(collection), [index.id for index in collection.indexes]
 
 
 class _PlannedRows(Rows):
@@ -184,10 +189,10 @@ class _PlannedRows(Rows):
     def exchange(
         self, row: int, encoded: bytes, before: Document, after: Document, new: bytes, *, replacing: bool
     ) -> None:
-        self._note(Change(row, encoded, new, replacing))
+        self._note(Change(row, encoded, new, moves=self.moves(before, after, replacing=replacing)))
 
     def take(self, row: int, encoded: bytes, before: Document) -> None:
-        self._note(Change(row, encoded, None))
+        self._note(Change(row, encoded, None, moves=self.moves(before, None)))
 
     def _note(self, change: Change) -> None:
         assert isinstance(self.transaction, Draft)  # noqa: S101  # who made it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zlib import crc32
 
@@ -15,6 +15,7 @@ from bson.objectid import ObjectId
 from doorleaf.documents import CODEC, Document, Exact, is_string, new_id
 from doorleaf.errors import DataError, DoorleafError, DuplicateKey, ValidationFailed
 from doorleaf.mql.context import Context
+from doorleaf.mql.difference import difference
 from doorleaf.mql.display import display
 from doorleaf.mql.filters.compile import Matcher, compile_filter
 from doorleaf.mql.filters.refusal import refusal
@@ -39,6 +40,9 @@ from doorleaf.stores.embedded.encoding import check_depth, decode, encode
 from doorleaf.stores.embedded.file.storage import Session
 from doorleaf.stores.embedded.reading import small
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed
+
+KEY_BYTES = 48
+"""Bytes of memory that Python takes about each key."""
 
 
 class Refused(Exception):
@@ -145,6 +149,22 @@ def counts(session: Session, collection: Collection) -> tuple[int, int]:
     return found or (0, 0)
 
 
+@dataclass(slots=True)
+class Moves:
+    """What changing a document does beside: which of :data:`CONSTANT_FIELDS` it has now, by the number of an index the
+    keys that go, those that come and the fields that have arrays, and for who watches what is different."""
+
+    identity: Any
+    constants: Document = field(default_factory=dict)
+    keys: list[tuple[int, list[bytes], list[bytes], int]] = field(default_factory=list)
+    description: Document | None = None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        return sum(sum(map(len, keys)) + KEY_BYTES * len(keys) for _, *both, _ in self.keys for keys in both)
+
+
 class Rows:
     """Changes to one collection on behalf of one operation."""
 
@@ -163,9 +183,9 @@ class Rows:
         self._log = log_of(transaction.session, collection)
 
     @property
-    def reads(self) -> bool:
-        """Whether an exchange looks into the documents: for keys of indexes, for who watches, or for what all have."""
-        return self._log is not None or len(self.collection.indexes) > 1 or bool(self.collection.constants)
+    def logs(self) -> bool:
+        """Whether somebody watches the collection."""
+        return self._log is not None
 
     def insert(self, given: Document, encoded: bytes | None = None) -> Any:
         """Put in a new document, whose BSON may be known; answers its ``_id``, made here when it has none."""
@@ -223,28 +243,56 @@ class Rows:
         self, row: int, encoded: bytes, before: Document, after: Document, new: bytes, *, replacing: bool
     ) -> None:
         """Put ``after``, whose BSON is ``new``, in the place of ``before``; it was found to be right."""
-        self._note_constants(after)
-        execute = self.transaction.session.execute
-        execute(
-            f"UPDATE {self.collection.table} SET document = ?, sum = ? WHERE id = ?",  # noqa: S608
-            (new, crc32(new), row),
-        )
+        self.carry_out(row, encoded, new, self.moves(before, after, replacing=replacing))
+
+    def moves(self, before: Document, after: Document | None, *, replacing: bool = False) -> Moves:
+        """What has to be done beside storing ``after`` in the place of ``before``, or taking that out."""
+        moves = Moves(before["_id"])
+        if after is not None:
+            moves.constants = {name: after[name] for name in CONSTANT_FIELDS if name in after}
+            if self._log is not None and not replacing:
+                moves.description = difference(before, after, self._context)
         for index in self.collection.indexes:
-            if index.name == "_id_":
+            if index.name == "_id_" and after is not None:
                 continue
-            old_keys, new_keys = self._keys(index, before), self._keys(index, after)
-            if old_keys == new_keys:
-                continue
-            kept = set(old_keys).intersection(new_keys)
-            for key in old_keys:
-                if key not in kept:
-                    execute(index.delete, (key, row))
-            for key in new_keys:
-                if key not in kept:
-                    self._add(index, key, row, after)
-        self.transaction.count(self.collection, 0, len(new) - len(encoded))
-        if self._log is not None:
-            self._log.changed(before, encoded, after, new, self._context, replacing=replacing)
+            old, _ = self._keys_of(index, before)
+            new, arrays = ([], 0) if after is None else self._keys_of(index, after)
+            if old != new:
+                kept = set(old).intersection(new) if new else ()
+                old, new = [key for key in old if key not in kept], [key for key in new if key not in kept]
+                moves.keys.append((index.id, old, new, arrays))
+            elif arrays & ~index.arrays:
+                moves.keys.append((index.id, [], [], arrays))
+        return moves
+
+    def carry_out(self, row: int, encoded: bytes, new: bytes | None, moves: Moves) -> None:
+        """Store ``new`` in the place of ``encoded``, or take that out where it is None."""
+        execute = self.transaction.session.execute
+        if new is None:
+            execute(f"DELETE FROM {self.collection.table} WHERE id = ?", (row,))  # noqa: S608
+        else:
+            self._note_constants(moves.constants)
+            execute(
+                f"UPDATE {self.collection.table} SET document = ?, sum = ? WHERE id = ?",  # noqa: S608
+                (new, crc32(new), row),
+            )
+        for number, gone, come, arrays in moves.keys:
+            index = next(item for item in self.collection.indexes if item.id == number)
+            if arrays & ~index.arrays:
+                self.mark_arrays(index, arrays)
+            for key in gone:
+                self._context.check()
+                execute(index.delete, (key, row))
+            for key in come:
+                self._add(index, key, row, new or b"")
+        if new is None:
+            self.transaction.count(self.collection, -1, -len(encoded))
+            if self._log is not None:
+                self._log.deleted(moves.identity, encoded)
+        else:
+            self.transaction.count(self.collection, 0, len(new) - len(encoded))
+            if self._log is not None:
+                self._log.changed(moves.identity, encoded, new, moves.description)
 
     def delete(self, row: int, encoded: bytes, before: Document) -> None:
         """Take a document out."""
@@ -254,15 +302,7 @@ class Rows:
 
     def take(self, row: int, encoded: bytes, before: Document) -> None:
         """Take out a document that may be."""
-        execute = self.transaction.session.execute
-        execute(f"DELETE FROM {self.collection.table} WHERE id = ?", (row,))  # noqa: S608
-        for index in self.collection.indexes:
-            for key in self._keys(index, before):
-                self._context.check()
-                execute(index.delete, (key, row))
-        self.transaction.count(self.collection, -1, -len(encoded))
-        if self._log is not None:
-            self._log.deleted(before["_id"], encoded)
+        self.carry_out(row, encoded, None, self.moves(before, None))
 
     def look(self, document: Document) -> None:
         """Show the guard a document that an update matched and did not change."""
@@ -278,15 +318,20 @@ class Rows:
             raise Refused(error) from error
 
     def _keys(self, index: Index, document: Document) -> list[bytes]:
-        if index.partial is not None and not self._belongs(index, index.partial, document):
-            return []
-        self._context.check_now()
-        keys, arrays = index.pattern.keys(document)
-        if self.transaction.budget is not None:
-            self.transaction.budget.index(len(keys))
+        """The keys of ``document``, once it is noted in which fields it has arrays."""
+        keys, arrays = self._keys_of(index, document)
         if arrays & ~index.arrays:
             self.mark_arrays(index, arrays)
         return keys
+
+    def _keys_of(self, index: Index, document: Document) -> tuple[list[bytes], int]:
+        if index.partial is not None and not self._belongs(index, index.partial, document):
+            return [], 0
+        self._context.check_now()
+        found = index.pattern.keys(document)
+        if self.transaction.budget is not None:
+            self.transaction.budget.index(len(found[0]))
+        return found
 
     def _belongs(self, index: Index, partial: Document, document: Document) -> bool:
         member = self._members.get(index.id)
@@ -329,14 +374,15 @@ class Rows:
         seal_collection(session.connection, self.collection, bson.encode(options, codec_options=CODEC))
         session.bump(session.catalog.changed(self.collection))
 
-    def _add(self, index: Index, key: bytes, row: int, document: Document) -> None:
+    def _add(self, index: Index, key: bytes, row: int, document: Document | bytes) -> None:
         self._context.check()
         try:
             self.transaction.session.execute(index.insert, (key, row))
         except apsw.ConstraintError as error:
             if not index.unique:
                 raise
-            raise duplicate(self.collection, index, key, document) from error
+            shown = decode(document) if isinstance(document, bytes) else document
+            raise duplicate(self.collection, index, key, shown) from error
 
     def _invalid(self, document: Document) -> ValidationFailed:
         """The error of a document that the collection's validator refuses, with the reasons in ``errInfo``."""
