@@ -18,7 +18,6 @@ from doorleaf.errors import DataError, StoreTimeout, WriteFailed
 from doorleaf.mql.context import Context
 from doorleaf.operations import (
     Aggregate,
-    BulkWrite,
     CreateCollection,
     CreateIndex,
     DropCollection,
@@ -73,7 +72,7 @@ _LATE_SECONDS = 0.1
 _STEP_SECONDS = 1.5
 """The longest that it looks at no clock, of the processor's time: three times what decoding 16 MB of BSON takes."""
 
-_AS_A_WHOLE = frozenset((InsertMany, BulkWrite, DropIndex, DropCollection, RenameCollection, Together))
+_AS_A_WHOLE = frozenset((InsertMany, DropIndex, DropCollection, RenameCollection, Together))
 _ADMINISTRATION = frozenset((DropIndex, DropCollection, RenameCollection))
 
 
@@ -376,17 +375,19 @@ def _planned(
 
 
 def judge(writing: Writing, operations: Sequence[Write], context: Context, *, ordered: bool = True) -> None:
-    """Compute all that each write would change on one snapshot, and let its guard see it; raises what that raises.
+    """Compute all that each write would change on one snapshot, and let its guard see it; raises what that raises, and
+    what is known to be refused whatever is stored.
 
     ``ordered`` ones are not looked at behind the first that fails.
     """
     with writing.reading(context) as session:
         for operation in operations:
             context.check_now()
-            if operation.guard is None or session.catalog.get(operation.namespace) is None:
-                continue
             try:
-                WRITES[type(operation)](Draft(session, keeps=False), operation, context)
+                if operation.guard is None or session.catalog.get(operation.namespace) is None:
+                    writes.check(operation, context)
+                else:
+                    WRITES[type(operation)](Draft(session, keeps=False), operation, context)
             except DataError:  # it fails when its turn comes
                 if ordered:
                     return

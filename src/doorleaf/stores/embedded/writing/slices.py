@@ -14,7 +14,7 @@ from typing import Any
 import bson
 
 from doorleaf.documents import CODEC, Document, Documents
-from doorleaf.errors import DataError, DoorleafError
+from doorleaf.errors import DataError, DoorleafError, RequestError
 from doorleaf.mql.context import Context
 from doorleaf.operations import BulkWrite, CreateIndex, DeleteMany, Guard, InsertMany, Operation, UpdateMany, Write
 from doorleaf.operations.results import BulkWriteResult, DeleteResult, Result, UpdateResult
@@ -52,7 +52,7 @@ def write(writing: Writing, operation: Operation[Any], context: Context) -> Any:
     if isinstance(operation, CreateIndex):
         wanted = [(operation.keys, operation.options)]
         return building.create_indexes(writing, operation.namespace, wanted, context)
-    if writing.sliced and isinstance(operation, BulkWrite):
+    if isinstance(operation, BulkWrite):
         return _bulk_write(writing, operation, context)
     if writing.sliced and isinstance(operation, (UpdateMany, DeleteMany)):
         return _many(writing, operation, context)
@@ -129,8 +129,8 @@ class _Bulk:
         self.number = 0
         self.result = BulkWriteResult()
         self.failures = Failures()
-        self.refused: Refused | None = None
-        """What rules refused in the end that they let pass on what was stored."""
+        self.refused: Refused | RequestError | None = None
+        """What rules refused in the end that they let pass on what was stored, or what there is not."""
 
     @property
     def over(self) -> bool:
@@ -150,13 +150,29 @@ class _Bulk:
 
 
 def _bulk_write(writing: Writing, operation: BulkWrite, context: Context) -> BulkWriteResult:
-    """Carry out the writes, some at a time.
+    """Carry out the writes: some at a time, or all in one transaction, with the same outcome.
 
     Rules see each of them on what is stored before the first is written. One that they refuse because of what those
     before it have changed ends the operation, and says what stays.
     """
     planned.judge(writing, operation.operations, context, ordered=operation.ordered)
     bulk = _Bulk(operation)
+    if writing.sliced:
+        _in_slices(writing, bulk, context)
+    else:
+        with writing.transaction(context) as transaction, planned.for_a_moment(writing, context):
+            _at_once(transaction, bulk, context)
+    if bulk.refused is not None:
+        refusal = bulk.refused.error if isinstance(bulk.refused, Refused) else bulk.refused
+        if bulk.number and isinstance(refusal, DoorleafError):
+            refusal.fields = {**refusal.fields, **bulk.result.wire()}
+        raise bulk.refused
+    if bulk.failures.entries:
+        raise bulk.failures.error(bulk.result.wire())
+    return bulk.result
+
+
+def _in_slices(writing: Writing, bulk: _Bulk, context: Context) -> None:
     while not bulk.over:
         context.check_now()
         if small.write(bulk.next) is not None:
@@ -167,18 +183,29 @@ def _bulk_write(writing: Writing, operation: BulkWrite, context: Context) -> Bul
                 continue
         try:
             bulk.add(write(writing, bulk.next, context))
-        except Refused as error:
+        except (Refused, RequestError) as error:
             bulk.refused = error
         except DataError as error:
             bulk.add(error)
-    if bulk.refused is not None:
-        refusal = bulk.refused.error
-        if writing.committed and isinstance(refusal, DoorleafError):
-            refusal.fields = {**refusal.fields, **bulk.result.wire()}
-        raise bulk.refused
-    if bulk.failures.entries:
-        raise bulk.failures.error(bulk.result.wire())
-    return bulk.result
+
+
+def _at_once(transaction: Transaction, bulk: _Bulk, context: Context) -> None:
+    while not bulk.over:
+        context.check_now()
+        _one(transaction, bulk, context)
+
+
+def _one(transaction: Transaction, bulk: _Bulk, context: Context) -> None:
+    """Carry out the next write in a transaction with others; what it raises has changed nothing."""
+    try:
+        with transaction.attempt(explains=bulk.failures.explains):
+            answer = WRITES[type(bulk.next)](transaction, bulk.next, context)
+    except (Refused, RequestError) as error:
+        bulk.refused = error  # what was written before stays
+    except DataError as error:
+        bulk.add(error)
+    else:
+        bulk.add(answer)
 
 
 def _some(transaction: Transaction, bulk: _Bulk, context: Context) -> None:
@@ -191,17 +218,9 @@ def _some(transaction: Transaction, bulk: _Bulk, context: Context) -> None:
             return
         transaction.budget = Budget(_DOCUMENTS, _BYTES, tests)
         try:
-            with transaction.attempt(explains=bulk.failures.explains):
-                answer = WRITES[type(bulk.next)](transaction, bulk.next, context)
+            _one(transaction, bulk, context)
         except Postponed:
             return
-        except Refused as error:
-            bulk.refused = error  # what was written before stays
-            return
-        except DataError as error:
-            bulk.add(error)
-        else:
-            bulk.add(answer)
         finally:
             transaction.budget = None
 

@@ -27,6 +27,7 @@ from doorleaf.operations import (
     ReplaceOne,
     UpdateMany,
     UpdateOne,
+    Write,
 )
 from doorleaf.operations.capabilities import Sorted
 from doorleaf.operations.results import (
@@ -238,6 +239,34 @@ def _projection(
         return bson.encode(project(decode(document)), codec_options=CODEC)
 
     return projected
+
+
+def check(operation: Write, context: Context) -> None:
+    """Raise what is wrong with a write whatever there is, its documents and what it would have to compute apart."""
+    if isinstance(operation, InsertOne):
+        return
+    validate_collation(operation.collation)
+    if operation.let or _computes(operation.filter):
+        return
+    check_filter(operation.filter, context, {})
+    if isinstance(operation, ReplaceOne) or (isinstance(operation, Updating) and not _computes(operation.update)):
+        _change(operation, context, {})
+
+
+def _computes(asked: Any) -> bool:
+    """Whether compiling a filter or an update takes more than a look at it: what is constant in it is computed."""
+    waiting = [asked]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if "$expr" in value:
+                return True
+            waiting += value.values()
+        elif isinstance(value, list):
+            if value is asked:  # a pipeline
+                return True
+            waiting += value
+    return False
 
 
 # --- several writes --------------------------------------------------------------------------------------------------
