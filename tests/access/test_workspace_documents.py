@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -322,12 +323,37 @@ def test_pages_by_cursor_are_the_pages_of_the_sort(own: Place, sort: str) -> Non
             identity = value if number in (2, 4, 6, 9, 12, 17, 18) else number + 100
             rest = {} if value == "missing" else {"v": value}
             own.insert({"_id": identity, "n": number, "g": number % 3, **rest}, name)
-    whole = [one["n"] for one in own.query(name, sort=sort, limit=1000)["data"]]
-    assert len(whole) == len(MIXED)
+    require_paged(own, name, sort, len(MIXED), limit=3, projection="n")
+    require_paged(own, name, sort, len(MIXED), limit=2)
+
+
+@pytest.mark.parametrize("sort", ["v", "-v", "-_id", "v.b", "-v.b"])
+def test_pages_by_cursor_of_values_that_are_much_alike(own: Place, sort: str) -> None:
+    """Numbers, some of them the same, with arrays and others between them."""
+    name, rng = "alike", random.Random(7)
+    if not own.query(name)["data"]:
+        for number in range(60):
+            value: Any = rng.choice([rng.randrange(12), rng.random() * 12, 3, 3.0])
+            if number % 7 == 0:
+                value = [value, rng.randrange(-3, 15)]
+            if number % 11 == 0:
+                value = rng.choice(["5", None, []])
+            own.insert({"_id": str(number) if number % 13 == 0 else number, "n": number, "v": {"b": value}}, name)
+            own.insert({"n": number + 100, "v": value}, name)
+    require_paged(own, name, sort, 120, limit=5)
+    require_paged(own, name, sort, 120, limit=1)
+    require_paged(own, name, sort, 60, limit=7, filter='{"n":{"$gte":100}}')
+
+
+def require_paged(own: Place, name: str, sort: str, count: int, *, limit: int, **query: Any) -> None:
+    """The pages by cursor are the whole in order."""
+    given = {key: value for key, value in query.items() if key == "filter"}
+    whole = [one["n"] for one in own.query(name, sort=sort, **given | {"limit": 1000})["data"]]
+    assert len(whole) == count
     paged: list[int] = []
     cursor: str | None = ""
     while cursor is not None:
-        page = own.query(name, sort=sort, limit=3, cursor=cursor, projection="n")
+        page = own.query(name, sort=sort, limit=limit, cursor=cursor, **query)
         paged += [one["n"] for one in page["data"]]
         cursor = page["pagination"]["nextCursor"]
         assert len(paged) <= len(whole)

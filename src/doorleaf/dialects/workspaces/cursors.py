@@ -11,17 +11,18 @@ import base64
 import binascii
 import hmac
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
+import bson
 from bson import Code, Decimal128, MaxKey, MinKey, Regex
 
 from doorleaf import ejson
 from doorleaf.dialects.workspaces.query import Query
-from doorleaf.documents import Document
+from doorleaf.documents import CODEC, Document
 from doorleaf.errors import InvalidParameter
-from doorleaf.mql.order import key_values
+from doorleaf.mql.order import compile_sort, key_values
 from doorleaf.mql.values import sort_token, type_order
 
 Seal = Callable[[bytes], bytes]
@@ -146,6 +147,39 @@ def following(sort: Document, values: list[Any]) -> Iterator[Document]:
     return ({"$and": conditions} for conditions in reversed(parts))
 
 
+def near(sort: Document, values: list[Any]) -> Document | None:
+    """A filter for what comes behind, of the same type, and for those that have the first of ``values``; None where
+    there is none so simple."""
+    (path, direction), *others = sort.items()
+    if [name for name, _ in others] != ["_id"] or not all(_equal(path, value) for value in values):
+        return None
+    return {path: {"$gte" if direction > 0 else "$lte": values[0]}}
+
+
+def passed(documents: Iterable[bytes], sort: Document, values: list[Any]) -> int | None:
+    """How many ``documents``, found by :func:`near`, do not come behind ``values``; None where that cannot be told."""
+    path, direction = next(iter(sort.items()))
+    key, count = compile_sort(sort), 0
+    place = key(_nested(path, values[0]) | {"_id": values[1]})
+    only, first = compile_sort({path: direction}), _nested(path, values[0])
+    for document in documents:
+        decoded = bson.decode(document, CODEC)
+        if "_id" not in decoded:
+            return None
+        if key(decoded) > place:
+            return count
+        if only(decoded) != only(first):  # an array, or what its reader does not see
+            return None
+        count += 1
+    return count
+
+
+def _nested(path: str, value: Any) -> Document:
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return dict(value)
+
+
 def _equal(path: str, value: Any) -> list[Document]:
     """What :func:`_same` implies and an index has in one place."""
     return [{path: value}] if is_ordinary(value) and value is not EMPTY and value is not None else []
@@ -159,9 +193,8 @@ def _behind(path: str, value: Any, direction: int) -> list[Document]:
     beyond: Document = {path: {"$gt" if direction > 0 else "$lt": value}}
     others: list[Document] = [{"$nor": [beyond]}, after]
     rest = remainder(path, value, direction)
-    if rest is None:
-        return [{"$and": [beyond, after]}]
-    return [{"$and": [beyond, after]}, {"$and": [rest, *others]}]
+    near = beyond if path == "_id" else {"$and": [beyond, after]}  # an _id is no array, which could be on both sides
+    return [near] if rest is None else [near, {"$and": [rest, *others]}]
 
 
 def _after(path: str, value: Any, direction: int) -> Document:

@@ -16,6 +16,8 @@ from doorleaf.dialects.workspaces.cursors import (
     behind,
     cursor_of,
     following,
+    near,
+    passed,
     require_pageable,
 )
 from doorleaf.dialects.workspaces.door import READ, WRITE, Answer, Asked, Door, etag_of
@@ -40,6 +42,8 @@ ESTIMATED = 10_000
 """Where counting ends that only estimates."""
 _COUNTED = {"none": None, "estimated": ESTIMATED, "exact": 0}
 """What the words of ``count`` ask a find for."""
+_TIED = 3
+"""How many documents more are read behind a cursor: the one where it ended, and others that have the same value."""
 _LARGE_BYTES = 256 * 1024
 _SECONDS = 30.0
 
@@ -112,6 +116,9 @@ async def _page(asked: Asked, query: Query, about: str, seal: Seal) -> tuple[Doc
 
 async def _behind(asked: Asked, query: Query, find: Find, values: list[Any]) -> tuple[Documents, bool]:
     """The page that comes behind the values of a cursor."""
+    page = await _near(asked, query, find, values)
+    if page is not None:
+        return _cut(page, query.limit)
     batches: list[bytes] = []
     left = find.limit
     for condition in following(query.sort, values):
@@ -122,6 +129,18 @@ async def _behind(asked: Asked, query: Query, find: Find, values: list[Any]) -> 
         if not left:
             break
     return _cut(Documents(batches), query.limit)
+
+
+async def _near(asked: Asked, query: Query, find: Find, values: list[Any]) -> Documents | None:
+    """The page where one simple query has all of it, as mostly; None where it has not."""
+    condition = near(query.sort, values) if query.projection is None else None
+    if condition is None:
+        return None
+    condition = joined([query.filter, condition]) if query.filter else condition
+    asking = altered(find, filter=condition, limit=find.limit + _TIED, total=None)
+    found = [*(await asked.run(asking)).documents]
+    count = passed(found, query.sort, values)
+    return None if count is None or len(found) - count < find.limit else Documents.each(found[count:])
 
 
 def _cut(documents: Documents, limit: int) -> tuple[Documents, bool]:
