@@ -120,7 +120,8 @@ def test_only_a_whole_answer_to_the_question_is_taken() -> None:
         message(ORDINARY["updated"], operation=2012),
     ):
         assert NATIVE.reply(changed, 7, KNOWN) is None
-    for given in (bytearray(whole), "", None):
+    assert NATIVE.reply(bytearray(whole), 7, KNOWN) == NATIVE.reply(whole, 7, KNOWN)
+    for given in ("", None, 7):
         with pytest.raises(TypeError):
             NATIVE.reply(given, 7, KNOWN)
 

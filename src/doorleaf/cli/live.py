@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from doorleaf.cli.shared import reason
+from doorleaf.ejson.transcoder import native
 from doorleaf.errors import DoorleafError
 from doorleaf.http import Endpoint, Message
 from doorleaf.settings.model import Settings
@@ -138,6 +139,8 @@ def _settle() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    if native is not None:
+        native.give_back()
 
 
 async def _leave(endpoint: Endpoint) -> None:

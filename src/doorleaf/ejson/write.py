@@ -43,7 +43,7 @@ from doorleaf.ejson.modes import Mode
 from doorleaf.ejson.transcoder import native as native
 from doorleaf.operations.results import DocumentResult, DocumentsResult, InsertOneResult, Result, UpdateResult
 
-PIECE_BYTES = 512 * 1024
+PIECE_BYTES = 256 * 1024
 PIECE_DOCUMENTS = 500
 """How much of a long answer is written at once."""
 

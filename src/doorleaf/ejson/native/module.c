@@ -2,6 +2,9 @@
 #include "encode.h"
 
 #include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "head.h"
 #include "parts.h"
@@ -11,6 +14,7 @@
 
 /* From so many bytes on other threads go on meanwhile. */
 #define LONG_WORK (32 * 1024)
+#define LARGE_BLOCK (1024 * 1024)
 
 static PyObject *finished(struct text *out, enum outcome outcome) {
     PyObject *result = NULL;
@@ -167,19 +171,33 @@ static PyObject *request(PyObject *module, PyObject *came) {
 
 static PyObject *reply(PyObject *module, PyObject *arguments) {
     (void)module;
-    PyObject *came;
-    char *given;
-    Py_ssize_t size;
+    PyObject *content;
+    Py_buffer came; /* nobody changes it while this has the interpreter */
     int asked;
     unsigned long long known;
     struct answer found;
-    if (!PyArg_ParseTuple(arguments, "SiK", &came, &asked, &known)) return NULL;
-    if (PyBytes_AsStringAndSize(came, &given, &size) < 0) return NULL;
-    if (!answers((const uint8_t *)given, (size_t)size, asked, known, &found)) Py_RETURN_NONE;
-    if (!found.batch) return Py_BuildValue("(ii)", found.matched, found.changed);
-    PyObject *batch = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)found.size);
-    if (batch) gather(&found, (uint8_t *)PyBytes_AsString(batch)); /* nobody else has seen it yet */
-    return batch;
+    if (!PyArg_ParseTuple(arguments, "y*iK", &came, &asked, &known)) return NULL;
+    if (!answers(came.buf, (size_t)came.len, asked, known, &found)) {
+        content = Py_NewRef(Py_None);
+    } else if (found.batch) {
+        content = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)found.size);
+        if (content) gather(&found, (uint8_t *)PyBytes_AsString(content)); /* nobody else has seen it yet */
+    } else {
+        content = Py_BuildValue("(ii)", found.matched, found.changed);
+    }
+    PyBuffer_Release(&came);
+    return content;
+}
+
+/* Without this the library of C gives a large block back to the system only until it has been freed once. */
+static PyObject *give_back(PyObject *module, PyObject *nothing) {
+    (void)module;
+    (void)nothing;
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+    mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BLOCK);
+#endif
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
@@ -190,6 +208,7 @@ static PyMethodDef functions[] = {
      "documents(batches, mode, plus, head=b'', tail=b''): a list of bytes, each whole BSON documents, as a JSON array "
      "between the two, or None."},
     {"encode", encode, METH_O, "encode(document): a document of Python's values as BSON, or None for one of others."},
+    {"give_back", give_back, METH_NOARGS, "give_back(): have memory of a megabyte and more given back when it is freed."},
     {"reply", reply, METH_VARARGS,
      "reply(message, asked, known): of MongoDB's whole answer to the request asked, all documents of a cursor as BSON, "
      "end to end, or what a write matched and changed; None where it says more, or a later cluster time than known."},

@@ -43,19 +43,21 @@ Answer = bytes | tuple[int, int] | Reply
 matched (inserted, deleted), and how many it changed."""
 
 
-def _unread(message: bytes, asked: int, known: int) -> None:
+def _unread(message: bytes | bytearray, asked: int, known: int) -> None:
     """Answer as ``native.reply`` does for what it does not read."""
 
 
-_content: Callable[[bytes, int, int], bytes | tuple[int, int] | None] = _unread if native is None else native.reply
+_content: Callable[[bytes | bytearray, int, int], bytes | tuple[int, int] | None] = (
+    _unread if native is None else native.reply
+)
 
 
 class Wire(asyncio.Protocol):
     """A connection that was the driver's, until it is given back. One question at a time."""
 
     __slots__ = (
-        "_driver", "_known", "_limits", "_longest", "_loop", "_missing", "_number", "_parts", "_transport", "_waiter",
-        "deadline", "is_closing",
+        "_begun", "_come", "_driver", "_known", "_limits", "_longest", "_loop", "_number", "_transport", "_waiter",
+        "_whole", "deadline", "is_closing",
     )  # fmt: skip
 
     def __init__(self, connection: Any, limits: Limits) -> None:
@@ -67,8 +69,10 @@ class Wire(asyncio.Protocol):
         self._transport: Any = self._driver.transport
         self._number = self._known = 0
         self._waiter: asyncio.Future[Answer] | None = None
-        self._parts: list[bytes] = []
-        self._missing = 0
+        self._begun = b""
+        self._whole: bytearray | None = None
+        """A message that comes in several pieces, with room for all of it, of which ``_come`` bytes are there."""
+        self._come = 0
         self.deadline = math.inf
         self.is_closing: Callable[[], bool] = self._transport.is_closing
         self._transport.set_protocol(self)
@@ -105,33 +109,43 @@ class Wire(asyncio.Protocol):
     # --- what the event loop calls -------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self._parts:
-            self._parts.append(data)
-            self._missing -= len(data)
-            if self._missing > 0:
-                return
-            data = b"".join(self._parts)
-            self._parts.clear()
+        message = self._joined(data) if self._whole is not None or self._begun else data
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            content = _content(data, self._number, self._known)
+        if message and waiter is not None and not waiter.done():
+            content = _content(message, self._number, self._known)
             if content is not None:
                 self._waiter = None
                 self._limits.running.discard(self)
                 waiter.set_result(content)
                 return
-        self._look(data)
+        if message:
+            self._look(message)
 
-    def _look(self, data: bytes) -> None:
+    def _joined(self, data: bytes) -> bytes | bytearray:
+        """What has come of a message; nothing while more is missing, and more than it where too much has come."""
+        whole, begin = self._whole, self._come
+        if whole is None:
+            data, self._begun = self._begun + data, b""
+            return data
+        self._come = end = begin + len(data)
+        if end > len(whole):
+            self._whole = None
+            return bytes(whole[:begin]) + data
+        whole[begin:end] = data
+        if end < len(whole):
+            return b""
+        self._whole = None
+        return whole
+
+    def _look(self, data: bytes | bytearray) -> None:
         """Take what came, and is not the whole of a reply as most are."""
         if len(data) < _HEAD_BYTES:
-            self._parts.append(data)
-            self._missing = _HEAD_BYTES - len(data)
+            self._begun = bytes(data)
             return
         size, _, asked, operation = _HEADER(data)
         if size > len(data) and size <= self._longest:
-            self._parts.append(data)
-            self._missing = size - len(data)
+            self._whole, self._come = bytearray(size), len(data)
+            self._whole[: len(data)] = data
             return
         waiter = self._waiter
         if waiter is None or waiter.done():  # nobody asked, or nobody waits any more
@@ -158,16 +172,16 @@ class Wire(asyncio.Protocol):
         self._driver.connection_lost(exc)
 
 
-def _reply(message: bytes, start: int = _HEAD_BYTES) -> bytes:
+def _reply(message: bytes | bytearray, start: int = _HEAD_BYTES) -> bytes:
     """The document of an OP_MSG that has nothing else."""
     if message[start : start + 5] == PLAIN:
-        reply = message[start + 5 :]
+        reply = bytes(memoryview(message)[start + 5 :])
         if len(reply) >= 5 and _SIZE(reply)[0] == len(reply):
             return reply
     raise ProtocolError("a reply of an unknown form")
 
 
-def _uncompressed(message: bytes, operation: int, longest: int) -> bytes:
+def _uncompressed(message: bytes | bytearray, operation: int, longest: int) -> bytes:
     if operation != _OP_COMPRESSED or len(message) <= _COMPRESSED_HEAD_BYTES:
         raise ProtocolError("a reply of an unknown form")
     inner, size, compressor = _COMPRESSED(message, _HEAD_BYTES)
