@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from struct import Struct
 from typing import Any, NoReturn
 
 import bson
@@ -41,6 +42,7 @@ def fail(number: int, message: str) -> NoReturn:
 # --- sameness --------------------------------------------------------------------------------------------------------
 
 
+_DOUBLE = Struct("<d").pack
 _PLAIN = frozenset((str, int, Int64, bool, ObjectId))
 
 
@@ -49,6 +51,8 @@ def identical(left: Any, right: Any) -> bool:
     kind = left.__class__
     if left is right or (kind is right.__class__ and kind in _PLAIN):
         return bool(left == right)
+    if kind is float and right.__class__ is float:
+        return _DOUBLE(left) == _DOUBLE(right)
     if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
         return len(left) == len(right) and all(map(identical, left, right))
     first, second = as_document(left), as_document(right)

@@ -8,6 +8,7 @@ import bson
 from bson.errors import BSONError
 
 from doorleaf.documents import CODEC, Document
+from doorleaf.ejson import transcoder
 from doorleaf.errors import DataError, InvalidParameter
 
 MAX_DEPTH = 100
@@ -43,7 +44,7 @@ def check_bson(what: str, value: Any) -> None:
 def encode(document: Document, what: str = "the document") -> bytes:
     """The BSON of ``document``; raises ``InvalidParameter`` for what BSON cannot hold."""
     try:
-        encoded = bson.encode(document, codec_options=CODEC)
+        encoded = transcoder.encode(document)
     except (BSONError, OverflowError, TypeError, ValueError) as error:
         raise InvalidParameter(f"{what} is no BSON: {_first_line(error)}") from None
     return encoded
