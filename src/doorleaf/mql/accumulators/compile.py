@@ -50,8 +50,9 @@ class _Total(Unary):
         super().__init__(evaluate, context)
         self._sum = Sum()
 
-    def take(self, value: Any) -> None:
-        if is_number(value):
+    def add(self, document: dict[str, Any], variables: dict[str, Any]) -> None:
+        value = self._evaluate(document, variables)
+        if value.__class__ is int or value.__class__ is float or is_number(value):
             self._sum.add(value)
 
     def result(self) -> Any:

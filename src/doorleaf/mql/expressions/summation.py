@@ -29,7 +29,8 @@ class Sum:
     def add(self, value: Any) -> None:
         """Add one number of any kind."""
         if isinstance(value, float):
-            self.kind = max(self.kind, DOUBLE)
+            if self.kind < DOUBLE:
+                self.kind = DOUBLE
             self._add_double(value)
         elif isinstance(value, Decimal128):
             self.kind = DECIMAL128
@@ -40,10 +41,15 @@ class Sum:
                 self.kind = LONG
 
     def _add_double(self, value: float) -> None:
+        # _two_sum twice, written out: most of the time of a sum is this.
         self._plain += value
-        value, rest = _two_sum(value, self._addend)
-        self._high, lost = _two_sum(self._high, value)
-        self._addend = rest + lost
+        addend, high = self._addend, self._high
+        first = value + addend
+        back = first - value
+        rest = (value - (first - back)) + (addend - back)
+        self._high = total = high + first
+        back = total - high
+        self._addend = rest + ((high - (total - back)) + (first - back))
 
     def double(self) -> float:
         """The sum of all but the decimals, as double."""

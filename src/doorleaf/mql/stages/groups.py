@@ -163,7 +163,7 @@ def _identity(written: Any, build: Build) -> Read:
 
 
 def _grouping(read: Read, accumulators: Accumulators, build: Build) -> Stage:
-    context = build.context
+    context, variables = build.context, build.variables
 
     def stage(documents: Iterable[Document]) -> Iterator[Document]:
         groups: dict[Any, tuple[Any, list[Accumulator]]] = {}
@@ -172,14 +172,15 @@ def _grouping(read: Read, accumulators: Accumulators, build: Build) -> Stage:
             context.check()
             value = read(document)
             value = None if value is MISSING else value
-            key = canonical(value)
+            key = value if value.__class__ is int or value.__class__ is str else canonical(value)
             found = groups.get(key)
             if found is None:
                 weight = _GROUP_WEIGHT + approximate_size(value)
                 context.charge(weight, "$group")
                 size += weight
                 found = groups[key] = (value, accumulators.start(value))
-            accumulators.add(found[1], document)
+            for accumulator in found[1]:
+                accumulator.add(document, variables)
         try:
             for value, accumulated in groups.values():
                 context.check()
