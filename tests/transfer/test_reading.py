@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from odd import ODD, raw, reader
 
 from doorleaf.documents import CODEC, Exact
+from doorleaf.ejson import pieces
 from doorleaf.errors import InvalidParameter
 from doorleaf.transfer import bson_file, json_file, ndjson, rows, tables
 from doorleaf.transfer.files import Source, opened
@@ -387,3 +388,50 @@ def test_metadata_says_options_and_indexes() -> None:
     for wrong in (b"[]", b"{", b'{"options":1}', b'{"indexes":[1]}'):
         with pytest.raises(Unreadable, match="the metadata cannot be read"):
             bson_file.metadata(wrong)
+
+
+# --- rows that would take much more memory than their text ------------------------------------------------------------
+
+
+def test_a_large_row_of_many_small_values_is_rejected_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "MAX_CONTAINERS", 1000)
+    text = b'[{"a":1},{"b":[%b"%b"],"c":"\\"]"},{"d":"]}\\\\"}]' % (b"{}," * 1000, b"x" * 2_000_000)
+    found = list(json_file.rows(reader(text)))
+    assert [row.document for row in found] == [{"a": 1}, None, {"d": "]}\\"}]
+    assert found[1].reason == "the row has more than 1000 objects and arrays"
+    monkeypatch.setattr(json_file, "_MOST_MARKS", 1000)
+    with pytest.raises(Unreadable, match="line 1: malformed JSON: a row has more values than any may have"):
+        list(json_file.rows(reader(text)))
+
+
+def test_large_rows_of_json_are_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_file, "_LARGE", 0)
+    texts = ['{"a":"}","b":["]","\\\\",{"c":"\\\\\\""}]}', "5", '"x"', "[1]", '{"a":tru}', "{}"]
+    for text in (f"[{','.join(texts)}]", "\n".join(texts)):
+        found = list(json_file.rows(reader(text.encode(), 3)))
+        first = {"a": "}", "b": ["]", "\\", {"c": '\\"'}]}
+        assert [row.document for row in found] == [first, None, None, None, None, {}]
+        assert "malformed JSON" in found[4].reason
+    for text in ('[{"a":"}]', '{"a":{}', '{"a":"\\"}'):
+        with pytest.raises(Unreadable, match="it ends within a value"):
+            list(json_file.rows(reader(text.encode())))
+
+
+def test_tables_that_would_take_much_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Unreadable, match="the table has 20001 columns, and 20000 is the most"):
+        table(",".join(f"{number:x}" for number in range(20_001)))
+    with pytest.raises(Unreadable, match="the header cannot be read: the row has more than 1000000 cells"):
+        table("," * 1_000_001)
+    found = list(table("a\n1\n" + "," * 1_000_001 + "\n2\n").rows())
+    assert [row.document for row in found] == [{"a": 1}, None, {"a": 2}]
+    assert found[1].reason == "the row has more than 1000000 cells"
+    monkeypatch.setattr(tables, "MOST_ROW_BYTES", 100)
+    found = list(table('a\n"' + "b\n" * 60 + "x\n").rows())
+    assert [row.document for row in found] == [None, *[{"a": "b"}] * (len(found) - 2), {"a": "x"}]
+    assert found[0].reason == "the row is longer than 100 bytes"
+
+
+def test_types_are_guessed_by_so_much_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "SAMPLE_BYTES", 10)
+    found = list(table("a\n12345\n67890\n12345\nx\n").rows())
+    assert [row.document for row in found] == [{"a": 12345}, {"a": 67890}, {"a": 12345}, None]

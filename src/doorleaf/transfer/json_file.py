@@ -17,6 +17,12 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _CUT = 16
 """An error so few characters before the end of what is there may only say that the rest is still to come."""
 
+_LARGE = 1024 * 1024
+"""Characters from which on a value's end is looked for without reading it."""
+_MOST_MARKS = 8_000_000
+"""Brackets and texts of one row: one with more has more values than :func:`doorleaf.ejson.loads` reads."""
+_MARK = re.compile(r'["{}\[\]]')
+
 _SCANNER = json.JSONDecoder()
 _PATIENT = json.JSONDecoder(parse_int=str)  # Python reads no integer of more than 4300 digits
 
@@ -102,7 +108,7 @@ class _Text:
     def element(self) -> Row:
         """The row of the value that begins here."""
         while True:
-            end = self._end()
+            end = self._bracket() if len(self.text) - self.at > _LARGE else self._end()
             # What is no object may go on behind the end of what is there.
             if end and (end < len(self.text) or self._over or self.text[end - 1] in '}]"'):
                 break
@@ -113,6 +119,39 @@ class _Text:
         made = ndjson.row(self.line, self.text[self.at : end].encode(errors="replace"))
         self.at = end
         return made
+
+    def _bracket(self) -> int:
+        """Where the value that begins here ends, by its brackets alone: one that may be large becomes no values before
+        somebody has judged whether it may. 0 when that is not there yet."""
+        if self.text[self.at] not in "{[":
+            return self._end()
+        depth, at, marks = 0, self.at, 0
+        while (found := _MARK.search(self.text, at)) is not None:
+            at, mark, marks = found.end(), found[0], marks + 1
+            if marks > _MOST_MARKS:
+                raise self.wrong("a row has more values than any may have")
+            if mark == '"':
+                at = self._behind_string(at)
+                if not at:
+                    return 0
+            elif mark in "{[":
+                depth += 1
+            else:
+                depth -= 1
+                if not depth:
+                    return at
+        return 0
+
+    def _behind_string(self, at: int) -> int:
+        """Where the string is over in which ``at`` is, 0 when its end is not there yet."""
+        while (end := self.text.find('"', at)) >= 0:
+            before = end
+            while before > at and self.text[before - 1] == "\\":
+                before -= 1
+            if (end - before) % 2 == 0:
+                return end + 1
+            at = end + 1
+        return 0
 
     def _end(self, scanner: json.JSONDecoder = _SCANNER) -> int:
         """Where the value that begins here ends, 0 when that is not there yet."""

@@ -16,7 +16,13 @@ from doorleaf.transfer.rows import MOST_ROW_BYTES, Read, Row, Rows, Unreadable, 
 SAMPLE = 1_000
 """Records whose cells say of what type a column is."""
 
+SAMPLE_BYTES = 4 * 1024 * 1024
+"""Text of records that are looked at for that; those behind it are not."""
+
 MOST_CELL_CHARACTERS = 16 * 1024 * 1024
+MOST_COLUMNS = 20_000
+MOST_CELLS = 1_000_000
+"""Delimiters in one record, those inside of quotes too: each cell takes memory, however short it is."""
 
 
 @dataclass(slots=True)
@@ -48,7 +54,7 @@ class Table:
         records = _records(read, delimiter)
         names = list(fields) if fields is not None else _header(next(records, None))
         paths = _paths(names)
-        sample = list(islice(records, SAMPLE))
+        sample = _sample(records)
         given = dict(types or {})
         unknown = [name for name in given if name not in names]
         if unknown:
@@ -97,6 +103,17 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
 
+def _sample(records: Iterator[Record]) -> list[Record]:
+    found: list[Record] = []
+    size = 0
+    for record in islice(records, SAMPLE):
+        found.append(record)
+        size += len(record.source)
+        if size >= SAMPLE_BYTES:
+            break
+    return found
+
+
 def _column(sample: list[Record], place: int, width: int) -> list[str]:
     return [record.cells[place] for record in sample if not record.reason and len(record.cells) == width]
 
@@ -111,6 +128,8 @@ def _header(record: Record | None) -> list[str]:
 
 def _paths(names: Sequence[str]) -> list[list[str]]:
     """The names of columns in steps. Raises Unreadable where two of them cannot be in one document."""
+    if len(names) > MOST_COLUMNS:
+        raise Unreadable(f"the table has {len(names)} columns, and {MOST_COLUMNS} is the most")
     paths = [name.split(".") for name in names]
     seen: set[tuple[str, ...]] = set()
     for name, path in zip(names, paths, strict=True):
@@ -130,11 +149,13 @@ def _paths(names: Sequence[str]) -> list[list[str]]:
 class _Lines(Iterator[str]):
     """Lines for the standard library's reader, and what the record at hand was made of."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, delimiter: str) -> None:
         self._lines = lines(read)
+        self._delimiter = delimiter.encode()
+        self._cells = 0
         self.number = 0
         self.begin = 1
-        self.source: list[bytes] = []
+        self.source = bytearray()
 
     def __next__(self) -> str:
         self.number, line = next(self._lines)
@@ -142,16 +163,25 @@ class _Lines(Iterator[str]):
             raise csv.Error(f"the row is longer than {MOST_ROW_BYTES} bytes")
         if self.number == 1:
             line = line.removeprefix(BOM_UTF8)
-        self.source.append(line)
+        if len(self.source) + len(line) > MOST_ROW_BYTES:
+            raise csv.Error(f"the row is longer than {MOST_ROW_BYTES} bytes")
+        self._cells += line.count(self._delimiter)
+        self.source += line + b"\n"
+        if self._cells > MOST_CELLS:
+            raise csv.Error(f"the row has more than {MOST_CELLS} cells")
         return line.decode() + "\n"
 
     def next_record(self) -> None:
-        self.begin, self.source = self.number + 1, []
+        self.begin, self.source, self._cells = self.number + 1, bytearray(), 0
+
+    def text(self) -> bytes:
+        """The record as it is in the file, without the end of its last line."""
+        return bytes(self.source[:-1])
 
 
 def _records(read: Read, delimiter: str) -> Iterator[Record]:
     csv.field_size_limit(MOST_CELL_CHARACTERS)
-    given = _Lines(read)
+    given = _Lines(read, delimiter)
     reader = csv.reader(given, delimiter=delimiter, strict=True)
     while True:
         given.next_record()
@@ -161,9 +191,9 @@ def _records(read: Read, delimiter: str) -> Iterator[Record]:
             return
         except csv.Error as error:
             text = str(error)
-            yield Record(given.begin, [], b"\n".join(given.source), text[:1].lower() + text[1:])
+            yield Record(given.begin, [], given.text(), text[:1].lower() + text[1:])
         except UnicodeDecodeError:
-            yield Record(given.begin, [], b"\n".join(given.source), "the row is not UTF-8")
+            yield Record(given.begin, [], given.text(), "the row is not UTF-8")
         else:
             if found:  # an empty line is none
-                yield Record(given.begin, found, b"\n".join(given.source).rstrip(b"\r"))
+                yield Record(given.begin, found, given.text().rstrip(b"\r"))

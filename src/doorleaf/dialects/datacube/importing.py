@@ -31,7 +31,7 @@ from doorleaf.errors import WriteFailed
 from doorleaf.operations import DeleteMany, InsertMany, Operation
 from doorleaf.transfer import json_file, ndjson
 from doorleaf.transfer.files import Source, format_of
-from doorleaf.transfer.importing import Importer, Plan, Report
+from doorleaf.transfer.importing import Batch, Importer, Plan, Report, take
 from doorleaf.transfer.rows import Read, Row, Rows, Unreadable
 from doorleaf.transfer.tables import Table
 
@@ -326,11 +326,13 @@ def _looked_through(form: Form, asked: _Asked) -> tuple[list[Document], bool]:
     try:
         rows = _rows(form, asked)
         sample: list[Document] = []
-        bad, first = False, True
-        while (first or asked.whole or not sample) and (some := list(islice(rows, SAMPLE))):
-            bad = _rejected(asked, some) or bad
-            sample = sample or [row.document for row in some if row.document is not None]
-            first = False
+        bad, batch = False, Batch([])
+        while not batch.last and (asked.whole or not sample):
+            batch = take(rows, SAMPLE)
+            if batch.error is not None:
+                raise batch.error
+            bad = _rejected(asked, batch.rows) or bad
+            sample = sample or [row.document for row in batch.rows if row.document is not None]
     except Unreadable as error:
         raise mistake("json_file", error.message) from None
     if not asked.whole:
