@@ -10,6 +10,9 @@ import pytest
 from admin_app import administered, ask, audited, ok, refused
 from asgi import Application
 
+from doorleaf.openapi import EXAMPLES
+from doorleaf.operations import OPERATIONS, Effect
+
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
@@ -107,3 +110,17 @@ def test_an_explanation_asks_no_collection(app: Application) -> None:
 )
 def test_questions_that_cannot_be(app: Application, change: Any, status: int, code: str, words: str) -> None:
     refused(ask(app, "POST", "/explain", {**FIND, "as": {}, **change}), status, code, words)
+
+
+@pytest.mark.parametrize("action", [name for name, one in OPERATIONS.items() if one.scope == "collection"])
+def test_every_action_on_a_collection_is_explained_to_the_end(app: Application, action: str) -> None:
+    """Of an administrator it is told what is sent, of others what refuses first, and nothing is done."""
+    body = EXAMPLES[action][0].request | {"database": "shop", "collection": "notes"}
+    before = app.act("find", {"database": "shop", "collection": "notes"}).json
+    ok(app, "POST", "/keys", {"name": f"why-{action}", "admin": True}, status=201)
+    told = ok(app, "POST", "/explain", {"action": action, "body": body, "as": f"why-{action}"})
+    assert (told["allowed"], told["operation"]) == (True, action)
+    told = ok(app, "POST", "/explain", {"action": action, "body": body, "as": {}})
+    assert told["allowed"] or told["refused"]["error_code"]
+    assert OPERATIONS[action].effect is not Effect.ADMIN or told["refused"]["error_code"] == "PermissionDenied"
+    assert app.act("find", {"database": "shop", "collection": "notes"}).json == before

@@ -111,6 +111,13 @@ def test_columns_are_as_wide_as_somebody_makes_them(console: Console) -> None:
     page.mouse.up()
     expect(edge).to_have_attribute("aria-valuenow", str(round(after["width"]) + 100))
     expect(page.get_by_role("columnheader", name="kind")).to_have_attribute("aria-sort", "none")
+    page.get_by_role("button", name="Columns").click()
+    page.get_by_role("dialog").get_by_label("kind").uncheck()
+    page.get_by_role("button", name="Done").click()
+    expect(column).to_have_count(0)
+    page.reload()
+    expect(page.get_by_role("columnheader", name="_id")).to_be_visible()
+    expect(column).to_have_count(0)
 
 
 def test_a_collection_is_renamed_where_the_name_is_free(console: Console) -> None:

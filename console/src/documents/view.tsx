@@ -44,7 +44,8 @@ export function DocumentsView({ place, query }: { place: Namespace; query: URLSe
   const { rows } = documents;
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
   const [open, setOpen] = useState<Open | null>(null);
-  const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
+  const hide = query.get("hide") ?? "";
+  const hidden = useMemo(() => namesIn(hide), [hide]);
   const [sizes, setSizes] = useState<ReadonlyMap<string, number>>(new Map());
   const all = useMemo(() => columnsOf(rows), [rows]);
   const columns = useMemo(() => all.filter((name) => !hidden.has(name)), [all, hidden]);
@@ -52,10 +53,10 @@ export function DocumentsView({ place, query }: { place: Namespace; query: URLSe
   const chosen = rows.filter((row) => selected.has(keyOf(row)));
   const name = JSON.stringify(place);
 
-  const show = useCallback((next: Partial<QueryText> & { view?: View }): void => {
-    const now = { ...texts, view: view === "table" ? "" : view, ...next };
+  const show = useCallback((next: Partial<QueryText> & { view?: View; hide?: string }): void => {
+    const now = { ...texts, hide, view: view === "table" ? "" : view, ...next };
     go(link(["data", place.source, place.database, place.collection], { ...now, view: now.view === "table" ? "" : now.view }));
-  }, [JSON.stringify(texts), view, place]);
+  }, [JSON.stringify(texts), view, hide, place]);
   const run = (next: QueryText): void => {
     if (PARTS.some((part) => next[part] !== ""))
       asked.set(name, [next, ...(asked.get(name) ?? []).filter((one) => JSON.stringify(one) !== JSON.stringify(next))].slice(0, KEPT));
@@ -106,7 +107,7 @@ export function DocumentsView({ place, query }: { place: Namespace; query: URLSe
   return (
     <>
       <QueryBar texts={texts} fields={fields} error={error} past={asked.get(name) ?? []} onRun={run} />
-      <Toolbar {...{ documents, view, show, setOpen, chosen }} saved={<SavedOnes kind="query" place={place} asked={{ ...texts, view: view === "table" ? "" : view }} />} columns={<ColumnChoice all={all} hidden={hidden} onChange={setHidden} />} />
+      <Toolbar {...{ documents, view, show, setOpen, chosen }} saved={<SavedOnes kind="query" place={place} asked={{ ...texts, hide, view: view === "table" ? "" : view }} />} columns={<ColumnChoice all={all} hidden={hidden} onChange={(next) => show({ hide: next.size > 0 ? JSON.stringify([...next]) : "" })} />} />
       {error !== undefined && !(error instanceof QueryError) && <Failure error={error} retry={documents.again} />}
       {rows.length === 0 && !documents.loading && error === undefined && <Nothing query={texts} insert={() => setOpen({ what: "insert" })} />}
       {rows.length > 0 && view === "table" && (
@@ -268,6 +269,16 @@ function Nothing({ query, insert }: { query: QueryText; insert: () => void }): J
       )}
     </Empty>
   );
+}
+
+/** The names of the columns that an address hides; what cannot be read hides none. */
+function namesIn(text: string): ReadonlySet<string> {
+  try {
+    const names: unknown = JSON.parse(text || "[]");
+    return new Set(Array.isArray(names) ? names.filter((one) => typeof one === "string") : []);
+  } catch {
+    return new Set();
+  }
 }
 
 /** The paths of fields in documents, for the completion. */
