@@ -162,6 +162,7 @@ def test_no_operation_reaches_the_system_database(name: str, database: str) -> N
         "bulkWrite": {"operations": []},
         "createIndex": {"keys": {"a": 1}},
         "dropIndex": {"index": "a_1"},
+        "renameCollection": {"to": "b"},
         "runCommand": {"command": {"ping": 1}},
     }
     fields = required.get(name, {})
