@@ -98,10 +98,14 @@ async def main(request, response, context):
     await things.insert_one({"_id": "py", "n": 1})
     found = await things.find_one({"_id": "py"})
     await things.delete_one({"_id": "py"})
+    try:
+        await context.http.post("http://127.0.0.1:1/", body=b"x")
+    except Exception as error:
+        sent = str(error)
     slept = await context.run_in_thread(lambda: time.sleep(0.01) or "slept")
     context.log("from Python")
     return {"found": found, "body": request["body"].decode(), "slept": slept, "limit": context.values.get("limit"),
-            "sum": await context.functions.execute("sum", 1, 2), "utils": utils(context.utils), "user": context.user["type"],
+            "sum": await context.functions.execute("sum", 1, 2), "utils": utils(context.utils), "sent": sent, "user": context.user["type"],
             "list": await things.find({}).sort({"_id": 1}).limit(1).to_list()}
 """,
     "pythrows": "def main(context):\n    raise KeyError('lost')\n",

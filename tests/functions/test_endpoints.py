@@ -197,6 +197,7 @@ def test_a_python_function(client: httpx.Client) -> None:
             "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb",
             "d4f0537db4e230d7a6028a6f7c3bb1b57c9d16f39176d78697e559ac333e0b36", True, "1",
         ],
+        "sent": "the setting functions_http_allow does not have 127.0.0.1",
         "found": {"_id": "py", "n": 1}, "body": "body", "slept": "slept", "limit": 5, "sum": 3, "user": "system",
         "list": client.get("/things").json()[:1],
     }  # fmt: skip

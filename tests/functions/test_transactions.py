@@ -86,7 +86,9 @@ async def main(request, response, context):
 
     async def work(session):
         await accounts.insert_one({"_id": "p", "sum": 7}, session=session)
-        return await accounts.find_one({"_id": "p"}, session=session), await accounts.find_one({"_id": "p"})
+        cursor = accounts.find({"_id": "p"}, session=session)
+        twice = [len(await cursor.to_list()), len(await cursor.to_list())]
+        return twice, await cursor.next(), await cursor.next(), await accounts.find_one({"_id": "p"})
 
     inside = await session.with_transaction(work, read_concern={"level": "majority"})
     session.start_transaction()
@@ -160,7 +162,7 @@ def test_what_is_left_open_is_aborted(ask: Any) -> None:
     assert ask("looks") == [10, 0]
     assert ask("hangs", 504)["error_code"] == "ExecutionTimeLimitExceeded"
     assert ask("looks") == [10, 0]
-    assert ask("python") == [[{"_id": "p", "sum": 7}, None], 1]
+    assert ask("python") == [[[1, 1], {"_id": "p", "sum": 7}, None, None], 1]
     assert ask("looks") == [10, 0, 7]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import traceback
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -150,8 +151,9 @@ class Collection:
         self._call, self._place = call, place
 
     async def _run(self, action: str, fields: Document, options: Document) -> Any:
-        session = options.pop("session", None)
-        given = {**fields, **{name if name in fields else camel(name): value for name, value in options.items()}}
+        session = options.get("session")
+        named = {name if name in fields else camel(name): value for name, value in options.items() if name != "session"}
+        given = {**fields, **named}
         asked = {**self._place, "action": action, "fields": {name: it for name, it in given.items() if it is not None}}
         part = () if session is None else session.part()
         return _plain(await self._call.run(asked, *part))
@@ -278,6 +280,7 @@ class Cursor:
 
     def __init__(self, collection: Collection, action: str, fields: Document, options: Document) -> None:
         self._collection, self._action, self._fields, self._options = collection, action, fields, options
+        self._left: list[Document] | None = None
 
     def sort(self, order: Document) -> Cursor:
         self._options["sort"] = order
@@ -296,6 +299,12 @@ class Cursor:
         found: list[Document] = await self._collection._run(self._action, self._fields, self._options)
         return found
 
+    async def next(self) -> Document | None:
+        """The next document; None behind the last."""
+        if self._left is None:
+            self._left = (await self.to_list())[::-1]
+        return self._left.pop() if self._left else None
+
     async def __aiter__(self) -> AsyncIterator[Document]:
         for document in await self.to_list():
             yield document
@@ -313,12 +322,33 @@ class Http:
         url: str,
         *,
         headers: dict[str, str] | None = None,
-        body: str | None = None,
+        body: str | bytes | None = None,
         follow: bool = False,
     ) -> Document:
         """The answer: ``{status, statusCode, headers, body: {text} or {base64}}``."""
         asked = {"method": method.upper(), "url": url, "headers": headers or {}, "follow": follow}
+        if isinstance(body, bytes):
+            return await self._call.send({**asked, "body": {"base64": b64encode(body).decode()}})
         return await self._call.send({**asked, "body": None if body is None else {"text": body}})
+
+    async def get(self, url: str, **options: Any) -> Document:
+        """The answer to a GET, with the options of :meth:`request`."""
+        return await self.request("GET", url, **options)
+
+    async def post(self, url: str, **options: Any) -> Document:
+        return await self.request("POST", url, **options)
+
+    async def put(self, url: str, **options: Any) -> Document:
+        return await self.request("PUT", url, **options)
+
+    async def patch(self, url: str, **options: Any) -> Document:
+        return await self.request("PATCH", url, **options)
+
+    async def delete(self, url: str, **options: Any) -> Document:
+        return await self.request("DELETE", url, **options)
+
+    async def head(self, url: str, **options: Any) -> Document:
+        return await self.request("HEAD", url, **options)
 
 
 def _plain(result: Result) -> Any:
