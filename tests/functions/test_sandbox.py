@@ -213,6 +213,19 @@ def test_killing_the_process_is_one_clear_error_each_time() -> None:
     assert not [child for child in psutil.Process().children() if "deno" in child.name()]
 
 
+def test_a_process_that_ended_before_its_first_call_is_one_clear_error() -> None:
+    async def work(sandbox: Sandbox) -> None:
+        one = process.Process(b"", 64)
+        await one.start()
+        os.kill(one.pid, signal.SIGKILL)
+        await until(lambda: not one.alive)
+        one.send(process.Kind.SETUP, 0, b"{}")  # to nobody
+        with pytest.raises(FunctionsUnavailable, match="has ended"):
+            await one.call(call("f"), Recorder(), 30)
+
+    run({"f": "exports = () => 1"}, work)
+
+
 def test_a_call_that_nobody_waits_for_any_more_is_ended() -> None:
     async def work(sandbox: Sandbox) -> None:
         calling = asyncio.ensure_future(sandbox.run("loops"))

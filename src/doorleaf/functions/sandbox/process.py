@@ -36,6 +36,7 @@ START_SECONDS = 20.0
 OVERHEAD_BYTES = 704 * 1024 * 1024
 """What a process may reserve beside its heap, of which V8 takes 560 MiB at its start and hardly touches any."""
 
+_GONE = "the JavaScript process of the function has ended"
 _HEAD = struct.Struct("<IBI")
 _FOLDER = Path(__file__).parent
 
@@ -162,6 +163,8 @@ class Process(asyncio.SubprocessProtocol):
         Raises FunctionFailed with what the function threw, FunctionTimeout, and FunctionsUnavailable when the process
         was ended from outside.
         """
+        if not self.alive:
+            raise FunctionsUnavailable(_GONE)
         loop = asyncio.get_running_loop()
         self._server, self._waiting, self._sleeps = server, 0, 0
         self._number = (self._number + 1) & 0xFFFFFFFF
@@ -236,7 +239,9 @@ class Process(asyncio.SubprocessProtocol):
 
     def send(self, kind: Kind, number: int, text: bytes) -> None:
         if self.alive and self._stdin is not None:
-            self._stdin.write(_HEAD.pack(len(text), kind, number) + text)
+            # One that has just ended has a closed pipe: process_exited tells whoever waits.
+            with contextlib.suppress(RuntimeError):
+                self._stdin.write(_HEAD.pack(len(text), kind, number) + text)
 
     # --- messages ---
 
@@ -314,7 +319,7 @@ class Process(asyncio.SubprocessProtocol):
         if b"out of memory" in self._said or b"memory allocation of" in self._said:
             self._fail(FunctionFailed(f"the function used more memory than {self._memory_mb} MB"))
         else:
-            self._fail(FunctionsUnavailable("the JavaScript process of the function has ended"))
+            self._fail(FunctionsUnavailable(_GONE))
         self._is_settled()
         if not self._ended.done():
             self._ended.set_result(None)
