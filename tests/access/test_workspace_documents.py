@@ -153,6 +153,7 @@ def test_filters(fresh: tuple[Place, str]) -> None:
         {"filter": '{"$expr":{}}'},
         {"filter": '{"$and":[{"$jsonSchema":{}}]}'},
         {"filter": '{"v":{"$nope":1}}'},
+        {"filter": '{"v":{"$regex":{"pattern":"a","options":"i"}}}'},
         {"sort": "a,,b"},
         {"sort": '{"a":2}'},
         {"projection": "a,-b"},

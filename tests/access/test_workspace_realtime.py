@@ -8,6 +8,7 @@ import time
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -154,6 +155,16 @@ def test_events_of_a_collection(home: Home) -> None:
         assert told[3]["resumeToken"] == events.id
         assert "_tenantId" not in json.dumps(told)
         assert "_workspaceId" not in json.dumps(told)
+
+
+def test_a_replacement_is_an_update_that_may_be_asked_for_alone(home: Home) -> None:
+    listen = partial(home.listen, "one", "kinds")
+    with listen(operations="REPLACE") as some, listen(operations="UPDATE") as all:
+        home.insert("one", "kinds", _id="k")
+        home.write("one", "PATCH", "kinds/documents/k", {"$set": {"n": 1}})
+        home.write("one", "PUT", "kinds/documents/k", {"n": 2})
+        assert [all.change()["operationType"] for _ in range(2)] == ["update", "replace"]
+        assert (some.change()["operation"], some.id) == ("UPDATE", all.id)
 
 
 def test_filters_choose_documents(home: Home) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 import pytest
 from asgi import Answer, Application
 from placed import Place, directory, opened, place
+
+from doorleaf.dialects.workspaces.query import _read as read_anew
+from doorleaf.dialects.workspaces.query import read
 
 MARK = secrets.token_hex(3)
 SECRET = "what-only-the-victim-may-know"
@@ -233,3 +237,20 @@ def test_tokens_are_good_where_they_were_made_for(app: Application, victim: Plac
     app.run(directory(app).workspaces.create_key(victim.name, "k"))
     for name in (f"{victim.name}.orders", f"../{victim.name}", f"{victim.name}%2f", "workspaces", "databases"):
         assert app.call(GET, f"/v1/mongo/{name}{DOCUMENTS}", headers={"apiKey": thief.token}).status in (401, 403, 404)
+
+
+def test_what_is_remembered_of_a_query_is_nobody_s(victim: Place, thief: Place) -> None:
+    """The same words ask for the documents of whoever says them, and nothing that is done with them changes them."""
+    filters = [
+        {"filter": '{"$or":[{"total":{"$gte":0}},{"total":{"$in":[1,5]}}]}', "sort": "-total"},
+        {"filter.total[in]": "1,5", "filter.owner[exists]": "true", "projection": "owner", "count": "estimated"},
+        {"filter.total[gte]": "0", "sort": "total", "cursor": ""},
+    ]
+    for query in filters:
+        text = urlencode(query).encode()
+        before = repr(read_anew(text))
+        for _ in range(2):
+            assert [one["owner"] for one in victim.query("orders", **query)["data"]] == ["victim"]
+            assert [one["owner"] for one in thief.query("orders", **query)["data"]] == ["thief"]
+        assert read(text) is read(text)
+        assert repr(read(text)) == before

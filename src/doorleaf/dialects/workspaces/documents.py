@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import bson
 
@@ -47,6 +47,8 @@ _TIED = 3
 _LARGE_BYTES = 256 * 1024
 _SECONDS = 30.0
 
+T = TypeVar("T")
+
 Sealing = Callable[[str, bytes], bytes]
 """Signs something for a tenant."""
 
@@ -67,6 +69,11 @@ def document_routes(door: Door, seal: Sealing) -> tuple[Route, ...]:
     )
 
 
+async def _apart(size: int, work: Callable[..., T], *arguments: Any) -> T:
+    """What ``work`` makes of documents of ``size`` bytes: of many bytes in a thread."""
+    return work(*arguments) if size < _LARGE_BYTES else await CODING.run(_SECONDS, work, *arguments)
+
+
 # --- many ------------------------------------------------------------------------------------------------------------
 
 
@@ -84,10 +91,7 @@ async def _listed(asked: Asked, seal: Seal) -> Answer:
     if query.cursor is not None:
         pagination["nextCursor"] = await _next(asked, query, found, about, seal) if more and count else None
     head = ejson.dumps(pagination, ejson.Mode.PLAIN)
-    if found.size < _LARGE_BYTES:
-        data = ejson.encode_documents(found, asked.mode)
-    else:
-        data = await CODING.run(_SECONDS, ejson.encode_documents, found, asked.mode)
+    data = await _apart(found.size, ejson.encode_documents, found, asked.mode)
     return Answer(b"".join((b'{"data":', data, b',"pagination":', head, b"}")))
 
 
@@ -138,8 +142,9 @@ async def _near(asked: Asked, query: Query, find: Find, values: list[Any]) -> Do
         return None
     condition = joined([query.filter, condition]) if query.filter else condition
     asking = altered(find, filter=condition, limit=find.limit + _TIED, total=None)
-    found = [*(await asked.run(asking)).documents]
-    count = passed(found, query.sort, values)
+    documents = (await asked.run(asking)).documents
+    found = [*documents]
+    count = await _apart(documents.size, passed, found, query.sort, values)
     return None if count is None or len(found) - count < find.limit else Documents.each(found[count:])
 
 
@@ -149,7 +154,8 @@ def _cut(documents: Documents, limit: int) -> tuple[Documents, bool]:
 
 
 async def _next(asked: Asked, query: Query, found: Documents, about: str, seal: Seal) -> str:
-    last = bson.decode([*found][-1], CODEC)
+    raw = [*found][-1]
+    last = await _apart(len(raw), bson.decode, raw, CODEC)
     if "_id" not in last:
         raise InvalidParameter("cursor: the rules show no _id of these documents; use skip")
     if query.projection is not None and len(query.sort) > 1:
@@ -159,7 +165,7 @@ async def _next(asked: Asked, query: Query, found: Documents, about: str, seal: 
         document = (await asked.run(again)).document
         if document is None:
             raise NotFound("the last document of the page was just deleted; ask again", code="DocumentNotFound")
-        last = bson.decode(document, CODEC) if isinstance(document, bytes) else document
+        last = document if isinstance(document, dict) else await _apart(len(document), bson.decode, document, CODEC)
     return cursor_of(last, query, about, seal)
 
 
@@ -170,7 +176,9 @@ async def _insert(asked: Asked) -> Answer:
     document = with_id(check_document(asked.body))
     await asked.run(InsertOne(namespace=asked.namespace(), document=document))
     stored = shown(document)
-    return asked.answer({"data": stored, "inserted": 1}, 201, etag_of(stored))
+    size = 4 * len(asked.request.body)  # values take longer to be written than bytes
+    etag = await _apart(size, etag_of, stored)
+    return await _apart(size, asked.answer, {"data": stored, "inserted": 1}, 201, etag)
 
 
 async def _found(asked: Asked, projection: Document | None = None) -> bytes:
@@ -191,12 +199,12 @@ def absent() -> NotFound:
 async def _read(asked: Asked) -> Answer:
     wanted = read(asked.request.query).projection
     document = await _found(asked)
-    etag = etag_of(document)
+    etag = await _apart(len(document), etag_of, document)
     if asked.request.headers.get(b"if-none-match") == etag.encode():
         return Answer(b"", 304, ((b"etag", etag.encode()),))
     if wanted is not None:
         document = await _found(asked, wanted)
-    data = ejson.encode_document(document, asked.mode)
+    data = await _apart(len(document), ejson.encode_document, document, asked.mode)
     return Answer(b"".join((b'{"data":', data, b"}")), headers=((b"etag", etag.encode()),))
 
 
@@ -204,16 +212,17 @@ async def _known(asked: Asked) -> tuple[bytes, Document]:
     """The document that a write is about as it is, and the filter for it: with ``If-Match``, only if it stays so."""
     before = await _found(asked)
     given = asked.request.headers.get(b"if-match")
-    identity = bson.decode(before, CODEC)["_id"]
+    document = await _apart(len(before), bson.decode, before, CODEC)
+    identity = document["_id"]
     which: Document = {"_id": {"$eq": identity}}
     if given is None or given.strip() == b"*":
         return before, which
     tags = [tag.strip() for tag in given.decode("latin-1").split(",")]
     if not all(len(tag) > 2 and tag[0] == tag[-1] == '"' for tag in tags):
         raise InvalidParameter("If-Match: expected an ETag in quotes, or *")
-    if etag_of(before) not in tags:
+    if await _apart(len(before), etag_of, before) not in tags:
         raise _changed()
-    return before, {**which, **unchanged(bson.decode(before, CODEC))}
+    return before, {**which, **unchanged(document)}
 
 
 def unchanged(document: Document) -> Document:
@@ -238,9 +247,10 @@ async def _written(asked: Asked, operation: FindOneAndUpdate | FindOneAndReplace
     after = document if isinstance(document, bytes) else bson.encode(document, codec_options=CODEC)
     word = "replaced" if isinstance(operation, FindOneAndReplace) else "updated"
     counts = {"matched": 1, "modified": int(after != before), word: 1}
-    data = ejson.encode_document(after, asked.mode)
+    data = await _apart(len(after), ejson.encode_document, after, asked.mode)
+    etag = await _apart(len(after), etag_of, after)
     tail = ejson.dumps(counts, ejson.Mode.PLAIN)[1:]
-    return Answer(b"".join((b'{"data":', data, b",", tail)), headers=((b"etag", etag_of(after).encode()),))
+    return Answer(b"".join((b'{"data":', data, b",", tail)), headers=((b"etag", etag.encode()),))
 
 
 async def _update(asked: Asked) -> Answer:
