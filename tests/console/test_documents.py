@@ -282,3 +282,20 @@ def test_explain_and_copy_as(console: Console) -> None:
     page.get_by_role("radio", name="Python").click()
     expect(page.get_by_label("Program", exact=True)).to_contain_text("import httpx")
     page.keyboard.press("Escape")
+
+
+def test_what_is_larger_than_a_request_is_put_back_in_several(console: Console) -> None:
+    for number in range(4):
+        insert(console.server, "shop", "heavy", [{"_id": number, "text": "x" * 5_000_000}])
+    page = console.page
+    console.go("data", "default", "shop", "heavy")
+    page.get_by_label("Select all that are loaded").check()
+    page.get_by_role("button", name="Delete 4").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_text("4 documents deleted.")).to_be_visible()
+    page.get_by_role("button", name="Undo").last.click()
+    expect(page.get_by_text("4 documents put back.")).to_be_visible()
+    found = console.server.ok(
+        "aggregate", database="shop", collection="heavy", pipeline=[{"$project": {"n": {"$strLenCP": "$text"}}}]
+    )
+    assert [one["n"] for one in found["documents"]] == [5_000_000] * 4

@@ -12,7 +12,7 @@ import { FormDialog, TypedConfirm } from "../ui/form";
 import { Failure, useLoaded } from "../ui/parts";
 import { tell } from "../ui/toasts";
 import { among, changeBack, changedOnes, putBack, REMEMBERED, remembered } from "./undoing";
-import { array, bool, field, itemsOf, NULL, numberOf, type ObjectValue, object, int } from "../values/model";
+import { array, field, itemsOf, NULL, numberOf, type ObjectValue, object, int } from "../values/model";
 
 /** The filter of documents by their ids. */
 export const byIds = (documents: readonly ObjectValue[]): ObjectValue =>
@@ -22,12 +22,11 @@ export const byIds = (documents: readonly ObjectValue[]): ObjectValue =>
 export async function remove(api: Api, place: Namespace, documents: readonly ObjectValue[], changed: () => void): Promise<void> {
   const filter = byIds(documents);
   const found = await api.act("find", place, [["filter", filter], ["limit", int(documents.length)]]);
-  const whole = itemsOf(found, "documents");
+  const whole = itemsOf(found, "documents").filter((one): one is ObjectValue => one.kind === "object");
   const answer = await api.act("deleteMany", place, [["filter", filter]]);
   const undo = async (): Promise<void> => {
     try {
-      await api.act("insertMany", place, [["documents", array(whole)], ["ordered", bool(false)]]);
-      tell({ text: `${plural(whole.length, "document")} put back.` });
+      tell({ text: `${plural(await putBack(api, place, whole), "document")} put back.` });
     } catch (error) {
       tell({ text: `Not all could be put back: ${error instanceof Error ? error.message : ""}`, bad: true });
     }

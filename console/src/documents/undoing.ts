@@ -4,10 +4,12 @@ import type { Api, Namespace } from "../api";
 import { changesOf, updateOf } from "../edit/changes";
 import { keyOf } from "../query/pages";
 import { array, bool, type Entry, field, int, itemsOf, numberOf, type ObjectValue, object, type Value } from "../values/model";
+import { write } from "../values/write";
 
 /** How many documents are remembered to be put back. */
 export const REMEMBERED = 1000;
 const AT_ONCE = 200;
+const AT_ONCE_CHARACTERS = 4_000_000;
 
 /** The documents that match, whole; null where they are too many to be remembered. */
 export async function remembered(api: Api, place: Namespace, filter: ObjectValue): Promise<readonly ObjectValue[] | null> {
@@ -25,11 +27,27 @@ export function among(filter: ObjectValue, documents: readonly ObjectValue[]): O
 /** Put documents back that were deleted; how many are there again. */
 export async function putBack(api: Api, place: Namespace, documents: readonly ObjectValue[]): Promise<number> {
   let count = 0;
-  for (let from = 0; from < documents.length; from += AT_ONCE) {
-    const answer = await api.act("insertMany", place, [["documents", array(documents.slice(from, from + AT_ONCE))], ["ordered", bool(false)]]);
+  for (const some of batches(documents)) {
+    const answer = await api.act("insertMany", place, [["documents", array(some)], ["ordered", bool(false)]]);
     count += itemsOf(answer, "insertedIds").length;
   }
   return count;
+}
+
+/** `values` in parts that one request takes, however large each is. */
+function* batches<T extends Value>(values: readonly T[]): Generator<readonly T[]> {
+  let some: T[] = [];
+  let size = 0;
+  for (const one of values) {
+    const more = write(one).length;
+    if (some.length === AT_ONCE || (some.length > 0 && size + more > AT_ONCE_CHARACTERS)) {
+      yield some;
+      [some, size] = [[], 0];
+    }
+    some.push(one);
+    size += more;
+  }
+  if (some.length > 0) yield some;
 }
 
 /** What documents are now that were changed, beside what they were. */
@@ -45,8 +63,7 @@ export async function changedOnes(api: Api, place: Namespace, before: readonly O
 /** Make documents what they were, where nobody has changed them since; how many are. */
 export async function changeBack(api: Api, place: Namespace, changed: readonly (readonly [was: ObjectValue, is: ObjectValue])[]): Promise<number> {
   let count = 0;
-  for (let from = 0; from < changed.length; from += AT_ONCE) {
-    const operations = changed.slice(from, from + AT_ONCE).map(([was, is]) => object([["updateOne", object([...updateOf(is, was)] as Entry[])]]));
+  for (const operations of batches(changed.map(([was, is]) => object([["updateOne", object([...updateOf(is, was)] as Entry[])]])))) {
     const answer = await api.act("bulkWrite", place, [["operations", array(operations)], ["ordered", bool(false)]]);
     count += numberOf(field(answer, "matchedCount"));
   }
