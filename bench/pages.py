@@ -32,6 +32,7 @@ OWN = {"_tenantId": "bench", "_workspaceId": "bench"}
 SORTS = {"_id": {"_id": 1}, "number": {"number": 1, "_id": 1}, "-pair": {"pair": -1, "_id": 1}}
 """By what is asked for, what it means; there are indexes on ``number`` and ``pair``."""
 LIMIT, STEP, ROUNDS, TIMES = 20, 1000, 5, 300
+PATIENCE = 300_000
 
 
 def document(number: int) -> dict[str, Any]:
@@ -44,10 +45,10 @@ async def filled(folder: Path, rows: int) -> dict[str, list[int]]:
     await store.open()
     try:
         for keys in ({"number": 1}, {"pair": 1}):
-            await store.execute(CreateIndex(namespace=PLACE, keys=keys, options={}))
+            await store.execute(CreateIndex(namespace=PLACE, keys=keys, options={}, max_time_ms=PATIENCE))
         for start in range(0, rows, 5000):
             some = [{**document(number), **OWN} for number in range(start, min(start + 5000, rows))]
-            await store.execute(InsertMany(namespace=PLACE, documents=some))
+            await store.execute(InsertMany(namespace=PLACE, documents=some, max_time_ms=PATIENCE))
         return {name: [await examined(store, sort, end) for end in (0, rows)] for name, sort in SORTS.items()}
     finally:
         await store.close()
