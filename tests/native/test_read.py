@@ -207,3 +207,37 @@ def test_no_byte_is_touched_that_is_not_its_own(tmp_path: Path) -> None:
     taken, declined = fuzz(program, files)
     assert taken > 1000
     assert declined > 1000
+
+
+FIRST, LAST = -62135596800000, 253402300799999
+"""The milliseconds of the years 1 to 9999."""
+
+
+def values(text: str) -> Any:
+    """What the native part makes of a request, which is what the driver makes of its BSON, or None."""
+    found = NATIVE.values(text.encode())
+    if found is not None:
+        assert repr(found) == repr(bson.decode(NATIVE.bson(text.encode()), CODEC))
+    return found
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_values_are_those_of_the_bson(name: str) -> None:
+    rare = {"far dates", "decimals", "binaries", "uuids", "expressions", "others"}
+    assert (values(ORDINARY[name]) is None) == (name in rare)
+
+
+@pytest.mark.parametrize("text", LEFT_TO_PYTHON)
+def test_there_are_no_values_of_what_is_left_to_python(text: str) -> None:
+    assert NATIVE.values(text.encode()) is None
+
+
+def test_values_of_dates_and_of_what_may_be_a_reference() -> None:
+    chance = random.Random(7)
+    for moment in (FIRST, LAST, -1, 0, *(chance.randint(FIRST, LAST) for _ in range(5000))):
+        assert values(json.dumps({"a": {"$date": {"$numberLong": str(moment)}}})) is not None
+    for moment in (FIRST - 1, LAST + 1, -(2**63), 2**63 - 1):
+        assert values(json.dumps({"a": {"$date": {"$numberLong": str(moment)}}})) is None
+    assert values('{"a": {"$ref": "a", "$id": 1}}') is None
+    with pytest.raises(TypeError):
+        NATIVE.values("{}")

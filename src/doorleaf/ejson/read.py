@@ -5,7 +5,8 @@ things orjson would let pass are noticed on the way, and the body is then read a
 names the path: a key twice in one object, an integer beyond 64 bits, a NUL in a key.
 
 A body of some length that has nothing rare in it is read by the native part, if it was built (``native/read.c``): to
-BSON, and from there to values. It declines what is malformed, and the Python here says why.
+BSON, and from there to values (``native/values.c``, or the driver where a type is rare). It declines what is malformed,
+and the Python here says why.
 
 Numbers: an integer is an int32 if it fits, else an int64; with a point or an exponent it is a double.
 """
@@ -19,12 +20,10 @@ from json.decoder import JSONArray, JSONObject  # type: ignore[attr-defined]
 from json.scanner import py_make_scanner  # type: ignore[attr-defined]
 from typing import Any
 
-import bson
 import orjson
 from bson import Int64
 
-from doorleaf.documents import CODEC
-from doorleaf.ejson.parts import PART_BYTES, decode
+from doorleaf.ejson.parts import decode
 from doorleaf.ejson.pieces import LARGE_BYTES, Whole, count, load, require_sensible
 from doorleaf.ejson.transcoder import native as native
 from doorleaf.ejson.wrappers import INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, WRAPPERS, Malformed, described, unwrap
@@ -34,7 +33,10 @@ MAX_DEPTH = 100
 """How deep objects and arrays may nest inside the root; a wrapper counts as the value that it is."""
 
 NATIVE_BYTES = 32
-"""From here on the native part is faster; to become values from BSON takes as long for one as for ten."""
+"""From here on the native part is faster."""
+
+SHORT_BYTES = 16 * 1024
+"""A body that is shorter becomes values at once, where it has none of a rare type."""
 
 _NO_WRAPPER = frozenset(WRAPPERS).isdisjoint
 
@@ -50,11 +52,15 @@ def loads(body: bytes, start: int = 0) -> dict[str, Any]:
     anything else with the path.
     """
     if native is not None and len(body) >= NATIVE_BYTES:
-        if len(body) >= LARGE_BYTES:
+        if len(body) < SHORT_BYTES:
+            values: dict[str, Any] | None = native.values(body)
+            if values is not None:
+                return values
+        elif len(body) >= LARGE_BYTES:
             require_sensible(body)
         found: bytes | None = native.bson(body)
         if found is not None:
-            return bson.decode(found, CODEC) if len(found) <= PART_BYTES else decode(found)
+            return decode(found)
     if body.startswith(BOM_UTF8):
         start, body = start + len(BOM_UTF8), body[len(BOM_UTF8) :]
     try:

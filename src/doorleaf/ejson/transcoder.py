@@ -13,7 +13,9 @@ from doorleaf.documents import CODEC
 native: ModuleType | None
 try:
     native = import_module("doorleaf.ejson._transcode")
-    native.bson, native.document, native.documents, native.encode, native.give_back, native.reply, native.request  # noqa: B018  # one that was built from other sources is none
+    # One that was built from other sources is none.
+    native.bson, native.document, native.documents, native.encode  # noqa: B018
+    native.give_back, native.reply, native.request, native.values  # noqa: B018
 except (ImportError, AttributeError):
     native = None
 

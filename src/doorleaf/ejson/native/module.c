@@ -11,6 +11,7 @@
 #include "read.h"
 #include "reply.h"
 #include "transcode.h"
+#include "values.h"
 
 /* From so many bytes on other threads go on meanwhile. */
 #define LONG_WORK (32 * 1024)
@@ -130,6 +131,19 @@ static PyObject *bson(PyObject *module, PyObject *given) {
     return finished(&out, outcome);
 }
 
+static PyObject *values(PyObject *module, PyObject *given) {
+    (void)module;
+    char *json;
+    Py_ssize_t size;
+    struct text out = {NULL, 0, 0};
+    if (PyBytes_AsStringAndSize(given, &json, &size) < 0) return NULL;
+    enum outcome outcome = read_json(&out, (const uint8_t *)json, (size_t)size);
+    if (outcome != WRITTEN) return finished(&out, outcome);
+    PyObject *found = values_of((const uint8_t *)out.data, out.size);
+    free(out.data);
+    return found || PyErr_Occurred() ? found : Py_NewRef(Py_None);
+}
+
 /* A list of the fields of `head`: pairs of bytes, the names in lower case. */
 static PyObject *fields(const char *given, const struct head *head) {
     PyObject *listed = PyList_New((Py_ssize_t)head->count);
@@ -214,6 +228,8 @@ static PyMethodDef functions[] = {
      "end to end, or what a write matched and changed; None where it says more, or a later cluster time than known."},
     {"request", request, METH_O,
      "request(came): the target, the fields and the body of a whole POST without anything rare, or None."},
+    {"values", values, METH_O,
+     "values(json): the values of a JSON object with Extended JSON inside, or None where it has others than most do."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -221,4 +237,4 @@ static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_transcode", "BSON to JSON and JSON to BSON, bytes to bytes.", 0, functions, NULL, NULL, NULL, NULL,
 };
 
-PyMODINIT_FUNC PyInit__transcode(void) { return prepare_encoding() ? PyModule_Create(&definition) : NULL; }
+PyMODINIT_FUNC PyInit__transcode(void) { return prepare_encoding() && prepare_values() ? PyModule_Create(&definition) : NULL; }
