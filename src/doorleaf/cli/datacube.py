@@ -8,18 +8,19 @@ import typer
 
 from doorleaf.access.datacube.databases import Database
 from doorleaf.cli.database import with_directory
-from doorleaf.cli.loading import load
-from doorleaf.cli.shared import Config, DataDir, Json, Uri, console, dated, listing
+from doorleaf.cli.loading import located
+from doorleaf.cli.shared import Json, console, dated, listing
 from doorleaf.errors import NotFound
 from doorleaf.settings.load import SettingsError
+from doorleaf.settings.model import Settings
 
 app = typer.Typer(help="List the databases that users own, and free one.", no_args_is_help=True, add_completion=False)
 
 
 @app.command("list")
-def list_databases(as_json: Json = False, config: Config = None, uri: Uri = None, data_dir: DataDir = None) -> None:
+@located
+def list_databases(settings: Settings, as_json: Json = False) -> None:
     """List the databases of all users."""
-    settings = load({"uri": uri, "data_dir": data_dir}, config=config)
 
     async def read(found: Any) -> list[tuple[Database, str]]:
         listed = await found.owned.databases.all()
@@ -37,15 +38,13 @@ def list_databases(as_json: Json = False, config: Config = None, uri: Uri = None
 
 
 @app.command("free")
+@located
 def free_database(
+    settings: Settings,
     identifier: Annotated[str, typer.Argument(metavar="ID", help="The database's id.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    config: Config = None,
-    uri: Uri = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Drop a database of a user for good, with all that is in it; its name is free again."""
-    settings = load({"uri": uri, "data_dir": data_dir}, config=config)
 
     async def find(found: Any) -> Database:
         listed: list[Database] = await found.owned.databases.all()

@@ -10,13 +10,10 @@ import typer
 from doorleaf.access.workspaces.registry import Workspaces
 from doorleaf.access.workspaces.tenancy import QUOTAS
 from doorleaf.cli.database import with_directory
-from doorleaf.cli.loading import load
+from doorleaf.cli.loading import located
 from doorleaf.cli.shared import (
-    Config,
-    DataDir,
     Expires,
     Json,
-    Uri,
     console,
     dated,
     listing,
@@ -59,38 +56,34 @@ def _with(settings: Settings, use: Callable[[Workspaces], Awaitable[T]], *, look
 
 
 @tenants.command("create")
+@located
 def create_tenant(
+    settings: Settings,
     name: Annotated[str, typer.Argument(help="What people call it.")],
     identifier: Annotated[str | None, typer.Option("--id", help="Its id.", show_default="a new one")] = None,
     as_json: Json = False,
-    config: Config = None,
-    uri: Uri = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Make a tenant and print its id."""
-    settings = load({"uri": uri, "data_dir": data_dir}, config=config)
     made = _with(settings, lambda found: found.create_tenant(name, id=identifier))
     _print(made, as_json)
 
 
 @tenants.command("list")
-def list_tenants(as_json: Json = False, config: Config = None, uri: Uri = None, data_dir: DataDir = None) -> None:
+@located
+def list_tenants(settings: Settings, as_json: Json = False) -> None:
     """List all tenants."""
-    settings = load({"uri": uri, "data_dir": data_dir}, config=config)
     rows = [(one, (one["id"], one["name"], dated(one["created"]))) for one in _with(settings, Workspaces.tenants)]
     listing(("Id", "Name", "Created"), rows, as_json)
 
 
 @tenants.command("delete")
+@located
 def delete_tenant(
+    settings: Settings,
     tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
     as_json: Json = False,
-    config: Config = None,
-    uri: Uri = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Forget a tenant that has no workspaces."""
-    settings = load({"uri": uri, "data_dir": data_dir}, config=config)
     _with(settings, lambda found: found.delete_tenant(tenant))
     _done(tenant, f"The tenant {tenant!r} is deleted.", as_json)
 
@@ -99,7 +92,9 @@ def delete_tenant(
 
 
 @workspaces.command("create")
+@located
 def create_workspace(
+    settings: Settings,
     tenant: Annotated[str, typer.Option("--tenant", help="The id of the tenant that owns it.")],
     identifier: Annotated[str | None, typer.Option("--id", help="Its id.", show_default="a new one")] = None,
     database: Annotated[
@@ -112,12 +107,8 @@ def create_workspace(
     quota: Quotas = None,
     capability: Capabilities = None,
     as_json: Json = False,
-    config: Config = None,
-    uri: Uri = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Make a workspace and print its id."""
-    settings = load({"uri": uri, "data_dir": data_dir}, config=config)
     made = _with(
         settings,
         lambda found: found.create(
@@ -134,15 +125,13 @@ def create_workspace(
 
 
 @workspaces.command("list")
+@located
 def list_workspaces(
+    settings: Settings,
     tenant: Annotated[str | None, typer.Option("--tenant", help="Only those of this tenant.")] = None,
     as_json: Json = False,
-    config: Config = None,
-    uri: Uri = None,
-    data_dir: DataDir = None,
 ) -> None:
     """List the workspaces."""
-    settings = load({"uri": uri, "data_dir": data_dir}, config=config)
     rows = []
     for one in _with(settings, lambda found: found.listed(tenant)):
         kept = "shared" if one["shared"] else "its own"
@@ -152,11 +141,9 @@ def list_workspaces(
 
 
 @workspaces.command("show")
-def show_workspace(
-    workspace: Workspace, as_json: Json = False, config: Config = None, uri: Uri = None, data_dir: DataDir = None
-) -> None:
+@located
+def show_workspace(settings: Settings, workspace: Workspace, as_json: Json = False) -> None:
     """Describe a workspace."""
-    settings = load({"uri": uri, "data_dir": data_dir}, config=config)
     found = _with(settings, lambda known: known.describe(workspace))
     if as_json:
         print_json(found)
@@ -166,7 +153,9 @@ def show_workspace(
 
 
 @workspaces.command("set")
+@located
 def change_workspace(
+    settings: Settings,
     workspace: Workspace,
     quota: Annotated[
         Many, typer.Option("--quota", help="Such as documents=1000; documents=none takes it away.")
@@ -179,12 +168,8 @@ def change_workspace(
     ] = None,
     end_tokens: Annotated[bool, typer.Option("--end-tokens", help="End all tokens issued until now.")] = False,
     as_json: Json = False,
-    config: Config = None,
-    uri: Uri = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Change a workspace; running servers follow within five seconds."""
-    settings = load({"uri": uri, "data_dir": data_dir}, config=config)
     made = _with(
         settings,
         lambda found: found.change(
@@ -199,28 +184,24 @@ def change_workspace(
 
 
 @workspaces.command("delete")
-def delete_workspace(
-    workspace: Workspace, as_json: Json = False, config: Config = None, uri: Uri = None, data_dir: DataDir = None
-) -> None:
+@located
+def delete_workspace(settings: Settings, workspace: Workspace, as_json: Json = False) -> None:
     """Forget a workspace with its keys; its documents stay in the database."""
-    settings = load({"uri": uri, "data_dir": data_dir}, config=config)
     _with(settings, lambda found: found.delete(workspace))
     _done(workspace, f"The workspace {workspace!r} is deleted; its documents are where they were.", as_json)
 
 
 @workspaces.command("token")
+@located
 def make_token(
+    settings: Settings,
     workspace: Workspace,
     scope: Scopes = None,
     expires: Annotated[str, typer.Option(help="How long it is good for: 30m, 1h, 7d.")] = "1h",
     as_json: Json = False,
-    config: Config = None,
-    uri: Uri = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Make a Bearer token for a workspace and print it."""
     seconds = span(expires, "--expires").total_seconds()
-    settings = load({"uri": uri, "data_dir": data_dir}, config=config)
     token, until = _with(settings, lambda found: found.token(workspace, scope or (), seconds))
     if as_json:
         print_json({"id": workspace, "token": token, "expires_at": until})
@@ -232,19 +213,17 @@ def make_token(
 
 
 @keys.command("create")
+@located
 def create_key(
+    settings: Settings,
     workspace: Workspace,
     name: Annotated[str, typer.Option("--name", help="What people call it.")] = "key",
     scope: Scopes = None,
     expires: Expires = None,
     as_json: Json = False,
-    config: Config = None,
-    uri: Uri = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Make a key of a workspace and print it, this once."""
     until = None if expires is None else moment(expires)
-    settings = load({"uri": uri, "data_dir": data_dir}, config=config)
     made = _with(settings, lambda found: found.create_key(workspace, name, scopes=scope or (), expires=until))
     if as_json:
         print_json(made)
@@ -254,11 +233,9 @@ def create_key(
 
 
 @keys.command("list")
-def list_keys(
-    workspace: Workspace, as_json: Json = False, config: Config = None, uri: Uri = None, data_dir: DataDir = None
-) -> None:
+@located
+def list_keys(settings: Settings, workspace: Workspace, as_json: Json = False) -> None:
     """List the keys of a workspace; the keys themselves are not stored."""
-    settings = load({"uri": uri, "data_dir": data_dir}, config=config)
     rows = []
     for one in _with(settings, lambda found: found.keys(workspace)):
         state = "active" if one["revoked"] is None else "revoked"
@@ -268,16 +245,14 @@ def list_keys(
 
 
 @keys.command("revoke")
+@located
 def revoke_key(
+    settings: Settings,
     workspace: Workspace,
     key: Annotated[str, typer.Argument(help="The key's id.")],
     as_json: Json = False,
-    config: Config = None,
-    uri: Uri = None,
-    data_dir: DataDir = None,
 ) -> None:
     """End a key of a workspace for good."""
-    settings = load({"uri": uri, "data_dir": data_dir}, config=config)
     made = _with(settings, lambda found: found.revoke_key(workspace, key))
     if as_json:
         print_json(made)
