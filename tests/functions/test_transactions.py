@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bson
 import httpx
+import pymongo
 import pytest
 from servers import Doorleaf, doorleaf, secantus
 from shop_app import endpoint, write
 
-from doorleaf.operations import EndTransaction, FindOne, Held, Namespace, UpdateOne
+from doorleaf.operations import EndTransaction, FindOne, Held, InsertOne, Namespace, UpdateOne
+from doorleaf.stores.mongo import MongoStore, held
 
 CLIENT = "const client = context.services.get('mongodb-atlas'), accounts = client.db('bank').collection('accounts'), session = client.startSession();"
 OPTIONS = "{ readPreference: 'primary', readConcern: { level: 'local' }, writeConcern: { w: 'majority' } }"
@@ -57,6 +61,26 @@ FUNCTIONS = {
     }}""",
     "leaves": f"{CLIENT} exports = async () => {{ session.startTransaction(); await accounts.deleteMany({{}}, {{ session }}); return 'left' }}",
     "hangs": f"{CLIENT} exports = async () => {{ session.startTransaction(); await accounts.deleteMany({{}}, {{ session }}); for (;;) {{}} }}",
+    "forgets": f"{CLIENT} exports = async () => {{ session.startTransaction(); accounts.updateOne({{ _id: 'a' }}, {{ $set: {{ t: 'x'.repeat(600000) }} }}, {{ session }}); return 'gone' }}",
+    "bumps": f"{CLIENT} exports = async () => (await accounts.updateOne({{ _id: 'a' }}, {{ $inc: {{ sum: 1 }} }}, {{ maxTimeMS: 1500 }})).modifiedCount",
+    "large": f"""{CLIENT} exports = () => session.withTransaction(async () => {{
+      await Promise.all([accounts.insertOne({{ _id: 'l', sum: 1, t: 'x'.repeat(3000000) }}, {{ session }}), accounts.insertOne({{ _id: 's', sum: 1 }}, {{ session }})]);
+      return {SUMS};
+    }})""",
+    "wrong": f"""{CLIENT} exports = async function () {{
+      try {{ await session.withTransaction(() => accounts.insertOne({{}}, {{ session }}), {{ readConcern: {{ level: 'linearizable' }} }}) }} catch (error) {{ return error.message }}
+    }}""",
+    "again": f"""{CLIENT} exports = async function () {{
+      session.startTransaction();
+      const late = accounts.find({{}}, {{}}, {{ session }});
+      await accounts.insertOne({{ _id: 'g', sum: 1 }}, {{ session }});
+      await session.commitTransaction();
+      return (await late.toArray()).length;
+    }}""",
+    "counted": f"""{CLIENT} exports = async function () {{
+      await session.withTransaction(async () => {{ for (const _id of ['q', 'r']) await accounts.insertOne({{ _id, sum: 2 }}, {{ session }}) }});
+      try {{ await accounts.insertOne({{}}) }} catch (error) {{ return error.message }}
+    }}""",
     "refused": f"""{CLIENT} exports = async function () {{
       const told = [], tried = async (work) => {{ try {{ told.push(await work()) }} catch (error) {{ told.push(error.message) }} }};
       await tried(() => accounts.findOne({{}}, undefined, {{ session: {{}} }}));
@@ -95,6 +119,19 @@ async def main(request, response, context):
     await accounts.delete_many({}, session=session)
     return [list(inside), await accounts.count({"_id": "p"})]
 """
+LATE = """
+import asyncio
+
+async def main(request, response, context):
+    client = context.services.get("mongodb-atlas")
+    session = client.start_session()
+
+    async def work(session):
+        await client.db("bank").collection("accounts").delete_many({}, session=session)
+        await asyncio.sleep(60)
+
+    await session.with_transaction(work)
+"""
 RULES = {"database": "bank", "collection": "accounts", "roles": [
     {"name": "a", "apply_when": {}, "document_filters": {"read": {"_id": "a"}, "write": {"_id": "a", "sum": {"$lt": 100}}}, "read": True, "write": True},
 ]}  # fmt: skip
@@ -103,12 +140,13 @@ RULES = {"database": "bank", "collection": "accounts", "roles": [
 def app(folder: Path) -> Path:
     write(folder, {
         "root_config.json": {"app_id": "bank-abcde", "name": "bank"},
-        "functions/config.json": [{"name": name, "run_as_system": name != "ruled"} for name in (*FUNCTIONS, "python")],
-        "https_endpoints/config.json": [endpoint(f"/{name}", "*", name) for name in (*FUNCTIONS, "python")],
+        "functions/config.json": [{"name": name, "run_as_system": name not in ("ruled", "counted")} for name in (*FUNCTIONS, "python", "late")],
+        "https_endpoints/config.json": [endpoint(f"/{name}", "*", name) for name in (*FUNCTIONS, "python", "late")],
         "data_sources/mongodb-atlas/config.json": {"name": "mongodb-atlas", "type": "mongodb-atlas", "config": {}},
         "data_sources/mongodb-atlas/bank/accounts/rules.json": RULES,
         "auth/providers.json": {name: {"name": name, "type": name, "disabled": False} for name in ("anon-user", "api-key")},
         "functions/python.py": PYTHON,
+        "functions/late.py": LATE,
         **{f"functions/{name}.js": source for name, source in FUNCTIONS.items()},
     })  # fmt: skip
     return folder
@@ -125,7 +163,11 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorleaf]:
             str(app(folder / "app")),
             "--uri",
             mongo.uri,
-            env={"DOORLEAF_FUNCTIONS_SECONDS": "3"},
+            env={
+                "DOORLEAF_FUNCTIONS_SECONDS": "3",
+                "DOORLEAF_MAX_TIME_MS_CAP": "2000",
+                "DOORLEAF_DEFAULT_MAX_TIME_MS": "2000",
+            },
         ) as server,
     ):
         yield server
@@ -164,6 +206,52 @@ def test_what_is_left_open_is_aborted(ask: Any) -> None:
     assert ask("looks") == [10, 0]
     assert ask("python") == [[[1, 1], {"_id": "p", "sum": 7}, None, None], 1]
     assert ask("looks") == [10, 0, 7]
+    assert ask("late", 504)["error_code"] == "ExecutionTimeLimitExceeded"
+    assert ask("bumps") == 1
+    assert ask("forgets") == "gone"
+    assert ask("bumps") == 1
+    assert ask("looks") == [12, 0, 7]
+
+
+def test_operations_of_one_transaction_that_are_sent_together(ask: Any) -> None:
+    assert ask("large") == [10, 0]
+    assert ask("looks") == [10, 0, 1, 1]
+    assert ask("again") == 5, "what comes behind the end is no part of it"
+
+
+def test_a_quota_that_is_used_up_lets_a_transaction_end(bank: Doorleaf, ask: Any) -> None:
+    key = {"name": "two", "admin": True, "quotas": {"documents_per_day": 2}}
+    made = httpx.post(f"{bank.url}/api/admin/v1/keys", headers={"apiKey": bank.key}, json=key, timeout=60)
+    assert made.status_code == 201, made.text
+    assert "quota of 2 documents per day is used up" in ask("counted", apiKey=made.json()["key"])
+    assert ask("looks") == [10, 0, 2, 2]
+
+
+def test_a_transaction_is_aborted_when_the_time_of_its_operation_is_over(tmp_path: Path) -> None:
+    async def scenario(uri: str) -> None:
+        store = MongoStore(uri)
+        await store.open()
+        place, within = Namespace("bank", "accounts"), Held()
+
+        def add(**more: Any) -> UpdateOne:
+            return UpdateOne(namespace=place, filter={"_id": 1}, update={"$inc": {"n": 1}}, **more)
+
+        try:
+            await store.execute(InsertOne(namespace=place, document={"_id": 1, "n": 0}))
+            await store.execute(add(within=within))
+            with pymongo.timeout(0.001):
+                await asyncio.sleep(0.01)
+                with pytest.raises(pymongo.errors.ExecutionTimeout):
+                    await held.carry_out(store._database("bank"), add(within=within))
+            assert (await store.execute(add(max_time_ms=2000))).modified_count == 1
+            found = await store.execute(FindOne(namespace=place, filter={}))
+            assert isinstance(found.document, bytes)
+            assert bson.decode(found.document) == {"_id": 1, "n": 1}
+        finally:
+            await store.close()
+
+    with secantus(tmp_path / "mongo") as mongo:
+        asyncio.run(scenario(mongo.uri))
 
 
 def test_rules_hold_inside(bank: Doorleaf, ask: Any) -> None:
@@ -186,6 +274,7 @@ def test_what_is_no_transaction_is_named(ask: Any) -> None:
         "writeConcern: expected an object with w alone",
         "the session has a transaction already",
     ]
+    assert ask("wrong") == "readConcern.level: expected local, majority or snapshot"
 
 
 def test_the_embedded_database_says_that_it_has_none(tmp_path: Path) -> None:

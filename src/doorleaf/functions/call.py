@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import logging
 import time
@@ -33,8 +32,10 @@ LOG = logging.getLogger("doorleaf.functions")
 AT_ONCE = 25
 """Requests of one call that are carried out at once; the others wait."""
 MOST_TRANSACTIONS = 10
+MOST_ENDED = 100_000
+"""Transactions that one call may have one after the other."""
 SETTLING_SECONDS = 5.0
-"""How long a transaction that a function has left open may take to be aborted."""
+"""How long it may take to abort a transaction, also when the time of its function is over."""
 MOST_ASKED = 1024 * 1024
 """Bytes of what a function may ask and wait for in place."""
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -78,7 +79,10 @@ class Call:
         """Whether the function is told the caller's custom data."""
         self.size = 0
         """The bytes of what it answered, as JSON."""
+        self.is_over = False
+        """Whether the function has ended, so that no more transactions begin."""
         self._sessions: dict[int, Session] = {}
+        self._ended: set[int] = set()
         self._numbers = 0
         self._functions = functions
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -224,7 +228,8 @@ class Call:
         return self._functions.database
 
     async def run(self, asked: Document, number: Any = None, begins: Any = None, *, size: int = 0) -> Result:
-        """The result of a call of the database, a part of the transaction ``number``, which ``begins`` with options."""
+        """The result of a call of the database, a part of the transaction ``number``, which ``begins`` with options:
+        whichever comes first begins it."""
         session = None if number is None else self._session(number, begins)
         return await self.database.run(
             asked, self.identity, self.http, size=size, seconds=self.seconds, session=session
@@ -236,27 +241,34 @@ class Call:
         return self._numbers
 
     def _session(self, number: Any, begins: Any) -> Session:
-        if type(number) is int and number not in self._sessions and isinstance(begins, dict):
-            if len(self._sessions) >= MOST_TRANSACTIONS:
-                raise InvalidParameter(f"a function may have {MOST_TRANSACTIONS} transactions at once")
-            self._sessions[number] = Session(begins)
         session = self._sessions.get(number) if type(number) is int else None
-        if session is None:
+        if session is not None:
+            return session
+        if type(number) is not int or type(begins) is not dict or number in self._ended or self.is_over:
             raise InvalidParameter("session: there is no such transaction")
+        if len(self._sessions) >= MOST_TRANSACTIONS:
+            raise InvalidParameter(f"a function may have {MOST_TRANSACTIONS} transactions at once")
+        if len(self._ended) >= MOST_ENDED:
+            raise InvalidParameter(f"a function may have {MOST_ENDED} transactions")
+        session = self._sessions[number] = Session(begins)
         return session
 
     async def end_transaction(self, number: Any, *, commit: bool) -> None:
-        """Commit or abort the transaction ``number``."""
-        session = self._session(number, None)
-        del self._sessions[number]
-        await self.database.end(session, self.identity, self.http, commit=commit, seconds=self.seconds)
+        """Commit the transaction ``number``, or abort it, if any operation has begun it."""
+        seconds = self.seconds if commit else SETTLING_SECONDS
+        session = self._sessions.pop(number, None) if type(number) is int else None
+        if session is not None:
+            self._ended.add(number)
+            await self.database.end(session, self.identity, self.http, commit=commit, seconds=seconds)
+        elif commit:
+            raise InvalidParameter("session: there is no such transaction")
 
     async def settle(self) -> None:
         """Abort the transactions that the function has left open."""
-        while self._sessions:
-            _, session = self._sessions.popitem()
-            with contextlib.suppress(DoorleafError):
-                await self.database.end(session, self.identity, self.http, commit=False, seconds=SETTLING_SECONDS)
+        ending = [self.end_transaction(number, commit=False) for number in self._sessions]
+        for failed in await asyncio.gather(*ending, return_exceptions=True):
+            if isinstance(failed, BaseException):
+                LOG.warning("function %s: a transaction could not be aborted: %s", self.function.name, failed)
 
     async def send(self, asked: Document) -> Document:
         """The answer of another server."""

@@ -75,12 +75,14 @@ _CONCERNS = {"readConcern": "level", "writeConcern": "w"}
 
 
 class Database:
-    """The databases as functions see them. ``max_documents`` is the most that a find without ``limit`` may give."""
+    """The databases as functions see them. ``max_documents`` is the most that a find without ``limit`` may give,
+    ``max_time_ms`` the longest that an operation may take that does not say so itself."""
 
-    def __init__(self, execute: Execute, places: Places, max_documents: int) -> None:
+    def __init__(self, execute: Execute, places: Places, max_documents: int, max_time_ms: int) -> None:
         self._execute = execute
         self._places = places
         self._max_documents = max_documents
+        self._max_time_ms = max_time_ms
         self._decoders = {name: Decoder(OPERATIONS[name], places) for name in ACTIONS}
 
     async def run(
@@ -103,8 +105,7 @@ class Database:
                 raise InvalidParameter(f"{field[:100]}: {call['action']} has no such argument")
         place = {"dataSource": call.get("source"), "database": call.get("database")}
         operation = decoder.decode(fields, decoder.namespace({**place, "collection": call.get("collection")}))
-        left = max(1, int(seconds * 1000))
-        operation.max_time_ms = min(operation.max_time_ms or left, left)
+        operation.max_time_ms = min(operation.max_time_ms or self._max_time_ms, _milliseconds(seconds))
         whole = type(operation) is Find and not operation.limit
         if type(operation) is Find and whole:
             operation.limit = self._max_documents
@@ -121,7 +122,7 @@ class Database:
         """Commit or abort the transaction of ``session``, if any operation has begun it. Raises DoorleafError."""
         if (namespace := session.namespace) is not None:
             ending = EndTransaction(namespace=namespace, within=session.held, commit=commit)
-            ending.max_time_ms = max(1, int(seconds * 1000))
+            ending.max_time_ms = min(self._max_time_ms, _milliseconds(seconds))
             session.namespace = None
             await self._execute(ending, identity, request, 0)
 
@@ -138,6 +139,10 @@ class Database:
         result = await self._execute(operation, SYSTEM, None, 0)
         assert isinstance(result, ChangesResult)  # noqa: S101  # what a Watch answers
         return result.changes
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
 
 
 def described(error: DoorleafError) -> Document:

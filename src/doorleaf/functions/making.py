@@ -47,7 +47,7 @@ def make_functions(
 
     functions = Functions(
         settings,
-        database=Database(execute, settings.places, settings.max_documents),
+        database=Database(execute, settings.places, settings.max_documents, settings.max_time_ms_cap),
         secrets=Secrets(authenticator.directory.system, settings, audit),
         acting=authenticator.acting,
         caller=lambda identity, request: rules.expansions(Caller(identity, request, SURFACE)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import traceback
@@ -224,19 +225,20 @@ class Session:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._number = 0
-        self._begins: Document | None = None
+        self._begins: Document = {}
+        self._is_begun = False
 
-    def part(self) -> tuple[int, Document | None] | tuple[()]:
+    def part(self) -> tuple[int, Document] | tuple[()]:
         """What an operation says of its transaction; the first one begins it."""
-        begins, self._begins = self._begins, None
-        return (self._number, begins) if self._number else ()
+        self._is_begun = True
+        return (self._number, self._begins) if self._number else ()
 
     def start_transaction(self, **options: Any) -> None:
         """Begin a transaction. Options are ``read_concern`` and ``write_concern``, as documents."""
         if self._number:
             raise InvalidParameter("the session has a transaction already")
         self._number = self._call.number()
-        self._begins = {camel(name): value for name, value in options.items()}
+        self._begins, self._is_begun = {camel(name): value for name, value in options.items()}, False
 
     async def commit_transaction(self) -> None:
         """Make what was done last."""
@@ -263,15 +265,15 @@ class Session:
                     await self.commit_transaction()
                 return result
             except BaseException as error:
-                await self.abort_transaction()
+                with contextlib.suppress(DoorleafError):  # the first error is the one to tell
+                    await self.abort_transaction()
                 if getattr(error, "number", None) != WRITE_CONFLICT or attempt == MOST_ATTEMPTS - 1:
                     raise
         raise AssertionError("the last attempt ends above")
 
     async def _end(self, *, commit: bool) -> None:
         number, self._number = self._number, 0
-        untouched, self._begins = self._begins is not None, None
-        if not untouched:
+        if self._is_begun:
             await self._call.end_transaction(number, commit=commit)
 
 

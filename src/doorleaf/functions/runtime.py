@@ -333,6 +333,7 @@ class Functions:
             outcome = "cancelled"
             raise
         finally:
+            call.is_over = True
             if call.has_transactions:
                 call.end()
                 await asyncio.shield(call.settle())
@@ -417,7 +418,7 @@ def _is_small(value: Any) -> bool:
         if isinstance(value, dict):
             if len(value) * _VALUE_BYTES > left:
                 return False
-            left -= sum(map(len, value))
+            left -= sum(len(name) for name in value if isinstance(name, str))  # others are refused where it is written
             waiting += value.values()
         elif isinstance(value, list):
             if len(value) * _VALUE_BYTES > left:

@@ -23,6 +23,7 @@ from doorleaf.operations import (
     Aggregate,
     BulkWrite,
     Effect,
+    EndTransaction,
     InsertMany,
     Operation,
     RunCommand,
@@ -182,6 +183,8 @@ class Admission:
 
     async def _before(self, operation: Operation[Any], identity: Identity) -> bool:
         """Let an operation be tried; whether it writes documents of which there is a quota."""
+        if isinstance(operation, EndTransaction):
+            return False  # its parts were let in, and what nobody may end would stay open
         if self._rates_sources:
             await self._rates.admit("data_source", operation.namespace.data_source or self._default_source)
         if not writes(operation) or not self._quotas.limits_documents(identity):

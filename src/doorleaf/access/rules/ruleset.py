@@ -154,6 +154,8 @@ class Rules:
 
     def _reached(self, operation: Operation[Any]) -> list[CollectionRules]:
         """The rules of every collection that ``operation`` reaches."""
+        if isinstance(operation, EndTransaction):
+            return []
         if operation.parts:
             return [rules for part in operation.parts for rules in self._reached(part)]
         here = operation.namespace

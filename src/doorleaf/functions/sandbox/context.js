@@ -145,25 +145,25 @@ const collection = once(() => class Collection {
 
 let transactions = 0, within = () => fail("session: expected what startSession gave");
 const session = once(() => class Session {
-  #number; #options;
+  #number; #options; #begun;
   static {
-    // What an operation says of its transaction; the first one begins it.
+    // What an operation says of its transaction; whichever the server reads first begins it.
     within = (of) => {
       if (typeof of !== "object" || of === null || !(#number in of)) fail("session: expected what startSession gave");
-      const begins = of.#options;
-      of.#options = undefined;
-      return of.#number === undefined ? {} : { session: of.#number, begins };
+      of.#begun = true;
+      return of.#number === undefined ? {} : { session: of.#number, begins: of.#options };
     };
   }
   startTransaction(given) {
     if (this.#number !== undefined) throw new Error("the session has a transaction already");
     this.#options = plain(given ?? {});
     this.#number = transactions += 1;
+    this.#begun = false;
   }
   async #end(commit) {
-    const number = this.#number, untouched = this.#options !== undefined;
+    const number = this.#number;
     this.#number = this.#options = undefined;
-    if (!untouched) await request({ to: "transaction", session: number, commit });
+    if (this.#begun) await request({ to: "transaction", session: number, commit });
   }
   async commitTransaction() {
     if (this.#number === undefined) throw new Error("the session has no transaction");
@@ -180,7 +180,7 @@ const session = once(() => class Session {
         if (this.#number !== undefined) await this.commitTransaction();
         return result;
       } catch (error) {
-        await this.abortTransaction();
+        await this.abortTransaction().catch(() => {}); // the first error is the one to tell
         // 112: another one has written the same at this moment, and nothing of this one is left.
         if (error?.code !== 112 || attempt >= 20) throw error;
       }

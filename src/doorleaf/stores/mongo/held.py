@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from typing import Any
 
+import pymongo
 from pymongo import ReadPreference, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
@@ -21,6 +23,9 @@ from doorleaf.stores.mongo import guard, together
 from doorleaf.stores.mongo.errors import transactions_missing
 
 Database = AsyncDatabase[Document]
+
+CLOSING_SECONDS = 5.0
+"""How long the server is waited for when it is told to abort a transaction."""
 
 
 async def carry_out(database: Database, operation: Operation[Any]) -> Result:
@@ -42,7 +47,7 @@ async def carry_out(database: Database, operation: Operation[Any]) -> Result:
         except BaseException as error:
             # What was refused after it was written must not stay.
             held.ended = "was aborted by an error"
-            await asyncio.shield(_close(session))
+            await _closed(session)
             if isinstance(error, OperationFailure) and transactions_missing(error):
                 raise Unsupported(together.MISSING) from error
             raise
@@ -76,14 +81,22 @@ async def _end(held: Held, *, commit: bool) -> OkResult:
         if commit:
             await session.commit_transaction()
     finally:
-        await asyncio.shield(_close(session))
+        await _closed(session)
     return OkResult()
+
+
+async def _closed(session: AsyncClientSession) -> None:
+    """End a session whatever happens here. The driver would tell the server nothing within a time that is over, so that
+    the time limit of the operation, which is in the context, is not that of its end."""
+    closing = asyncio.get_running_loop().create_task(_close(session), context=contextvars.Context())
+    await asyncio.shield(closing)
 
 
 async def _close(session: AsyncClientSession) -> None:
     """Abort what is open; a server that cannot be told does so by itself."""
     with contextlib.suppress(PyMongoError, asyncio.TimeoutError):
         if session.in_transaction:
-            await session.abort_transaction()
+            with pymongo.timeout(CLOSING_SECONDS):
+                await session.abort_transaction()
     with contextlib.suppress(PyMongoError):
         await session.end_session()
