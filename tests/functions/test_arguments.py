@@ -17,7 +17,9 @@ for _ in range(SMALL_BYTES):
     NESTED = [NESTED]
 
 
-@pytest.mark.parametrize("value", [[], [ABSENT, None, 1, 1.5, True], [{"a": {"b": ["c"] * 100}}], ["x" * 10_000]])
+@pytest.mark.parametrize(
+    "value", [[], [ABSENT, None, 1, 1.5, True], [{"a": {"b": ["c"] * 100}}], ["x" * 10_000], [{1: 2}]]
+)
 def test_what_is_short_is_written_at_once(value: Any) -> None:
     assert _is_small(value)
 
@@ -26,7 +28,15 @@ def test_what_is_short_is_written_at_once(value: Any) -> None:
     "value",
     [
         *(LONG, LONG.encode(), {LONG: 1}, [1] * SMALL_BYTES, dict.fromkeys(map(str, range(SMALL_BYTES)))),
-        *(Regex(LONG), Code(LONG), Code("", {"a": LONG}), DBRef("c", LONG), NESTED, [["x" * 99]] * 200),
+        *(
+            Regex(LONG),
+            Code(LONG),
+            Code("", {"a": LONG}),
+            DBRef("c", LONG),
+            NESTED,
+            (1,) * SMALL_BYTES,
+            [["x" * 99]] * 200,
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -55,6 +55,11 @@ ANSWERS: list[tuple[str, Any]] = [
     ("(() => { const { URL: A, URLSearchParams: B } = require('url'); return [A === URL, B === URLSearchParams, require('node:buffer').Buffer === Buffer] })()", [True, True, True]),
     ("(() => { const q = require('querystring'); return [q.parse('a=1&a=2&b=x%20y').a, q.stringify({ a: [1, 2], b: 'x y' })] })()", [['1', '2'], 'a=1&a=2&b=x%20y']),
     ("(() => { const E = require('events'), told = []; class T extends E {} const t = new T(); t.once('x', (v) => told.push(v)); t.on('x', (v) => told.push(-v)); t.emit('x', 1); t.emit('x', 2); return [told, t.listenerCount('x'), E.EventEmitter === E, t.emit('none')] })()", [[1, -1, -2], 1, True, False]),
+    ("(() => { const E = require('events'), told = [], tell = (v) => told.push(v); function F() { E.call(this) } require('util').inherits(F, E); const f = new F(), g = new F(); f.on('x', tell); f.once('x', tell); f.prependListener('y', tell); g.emit('x', 0); f.emit('x', 1); f.emit('x', 2); f.once('x', tell); f.removeListener('x', tell); f.emit('x', 3); f.off('x', tell); return [told, f.listenerCount('x'), f.eventNames(), f.listeners('y')[0] === tell] })()", [[1, 1, 2, 3], 0, ['y'], True]),
+    ("(() => { const a = Buffer.from('abc'), b = structuredClone({ a }).a; b[0] = 120; const e = structuredClone(new TypeError('t')); return [a.toString(), b.length, e instanceof TypeError, e.message] })()", ['abc', 3, True, 't']),
+    ("(() => { const h = '00112233445566778899aabbccddeeff', part = Buffer.concat([Buffer.from('zz'), Buffer.from(h, 'hex')]).subarray(2); return [part, new BSON.UUID(h), new BSON.Binary(part)].map((one) => new BSON.UUID(one).toString(false) === h) })()", [True, True, True]),
+    ("(() => { const u = new URL('http://a.b/?a=1'), p = u.searchParams; u.search = '?b=2'; const b = p.get('b'); p.append('c', '3'); u.href = 'http://c.d/?e=4'; return [b, p === u.searchParams, p.toString()] })()", ['2', True, 'e=4']),
+    ("[Buffer.from('abcabc').indexOf('a', -3), Buffer.from('abcabc').indexOf('YQ==', 'base64'), Buffer.from('abcabc').lastIndexOf('a', -4), Buffer.from('abc').lastIndexOf('a', -9), Buffer.from('abc').indexOf(97 + 256)]", [3, 0, 0, -1, 0]),
     ("(async () => { const u = require('util'); function A() {} function B() {} u.inherits(A, B); return [new A() instanceof B, await u.promisify((a, done) => done(null, a + 1))(1), u.format('%s is %d', 'a', 5)] })()", [True, 2, 'a is 5']),
     ("(() => { const c = require('crypto'); return [c.randomBytes(5).length, c.timingSafeEqual(Buffer.from('a'), Buffer.from('a')), c.randomInt(3) < 3, c.randomUUID().length] })()", [5, True, True, 36]),
 ]  # fmt: skip
@@ -78,6 +83,7 @@ REFUSED = [
     ("new TextDecoder('latin1')", "the only encoding is utf-8, not latin1"), ("structuredClone({ f() {} })", "a function cannot be cloned"),
     ("require('crypto').randomBytes(1e9)", "expected 0 to 65536 of them"), ("crypto.getRandomValues(new Uint8Array(65537))", "expected 0 to 65536"),
     ("queueMicrotask('x')", "queueMicrotask takes a function"), ("new BSON.UUID('x')", "a UUID has 32 hexadecimal digits"),
+    ("new BSON.UUID(new Uint8Array(2))", "a UUID has 16 bytes"),
 ]  # fmt: skip
 
 

@@ -418,9 +418,9 @@ def _is_small(value: Any) -> bool:
         if isinstance(value, dict):
             if len(value) * _VALUE_BYTES > left:
                 return False
-            left -= sum(len(name) for name in value if isinstance(name, str))  # others are refused where it is written
+            left -= sum(len(name) for name in value if isinstance(name, str))  # from Python others too, which are short
             waiting += value.values()
-        elif isinstance(value, list):
+        elif isinstance(value, (list, tuple)):
             if len(value) * _VALUE_BYTES > left:
                 return False
             waiting += value

@@ -185,10 +185,11 @@ const bson = once(() => {
 const dashed = (hex) => hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 function uuid(given) {
   // A Binary of subtype 4 that shows itself as a UUID; a new one without an argument.
-  const made = typeof given === "object" && given !== null ? given.buffer ?? given : undefined;
+  const made = given instanceof types.Binary ? given.buffer : typeof given === "object" && given !== null ? given : undefined;
   const hex = String(given ?? web().crypto.randomUUID()).replaceAll("-", "");
   if (made === undefined && !/^[0-9a-fA-F]{32}$/.test(hex)) fail("a UUID has 32 hexadecimal digits");
   const value = new types.Binary(made ?? Uint8Array.fromHex(hex), 4);
+  if (value.length() !== 16) fail("a UUID has 16 bytes");
   const text = dashed(value.toHexString());
   for (const name of ["toString", "toHexString", "toJSON"]) define(value, name, { value: (dashes) => (dashes === false ? text.replaceAll("-", "") : text) });
   define(value, "equals", { value: (other) => String(other).toLowerCase() === text });

@@ -101,13 +101,15 @@ class Buffer extends Uint8Array {
     return this;
   }
   indexOf(value, from = 0, encoding) {
-    if (typeof value === "number") return super.indexOf(value, from);
-    const at = binaryText(this).indexOf(binaryText(of(value, encoding)), from);
-    return at;
+    if (typeof from === "string") [from, encoding] = [0, from];
+    if (typeof value === "number") return super.indexOf(value & 255, from);
+    return binaryText(this).indexOf(binaryText(of(value, encoding)), from < 0 ? from + this.length : from);
   }
   lastIndexOf(value, from = this.length, encoding) {
-    if (typeof value === "number") return super.lastIndexOf(value, from);
-    return binaryText(this).lastIndexOf(binaryText(of(value, encoding)), from);
+    if (typeof from === "string") [from, encoding] = [this.length, from];
+    if (typeof value === "number") return super.lastIndexOf(value & 255, from);
+    const last = from < 0 ? from + this.length : from;
+    return last < 0 ? -1 : binaryText(this).lastIndexOf(binaryText(of(value, encoding)), last);
   }
   includes(value, from, encoding) { return this.indexOf(value, from, encoding) >= 0; }
   readUIntBE(at, size) { let value = 0; while (size-- > 0) value = value * 256 + this[at++]; return value; }
@@ -181,27 +183,42 @@ const nodeUtil = once(() => ({
 }));
 
 const nodeEvents = once(() => {
-  class EventEmitter {
-    #listeners = new Map();
-    on(name, work) { this.#listeners.set(name, [...this.listeners(name), work]); return this; }
-    addListener(name, work) { return this.on(name, work); }
+  const known = new WeakMap();
+  const all = (of) => {
+    if (!known.has(of)) known.set(of, new Map());
+    return known.get(of);
+  };
+  // A function, because packages from before there were classes call it on an object of theirs.
+  function EventEmitter() {}
+  const methods = {
+    on(name, work) { all(this).set(name, [...this.rawListeners(name), work]); return this; },
+    prependListener(name, work) { all(this).set(name, [work, ...this.rawListeners(name)]); return this; },
     once(name, work) {
       const first = (...given) => { this.off(name, first); work.apply(this, given); };
+      first.listener = work;
       return this.on(name, first);
-    }
-    off(name, work) { this.#listeners.set(name, this.listeners(name).filter((one) => one !== work)); return this; }
-    removeListener(name, work) { return this.off(name, work); }
-    removeAllListeners(name) { if (name === undefined) this.#listeners.clear(); else this.#listeners.delete(name); return this; }
-    listeners(name) { return this.#listeners.get(name) ?? []; }
-    listenerCount(name) { return this.listeners(name).length; }
-    setMaxListeners() { return this; }
+    },
+    off(name, work) {
+      const left = this.rawListeners(name), at = left.findLastIndex((one) => one === work || one.listener === work);
+      if (at >= 0) left.splice(at, 1);
+      if (left.length > 0) all(this).set(name, left); else all(this).delete(name);
+      return this;
+    },
+    removeAllListeners(name) { if (name === undefined) all(this).clear(); else all(this).delete(name); return this; },
+    rawListeners(name) { return [...(all(this).get(name) ?? [])]; },
+    listeners(name) { return this.rawListeners(name).map((one) => one.listener ?? one); },
+    listenerCount(name) { return this.rawListeners(name).length; },
+    eventNames() { return [...all(this).keys()]; },
+    setMaxListeners() { return this; },
     emit(name, ...given) {
-      const all = this.listeners(name);
-      if (name === "error" && all.length === 0) throw given[0] instanceof Error ? given[0] : new Error("an error that nobody listens for");
-      for (const one of all) one.apply(this, given);
-      return all.length > 0;
-    }
-  }
+      const listening = this.rawListeners(name);
+      if (name === "error" && listening.length === 0) throw given[0] instanceof Error ? given[0] : new Error("an error that nobody listens for");
+      for (const one of listening) one.apply(this, given);
+      return listening.length > 0;
+    },
+  };
+  for (const name in methods) define(EventEmitter.prototype, name, { value: methods[name], writable: true, configurable: true });
+  for (const [name, same] of [["addListener", "on"], ["removeListener", "off"]]) define(EventEmitter.prototype, name, { value: methods[same], writable: true, configurable: true });
   EventEmitter.EventEmitter = EventEmitter;
   return EventEmitter;
 });

@@ -76,6 +76,9 @@ function structuredClone(value, given) {
   return copied(value, new Map(), 0);
 }
 
+const sliced = Object.getPrototypeOf(Uint8Array.prototype).slice;
+const ERRORS = { __proto__: null, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError };
+
 function copied(value, seen, deep) {
   if (typeof value === "function" || typeof value === "symbol") fail(`structuredClone: a ${typeof value} cannot be cloned`);
   if (typeof value !== "object" || value === null || value instanceof Value) return value;
@@ -87,7 +90,7 @@ function copied(value, seen, deep) {
   if (value instanceof RegExp) return keep(new RegExp(value.source, value.flags));
   if (value instanceof ArrayBuffer) return keep(value.slice(0));
   if (value instanceof DataView) return keep(new DataView(value.buffer.slice(0), value.byteOffset, value.byteLength));
-  if (ArrayBuffer.isView(value)) return keep(value.slice());
+  if (ArrayBuffer.isView(value)) return keep(sliced.call(value)); // a Buffer's own slice shares its bytes
   if (value instanceof Map) {
     const made = keep(new Map());
     for (const [key, one] of value) made.set(inner(key), inner(one));
@@ -98,7 +101,7 @@ function copied(value, seen, deep) {
     for (const one of value) made.add(inner(one));
     return made;
   }
-  const made = keep(value instanceof Error ? new Error(value.message) : Array.isArray(value) ? new Array(value.length) : {});
+  const made = keep(value instanceof Error ? new (ERRORS[value.name] ?? Error)(value.message) : Array.isArray(value) ? new Array(value.length) : {});
   for (const key of Object.keys(value)) put(made, key, inner(value[key]));
   return made;
 }
@@ -120,8 +123,13 @@ function formRead(text) {
   return decoded(new Uint8Array(made));
 }
 
+let reread;
+
 class URLSearchParams {
   #pairs = []; #changed;
+  static {
+    reread = (params, text) => { params.#pairs = []; params.#read(text); };
+  }
   constructor(given = "", changed) {
     this.#changed = typeof changed === "function" ? changed : () => {};
     if (typeof given === "object" && given !== null) {
@@ -170,7 +178,10 @@ class URL {
   #change(name, value) { this.#take(parsing(this.#parts.href, "", name, String(value))); }
   static {
     for (const name of ["href", "protocol", "username", "password", "host", "hostname", "port", "pathname", "search", "hash"]) {
-      const set = function (value) { this.#change(name, value); if (name === "href" || name === "search") this.#query = undefined; };
+      const set = function (value) {
+        this.#change(name, value);
+        if (this.#query !== undefined && (name === "href" || name === "search")) reread(this.#query, this.#parts.search);
+      };
       define(URL.prototype, name, { get() { return this.#parts[name]; }, set, enumerable: true, configurable: true });
     }
   }
