@@ -148,5 +148,37 @@ def test_who_is_killed_or_too_late_loses_its_places(tmp_path: Path, monkeypatch:
     asyncio.run(scenario())
 
 
+def test_who_enters_while_others_are_looked_at_takes_one_place(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = EmbeddedStore(tmp_path)
+        await store.open()
+        try:
+            counting = Counting(SystemStore(store, "system"))
+            counting.most = 2
+            process = counting.process()
+            first = await process.enter(counting.workspace)
+            look = asyncio.create_task(process._places["w"].look(2))
+            await asyncio.sleep(0)  # it asks the database
+            second = await process.enter(counting.workspace)
+            await look
+            assert {first.number, second.number} == {0, 1}
+            # Who gives up while it waits keeps no place either.
+            await second.leave()
+            look = asyncio.create_task(process._places["w"].look(2))
+            await asyncio.sleep(0)
+            gone = asyncio.create_task(process.enter(counting.workspace))
+            await asyncio.sleep(0)
+            gone.cancel()
+            await look
+            await asyncio.gather(gone, return_exceptions=True)
+            assert (await process.enter(counting.workspace)).number == 1
+            with pytest.raises(QuotaExceeded):
+                await process.enter(counting.workspace)
+        finally:
+            await store.close()
+
+    asyncio.run(scenario())
+
+
 def test_places_are_prolonged_in_time() -> None:
     assert 3 * PROLONG_SECONDS < HELD_SECONDS

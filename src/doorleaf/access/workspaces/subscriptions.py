@@ -75,7 +75,7 @@ class Subscriptions:
         try:
             await places.settle(subscription, place.quotas.get(KIND))
         except BaseException:
-            places.open.discard(subscription)
+            places.drop(subscription)
             raise
         return subscription
 
@@ -115,14 +115,22 @@ class Places:
         """Give a subscription a place below ``most``, None for no quota; QuotaExceeded where there is none."""
         if most is not None:
             async with self._one:
-                subscription.number = await self._take(most)
+                if subscription.error is not None:  # it was looked at meanwhile
+                    raise subscription.error
+                if subscription.number is None:
+                    subscription.number = await self._take(most)
+
+    def drop(self, subscription: Subscription) -> None:
+        """Forget a subscription; its place is given back with the next that is done."""
+        self.open.discard(subscription)
+        if subscription.number is not None:
+            self._left.add(subscription.number)
+            subscription.number = None
 
     async def leave(self, subscription: Subscription) -> None:
         """Give the place back; one that cannot be now comes free by itself."""
-        self.open.discard(subscription)
-        number, subscription.number = subscription.number, None
-        if number is not None:
-            self._left.add(number)
+        self.drop(subscription)
+        if self._left:
             with contextlib.suppress(DoorleafError):
                 async with self._one:
                     await self._give_back()
