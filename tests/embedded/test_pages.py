@@ -6,11 +6,12 @@ import random
 from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
 from bson import Decimal128, Int64
 from opened import C, Run, command, explain, fill, find, run_in
 
-from doorleaf.dialects.workspaces.cursors import following
+from doorleaf.dialects.workspaces.cursors import following, passed
 from doorleaf.documents import Document
 from doorleaf.operations import CreateIndex, DeleteMany, Find, InsertOne
 from doorleaf.stores.embedded.store import EmbeddedStore
@@ -136,3 +137,13 @@ def test_a_total_that_is_remembered_is_that_of_now(tmp_path: Path) -> None:
             await other.close()
 
     run_in(tmp_path)(scenario)
+
+
+def test_a_page_goes_on_behind_its_document_in_whatever_order_the_database_has() -> None:
+    sort, values = {"a": 1, "_id": 1}, ["B", 2]
+    found = [bson.encode(one) for one in ({"_id": 1, "a": "b"}, {"_id": 2, "a": "B"}, {"_id": 3, "a": "c"})]
+    assert passed(found, sort, values) == 2  # a collation takes b and B for the same
+    assert passed(found[2:], sort, values) is None  # it was deleted: what follows is asked for in another way
+    changed = [found[0], bson.encode({"_id": 2, "a": "d"})]
+    assert passed(changed, sort, values) is None
+    assert passed([bson.encode({"_id": True, "a": "B"}), bson.encode({"a": "B"})], sort, ["B", 1]) is None

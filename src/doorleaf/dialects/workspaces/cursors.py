@@ -157,21 +157,15 @@ def near(sort: Document, values: list[Any]) -> Document | None:
 
 
 def passed(documents: Iterable[bytes], sort: Document, values: list[Any]) -> int | None:
-    """How many ``documents``, found by :func:`near`, do not come behind ``values``; None where that cannot be told."""
-    path, direction = next(iter(sort.items()))
-    key, count = compile_sort(sort), 0
-    place = key(_nested(path, values[0]) | {"_id": values[1]})
-    only, first = compile_sort({path: direction}), _nested(path, values[0])
-    for document in documents:
-        decoded = bson.decode(document, CODEC)
-        if "_id" not in decoded:
-            return None
-        if key(decoded) > place:
+    """How many ``documents``, found by :func:`near`, do not come behind ``values``: those up to the one with these.
+    None
+    where it is not among them as it was: only the database knows the order of others, which a collation may change."""
+    key = compile_sort(sort)
+    place = key(_nested(next(iter(sort)), values[0]) | {"_id": values[1]})
+    for count, document in enumerate(documents, 1):
+        if key(bson.decode(document, CODEC)) == place:
             return count
-        if only(decoded) != only(first):  # an array, or what its reader does not see
-            return None
-        count += 1
-    return count
+    return None
 
 
 def _nested(path: str, value: Any) -> Document:

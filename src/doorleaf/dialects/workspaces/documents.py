@@ -144,7 +144,7 @@ async def _near(asked: Asked, query: Query, find: Find, values: list[Any]) -> Do
     asking = altered(find, filter=condition, limit=find.limit + _TIED, total=None)
     documents = (await asked.run(asking)).documents
     found = [*documents]
-    count = await _apart(documents.size, passed, found, query.sort, values)
+    count = await _apart(documents.size, passed, found[:_TIED], query.sort, values)
     return None if count is None or len(found) - count < find.limit else Documents.each(found[count:])
 
 
