@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import json
+import re
 import struct
 import sys
 from collections.abc import Iterator
@@ -426,9 +427,31 @@ def test_tables_that_would_take_much_memory_are_refused(monkeypatch: pytest.Monk
     assert [row.document for row in found] == [{"a": 1}, None, {"a": 2}]
     assert found[1].reason == "the row has more than 1000000 cells"
     monkeypatch.setattr(tables, "MOST_ROW_BYTES", 100)
-    found = list(table('a\n"' + "b\n" * 60 + "x\n").rows())
-    assert [row.document for row in found] == [None, *[{"a": "b"}] * (len(found) - 2), {"a": "x"}]
+    found = list(table('a\n"b\n' + "b" * 100 + '"\nx\n').rows())
+    assert [row.document for row in found] == [None, {"a": "x"}]
     assert found[0].reason == "the row is longer than 100 bytes"
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ((b"b\n" * 20 + b'","') * 3, "the row is longer than 100 bytes"),
+        (b"," * 21 + b"\nb\n", "the row has more than 20 cells"),
+        (b"b" * 51 + b"\nb\n", r"field larger than field limit \(50\)"),
+        (b"b\xff\nb\n", "the row is not UTF-8"),
+    ],
+)
+def test_what_is_left_of_a_refused_record_is_no_row(monkeypatch: pytest.MonkeyPatch, cell: bytes, said: str) -> None:
+    monkeypatch.setattr(tables, "MOST_ROW_BYTES", 100)
+    monkeypatch.setattr(tables, "MOST_CELLS", 20)
+    monkeypatch.setattr(tables, "MOST_CELL_CHARACTERS", 50)
+    for sample in (1, 100):
+        monkeypatch.setattr(tables, "SAMPLE", sample)
+        rows = table(b'a\n1\n"' + cell + b'x"\n2\n').rows()
+        assert next(rows).document == {"a": 1}
+        assert re.fullmatch(said, next(rows).reason)
+        with pytest.raises(Unreadable, match=f"line 3: {said}, and where it ends cannot be told"):
+            next(rows)
 
 
 def test_types_are_guessed_by_so_much_text(monkeypatch: pytest.MonkeyPatch) -> None:

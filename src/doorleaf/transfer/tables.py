@@ -54,7 +54,7 @@ class Table:
         records = _records(read, delimiter)
         names = list(fields) if fields is not None else _header(next(records, None))
         paths = _paths(names)
-        sample = _sample(records)
+        sample, rest = _sample(records)
         given = dict(types or {})
         unknown = [name for name in given if name not in names]
         if unknown:
@@ -66,7 +66,7 @@ class Table:
         self._read = list(zip(names, paths, converters, self.columns.values(), strict=True))
         self._given = given
         self._skip_blank = skip_blank
-        self._records = chain(sample, records)
+        self._records = chain(sample, rest)
 
     def rows(self) -> Rows:
         """The rows, each with its document or why it has none."""
@@ -103,15 +103,24 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
 
-def _sample(records: Iterator[Record]) -> list[Record]:
+def _sample(records: Iterator[Record]) -> tuple[list[Record], Iterator[Record]]:
+    """The first records, and those behind them; what ends the reading ends it there."""
     found: list[Record] = []
     size = 0
-    for record in islice(records, SAMPLE):
-        found.append(record)
-        size += len(record.source)
-        if size >= SAMPLE_BYTES:
-            break
-    return found
+    try:
+        for record in islice(records, SAMPLE):
+            found.append(record)
+            size += len(record.source)
+            if size >= SAMPLE_BYTES:
+                break
+    except Unreadable as error:
+        return found, _raised(error)
+    return found, records
+
+
+def _raised(error: Unreadable) -> Iterator[Record]:
+    raise error
+    yield
 
 
 def _column(sample: list[Record], place: int, width: int) -> list[str]:
@@ -152,27 +161,38 @@ class _Lines(Iterator[str]):
     def __init__(self, read: Read, delimiter: str) -> None:
         self._lines = lines(read)
         self._delimiter = delimiter.encode()
-        self._cells = 0
+        self._cells = self._quotes = 0
         self.number = 0
         self.begin = 1
         self.source = bytearray()
 
     def __next__(self) -> str:
-        self.number, line = next(self._lines)
+        found = next(self._lines, None)
+        if found is None:
+            self._quotes = 0  # with the file the record is over
+            raise StopIteration
+        self.number, line = found
         if line is None:
             raise csv.Error(f"the row is longer than {MOST_ROW_BYTES} bytes")
         if self.number == 1:
             line = line.removeprefix(BOM_UTF8)
+        self._cells += line.count(self._delimiter)
+        self._quotes += line.count(b'"')
         if len(self.source) + len(line) > MOST_ROW_BYTES:
             raise csv.Error(f"the row is longer than {MOST_ROW_BYTES} bytes")
-        self._cells += line.count(self._delimiter)
         self.source += line + b"\n"
         if self._cells > MOST_CELLS:
             raise csv.Error(f"the row has more than {MOST_CELLS} cells")
         return line.decode() + "\n"
 
     def next_record(self) -> None:
-        self.begin, self.source, self._cells = self.number + 1, bytearray(), 0
+        self.begin, self.source = self.number + 1, bytearray()
+        self._cells = self._quotes = 0
+
+    @property
+    def within(self) -> bool:
+        """Whether the record goes on in the next line, as far as quotes tell."""
+        return self._quotes % 2 > 0
 
     def text(self) -> bytes:
         """The record as it is in the file, without the end of its last line."""
@@ -189,11 +209,11 @@ def _records(read: Read, delimiter: str) -> Iterator[Record]:
             found = next(reader)
         except StopIteration:
             return
-        except csv.Error as error:
-            text = str(error)
+        except (csv.Error, UnicodeDecodeError) as error:
+            text = "the row is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
             yield Record(given.begin, [], given.text(), text[:1].lower() + text[1:])
-        except UnicodeDecodeError:
-            yield Record(given.begin, [], given.text(), "the row is not UTF-8")
+            if given.within and "expected after" not in text:  # which is about one line
+                raise Unreadable(f"line {given.begin}: {text}, and where it ends cannot be told") from None
         else:
             if found:  # an empty line is none
                 yield Record(given.begin, found, given.text().rstrip(b"\r"))

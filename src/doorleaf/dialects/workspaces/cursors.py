@@ -157,9 +157,8 @@ def near(sort: Document, values: list[Any]) -> Document | None:
 
 
 def passed(documents: Iterable[bytes], sort: Document, values: list[Any]) -> int | None:
-    """How many ``documents``, found by :func:`near`, do not come behind ``values``: those up to the one with these.
-    None
-    where it is not among them as it was: only the database knows the order of others, which a collation may change."""
+    """How many ``documents``, found by :func:`near`, do not come behind ``values``: those up to the one that has these,
+    None where none has them any more. Of the others only the database knows the order, which may be a collation's."""
     key = compile_sort(sort)
     place = key(_nested(next(iter(sort)), values[0]) | {"_id": values[1]})
     for count, document in enumerate(documents, 1):
