@@ -26,6 +26,7 @@ from doorleaf.ejson import pieces
 from doorleaf.errors import InvalidParameter
 from doorleaf.transfer import bson_file, json_file, ndjson, rows, tables
 from doorleaf.transfer.files import Source, opened
+from doorleaf.transfer.importing import take
 from doorleaf.transfer.outline import rows_of
 from doorleaf.transfer.rows import Row, Unreadable
 
@@ -452,6 +453,23 @@ def test_what_is_left_of_a_refused_record_is_no_row(monkeypatch: pytest.MonkeyPa
         assert re.fullmatch(said, next(rows).reason)
         with pytest.raises(Unreadable, match=f"line 3: {said}, and where it ends cannot be told"):
             next(rows)
+
+
+def test_long_names_of_columns_take_neither_time_nor_memory() -> None:
+    for header in ("a." * 1_000_000 + "a", "b,b".replace("b", "b" * 100_000), "." * 1_000_000):
+        with pytest.raises(Unreadable, match=r"a column is named|two columns are named") as told:
+            table(header)
+        assert len(told.value.message) < 200
+    assert documents(list(table("a." * 99 + "a\n1\n").rows()))
+    # Each row has the names beside its text, and a batch is full by that.
+    batch = take(table("n" * 400_000 + "\n" + "1\n" * 100).rows(), 1_000)
+    assert len(batch.rows) == 3
+    assert not batch.last
+    row = take(table("1\n", fields=["n" * 17_000_000]).rows(), 1_000).rows[0]
+    assert row.document is None
+    assert row.reason.startswith("the document has 17000")
+    row = take(table("x\n", fields=["n" * 100_000], types={"n" * 100_000: "int"}).rows(), 1_000).rows[0]
+    assert len(row.reason) < 200
 
 
 def test_types_are_guessed_by_so_much_text(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,10 +101,10 @@ def take(rows: Rows, most: int) -> Batch:
     batch, size = Batch([]), 0
     try:
         for row in islice(rows, most):
-            if len(row.source) > LARGE_ROW_BYTES:
+            if row.size > LARGE_ROW_BYTES:
                 _bounded(row)
             batch.rows.append(row)
-            size += len(row.source)
+            size += row.size
             if size >= BATCH_BYTES:
                 return batch
     except Unreadable as error:

@@ -24,7 +24,7 @@ class Row:
 
     ``number`` is the line where it begins, in BSON its place, both from 1 on. ``source`` is the row as it is in the
     file, as far as it was kept. ``place`` is its place among all rows once somebody counts them: several may begin in
-    one line.
+    one line. ``names`` are bytes of names that its document has and its text has not.
     """
 
     number: int
@@ -32,6 +32,12 @@ class Row:
     source: bytes = b""
     reason: str = ""
     place: int = 0
+    names: int = 0
+
+    @property
+    def size(self) -> int:
+        """About how much its document takes as text."""
+        return len(self.source) + self.names
 
 
 Rows = Iterator[Row]

@@ -21,6 +21,8 @@ SAMPLE_BYTES = 4 * 1024 * 1024
 
 MOST_CELL_CHARACTERS = 16 * 1024 * 1024
 MOST_COLUMNS = 20_000
+MOST_STEPS = 100
+"""Names between the dots of a column's: databases nest no deeper."""
 MOST_CELLS = 1_000_000
 """Delimiters in one record, those inside of quotes too: each cell takes memory, however short it is."""
 
@@ -58,12 +60,13 @@ class Table:
         given = dict(types or {})
         unknown = [name for name in given if name not in names]
         if unknown:
-            raise InvalidParameter(f"there is no column {unknown[0]!r}; the columns are {', '.join(names)}")
+            raise InvalidParameter(f"there is no column {unknown[0]!r}; the columns are {', '.join(names)[:1000]}")
         self.columns = {
             name: given.get(name) or cells.guess(_column(sample, place, len(names))) for place, name in enumerate(names)
         }
         converters = [cells.converter(kind) for kind in self.columns.values()]
         self._read = list(zip(names, paths, converters, self.columns.values(), strict=True))
+        self._names = sum(len(name.encode()) for name in names)
         self._given = given
         self._skip_blank = skip_blank
         self._records = chain(sample, rest)
@@ -86,7 +89,7 @@ class Table:
             try:
                 value = convert(text)
             except ValueError as error:
-                reason = f"{name}: expected {cells.MEANINGS[kind]}, got {_short(text)}"
+                reason = f"{name[:100]}: expected {cells.MEANINGS[kind]}, got {_short(text)}"
                 if str(error):
                     reason += f": {error}"
                 if name not in self._given:
@@ -96,7 +99,7 @@ class Table:
             for step in path[:-1]:
                 place = place.setdefault(step, {})
             place[path[-1]] = value
-        return Row(record.number, document, record.source)
+        return Row(record.number, document, record.source, names=self._names)
 
 
 def _short(text: str) -> str:
@@ -139,19 +142,22 @@ def _paths(names: Sequence[str]) -> list[list[str]]:
     """The names of columns in steps. Raises Unreadable where two of them cannot be in one document."""
     if len(names) > MOST_COLUMNS:
         raise Unreadable(f"the table has {len(names)} columns, and {MOST_COLUMNS} is the most")
+    deep = next((name for name in names if name.count(".") >= MOST_STEPS), None)
+    if deep is not None:
+        raise Unreadable(f"a column is named {_short(deep)}: fields are in one another {MOST_STEPS} times at most")
     paths = [name.split(".") for name in names]
     seen: set[tuple[str, ...]] = set()
     for name, path in zip(names, paths, strict=True):
         if not all(path) or "\0" in name:
-            raise Unreadable(f"a column is named {name!r}: a field has a name, also behind and before a dot")
+            raise Unreadable(f"a column is named {_short(name)}: a field has a name, also behind and before a dot")
         if tuple(path) in seen:
-            raise Unreadable(f"two columns are named {name!r}")
+            raise Unreadable(f"two columns are named {_short(name)}")
         seen.add(tuple(path))
     for steps in seen:
         for end in range(1, len(steps)):
             if steps[:end] in seen:
                 outer, inner = ".".join(steps[:end]), ".".join(steps)
-                raise Unreadable(f"{outer!r} cannot be a column and have the column {inner!r}")
+                raise Unreadable(f"{_short(outer)} cannot be a column and have the column {_short(inner)}")
     return paths
 
 
