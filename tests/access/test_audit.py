@@ -376,6 +376,7 @@ def test_administration_and_writes(tmp_path: Path) -> None:
         ("dropIndex", {"name": "absent"}),
         ("listDatabases", {}),
         ("runCommand", {"command": {"count": "things", "query": {"text": SECRET}}}),
+        ("renameCollection", {"to": "things"}),
         ("deleteMany", {"filter": {}}),
     ]
     for writes in (False, True):
@@ -391,6 +392,7 @@ def test_administration_and_writes(tmp_path: Path) -> None:
             ("dropIndex", "failed", "IndexNotFound", None),
             ("listDatabases", "allowed", None, None),
             ("runCommand", "allowed", None, None),
+            ("renameCollection", "failed", "IllegalOperation", None),
         ]
         data = [
             ("insertOne", "allowed", None, {"inserted": 1}),
@@ -402,6 +404,7 @@ def test_administration_and_writes(tmp_path: Path) -> None:
         assert seen == ([administration[0], *data[:4], *administration[1:], data[4]] if writes else administration)
         assert {line["key"] for line in found} == {"DATA_API_KEY"}
         assert [line["target"] for line in found if line["action"] == "runCommand"] == ["count"]
+        assert [line["target"] for line in found if line["action"] == "renameCollection"] == ["things"]
         assert all(line["namespace"].startswith("shop") or line["action"] == "listDatabases" for line in found)
     content = file.read_text()
     for secret in (SECRET, KEY, "text", "query", "$set"):

@@ -10,6 +10,7 @@ from typing import Any
 
 import bson
 import httpx
+import orjson
 import pymongo
 import pytest
 from servers import Doorleaf, doorleaf, secantus
@@ -166,6 +167,8 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorleaf]:
             env={
                 "DOORLEAF_FUNCTIONS_SECONDS": "3",
                 "DOORLEAF_MAX_TIME_MS_CAP": "2000",
+                "DOORLEAF_AUDIT_WRITES": "true",
+                "DOORLEAF_AUDIT_FILE": str(folder / "audit.jsonl"),
                 "DOORLEAF_DEFAULT_MAX_TIME_MS": "2000",
             },
         ) as server,
@@ -225,6 +228,19 @@ def test_a_quota_that_is_used_up_lets_a_transaction_end(bank: Doorleaf, ask: Any
     assert made.status_code == 201, made.text
     assert "quota of 2 documents per day is used up" in ask("counted", apiKey=made.json()["key"])
     assert ask("looks") == [10, 0, 2, 2]
+
+
+def test_the_audit_says_how_a_transaction_ended(
+    bank: Doorleaf, ask: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = next(tmp_path_factory.getbasetemp().glob("bank*/audit.jsonl"))
+    before = len(file.read_bytes())
+    ask("steps")
+    audited = map(orjson.loads, file.read_bytes()[before:].splitlines())
+    assert [(line["action"], line.get("target")) for line in audited if "Transaction" in line["action"]] == [
+        ("endTransaction", "commit"),
+        ("endTransaction", "abort"),
+    ]
 
 
 def test_a_transaction_is_aborted_when_the_time_of_its_operation_is_over(tmp_path: Path) -> None:

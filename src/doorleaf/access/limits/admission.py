@@ -26,6 +26,7 @@ from doorleaf.operations import (
     EndTransaction,
     InsertMany,
     Operation,
+    RenameCollection,
     RunCommand,
     Transaction,
 )
@@ -204,17 +205,27 @@ class Admission:
             return
         administers = operation.effect is Effect.ADMIN
         if administers or (writing and self._audit_writes) or (error is not None and error.status in DENIED):
-            command = next(iter(operation.command), "") if isinstance(operation, RunCommand) else ""
             self.audit(
                 operation.action,
                 identity=caller.identity,
                 by=caller.request,
                 namespace=str(operation.namespace),
                 data_source=operation.namespace.data_source or self._default_source,
-                target=command,
+                target=_target(operation),
                 error=error,
                 counts=counts,
             )
+
+
+def _target(operation: Operation[Any]) -> str:
+    """What the audit says of an operation beside its namespace."""
+    if isinstance(operation, RunCommand):
+        return next(iter(operation.command), "")
+    if isinstance(operation, RenameCollection):
+        return operation.to
+    if isinstance(operation, EndTransaction):
+        return "commit" if operation.commit else "abort"
+    return ""
 
 
 # --- what an operation writes --------------------------------------------------------------------------------------
