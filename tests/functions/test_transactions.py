@@ -78,6 +78,15 @@ FUNCTIONS = {
       await session.commitTransaction();
       return (await late.toArray()).length;
     }}""",
+    "astray": f"""{CLIENT} exports = async function () {{
+      session.startTransaction();
+      const told = [], tried = (database, collection) => client.db(database).collection(collection).findOne({{}}, {{}}, {{ session }}).catch((error) => told.push(error.message));
+      for (const database of ['doorleaf', 'a b']) await tried(database, 'keys');
+      await tried('bank', 'system.views');
+      await accounts.insertOne({{ _id: 'n', sum: 3 }}, {{ session }});
+      await session.commitTransaction();
+      return told;
+    }}""",
     "counted": f"""{CLIENT} exports = async function () {{
       await session.withTransaction(async () => {{ for (const _id of ['q', 'r']) await accounts.insertOne({{ _id, sum: 2 }}, {{ session }}) }});
       try {{ await accounts.insertOne({{}}) }} catch (error) {{ return error.message }}
@@ -220,6 +229,14 @@ def test_operations_of_one_transaction_that_are_sent_together(ask: Any) -> None:
     assert ask("large") == [10, 0]
     assert ask("looks") == [10, 0, 1, 1]
     assert ask("again") == 5, "what comes behind the end is no part of it"
+
+
+def test_a_transaction_ends_whatever_it_began_with(ask: Any) -> None:
+    assert ask("astray") == [
+        "the database 'doorleaf' belongs to the server and is not reachable",
+        "Invalid database name: 'a b'",
+    ]
+    assert ask("looks") == [10, 0, 3]
 
 
 def test_a_quota_that_is_used_up_lets_a_transaction_end(bank: Doorleaf, ask: Any) -> None:

@@ -16,7 +16,7 @@ from doorleaf.apart import CODING, SMALL_BYTES
 from doorleaf.dialects.base import Request
 from doorleaf.dialects.client.functions import encoded
 from doorleaf.documents import Document
-from doorleaf.errors import DoorleafError, FunctionTimeout, InternalError, InvalidParameter, Unsupported
+from doorleaf.errors import DoorleafError, FunctionTimeout, InternalError, InvalidParameter
 from doorleaf.functions import signatures
 from doorleaf.functions.database import Database, Session, described
 from doorleaf.functions.judging import DEPTH
@@ -267,9 +267,7 @@ class Call:
         """Abort the transactions that the function has left open."""
         ending = [self.end_transaction(number, commit=False) for number in self._sessions]
         for failed in await asyncio.gather(*ending, return_exceptions=True):
-            if isinstance(failed, BaseException) and not isinstance(
-                failed, Unsupported
-            ):  # there was none to begin with
+            if isinstance(failed, BaseException):
                 LOG.warning("function %s: a transaction could not be aborted: %s", self.function.name, failed)
 
     async def send(self, asked: Document) -> Document:

@@ -41,12 +41,12 @@ class Session:
 
     def __init__(self, options: Document) -> None:
         self.held = Held(_transaction_options(options))
-        self.namespace: Namespace | None = None
+        self._first: Namespace | None = None
 
     def begin(self, operation: Operation[Any]) -> None:
         """Make ``operation`` a part of it."""
-        namespace = self.namespace = self.namespace or operation.namespace
-        if operation.namespace.data_source != namespace.data_source:
+        self._first = self._first or operation.namespace
+        if operation.namespace.data_source != self._first.data_source:
             raise InvalidParameter("session: the transaction is one of another data source")
         operation.within = self.held
 
@@ -120,11 +120,13 @@ class Database:
         self, session: Session, identity: Identity, request: Request | None, *, commit: bool, seconds: float
     ) -> None:
         """Commit or abort the transaction of ``session``, if any operation has begun it. Raises DoorleafError."""
-        if (namespace := session.namespace) is not None:
-            ending = EndTransaction(namespace=namespace, within=session.held, commit=commit)
-            ending.max_time_ms = min(self._max_time_ms, _milliseconds(seconds))
-            session.namespace = None
-            await self._execute(ending, identity, request, 0)
+        held = session.held
+        if held.namespace is None:  # whatever came was refused before a store began it
+            held.ended = held.ended or "has ended"
+            return
+        ending = EndTransaction(namespace=held.namespace, within=held, commit=commit)
+        ending.max_time_ms = min(self._max_time_ms, _milliseconds(seconds))
+        await self._execute(ending, identity, request, 0)
 
     async def watch(self, watched: Watched, token: Document | None) -> ChangeStream:
         """The changes that ``watched`` asks for, behind ``token``, or from now on. Raises DoorleafError."""

@@ -31,12 +31,13 @@ OWN_TURN = "own"
 class Held:
     """A transaction that goes on over several operations, one after the other.
 
-    The store that carries out the first one begins it with ``options``, and keeps what it needs in ``kept``; an
-    ``EndTransaction`` ends it, and so does an error. ``ended`` says how.
+    The store that carries out the first one begins it with ``options`` at ``namespace``, and keeps what it needs in
+    ``kept``; an ``EndTransaction`` ends it, and so does an error. ``ended`` says how.
     """
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = dict(options or {})
+        self.namespace: Namespace | None = None
         self.kept: Any = None
         self.ended = ""
         self.lock = asyncio.Lock()

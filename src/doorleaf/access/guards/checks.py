@@ -158,8 +158,8 @@ class Guards:
             raise DataError(f"Invalid database name: {name[:80]!r}", number=73)
 
     def _server_namespace(self, namespace: Namespace, operation: Operation[Any]) -> None:
-        if operation.parts:
-            return  # each is looked at by itself
+        if operation.parts or isinstance(operation, EndTransaction):
+            return  # each part is looked at by itself
         writes = operation.effect is not Effect.READ and type(operation).scope == "collection"
         if namespace.database in SERVER_DATABASES:
             if writes:

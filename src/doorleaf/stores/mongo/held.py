@@ -43,6 +43,7 @@ async def carry_out(database: Database, operation: Operation[Any]) -> Result:
             operation.namespace.database, codec_options=CODEC, read_preference=ReadPreference.PRIMARY
         )
         try:
+            held.namespace = held.namespace or operation.namespace
             return await together.one(place, operation, session)
         except BaseException as error:
             # What was refused after it was written must not stay.
