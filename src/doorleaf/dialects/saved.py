@@ -99,7 +99,7 @@ _SAVE = _about(
 _DELETE = _about(
     summary="Forget a saved query or pipeline",
     gives=Gives(status=204, description="Forgotten."),
-    refuses=("PermissionDenied", "Conflict"),
+    refuses=("NotFound", "PermissionDenied", "Conflict"),
 )
 
 
