@@ -1,4 +1,4 @@
-"""The 25 actions through the application, on a real embedded database: request → status, body, forbidden content."""
+"""The 26 actions through the application, on a real embedded database: request → status, body, forbidden content."""
 
 from __future__ import annotations
 
@@ -134,6 +134,7 @@ ANSWERS: list[tuple[str, dict[str, Any], Any]] = [
         {"document": {"_id": 3}},
     ),
     ("findOneAndDelete", {"filter": {"tag": "none"}}, {"document": None}),
+    ("renameCollection", {"to": "others"}, {"ok": 1}),
     ("dropCollection", {}, {"ok": 1}),
     ("listCollections", {}, {"collections": [{"name": "things", "type": "collection"}]}),
     ("listIndexes", {}, {"indexes": [{"v": 2, "key": {"_id": 1}, "name": "_id_"}]}),
@@ -155,7 +156,7 @@ def test_answers(things: Collection, action: str, fields: dict[str, Any], answer
 def test_every_action_is_shown() -> None:
     elsewhere = {"bulkWrite", "createCollection", "dropIndex", "listDatabases"}
     assert {action for action, _, _ in ANSWERS} | elsewhere == set(OPERATIONS)
-    assert len(OPERATIONS) == 25
+    assert len(OPERATIONS) == 26
 
 
 def test_bulk_write_counts_everything(things: Collection) -> None:
