@@ -46,6 +46,23 @@ def take_a_long_step(writing: Any, context: Any) -> str:
     return "done"
 
 
+def go_on_for_ever(writing: Any, context: Any, commits: int = 0) -> None:
+    """Write in some transactions, and in one more without an end."""
+    from doorleaf.stores.embedded.writing.planned import for_a_moment
+
+    for _ in range(commits):
+        with writing.transaction(context), for_a_moment(writing, context):
+            pass
+    with writing.transaction(context), for_a_moment(writing, context):
+        while True:
+            context.check_now()
+
+
+def go_on_behind_others(writing: Any, context: Any) -> None:
+    """The same behind what was committed."""
+    go_on_for_ever(writing, context, 2)
+
+
 def decode_too_much(session: Any, context: Any) -> None:
     """Decode a document that takes more memory than there is."""
     decode(bson.encode({"a": [{"": {}}] * 700_000}))

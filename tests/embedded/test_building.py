@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -282,3 +284,37 @@ def test_others_write_while_it_is_built(run: Run) -> None:
         await require_right(store, "l_1")
 
     run(scenario)
+
+
+def test_one_that_does_not_begin_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def require(*_: Any) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *map(document, range(10)))
+        with monkeypatch.context() as patched:
+            patched.setattr(store._storage.room, "require", require)
+            with pytest.raises(StoreUnavailable, match="the disk is full"):
+                Stepwise(store, ({"n": 1}, {}))
+        steps = Stepwise(store, ({"n": 1}, {}))  # which has the same number, and might be in another process
+        lock, number = store._storage.sharing._path, steps.build._indexes[0].id
+        assert claimed_elsewhere(lock, number)
+        steps.close()
+        assert not claimed_elsewhere(lock, number)
+        with monkeypatch.context() as patched:
+            patched.setattr(store._storage.room, "require", require)
+            with pytest.raises(StoreUnavailable, match="the disk is full"):
+                Stepwise(store, ({"k": 1}, {}))
+        assert not claimed_elsewhere(lock, number + 1)
+
+    run_in(tmp_path)(scenario)
+
+
+def claimed_elsewhere(path: Path, number: int) -> bool:
+    """Whether another process finds that somebody builds the index with a number."""
+    code = (
+        "import sys; from pathlib import Path; from doorleaf.stores.embedded.file.sharing import Sharing\n"
+        "sharing = Sharing(Path(sys.argv[1])); sharing.open(); print(sharing.claimed(int(sys.argv[2])))"
+    )
+    found = subprocess.run([sys.executable, "-c", code, path, str(number)], capture_output=True, check=True)
+    return found.stdout.strip() == b"True"

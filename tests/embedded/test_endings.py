@@ -80,6 +80,19 @@ def test_a_long_step_of_a_write_is_waited_for(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("work", "changed"),
+    [(harmful.go_on_for_ever, "nothing changed"), (harmful.go_on_behind_others, "what was written before stays")],
+)
+def test_a_write_that_is_ended_says_whether_something_changed(run: Run, work: Any, changed: str) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, {"_id": 1})
+        with pytest.raises(StoreTimeout, match=f"the write was ended, and {changed}: it would have kept others"):
+            await store.work(work, context=Context(time.monotonic() + 60))
+
+    run(scenario)
+
+
 def test_a_document_that_takes_too_much_memory_is_refused(run: Run) -> None:
     async def scenario(store: EmbeddedStore) -> None:
         with pytest.raises(DataError, match="more than 128 MiB of memory"):

@@ -89,21 +89,26 @@ def _is_few(session: Session, collection: Collection | None) -> bool:
 
 def _begun(writing: Writing, namespace: Namespace, specifications: list[Document], context: Context) -> _Build | None:
     """A build of those ``specifications`` that are not there, None where all are."""
-    with writing.transaction(context, partial=True) as transaction:
-        session = transaction.session
-        collection = session.catalog.get(namespace)
-        missing: list[Index] = []
-        for made in specifications if collection is not None else ():
-            assert collection is not None  # noqa: S101  # there are none otherwise
-            if existing(collection, made) is None:
-                require_room(collection, made)
-                missing.append(Index(new_number(session), made, 0))
-                collection = replace(collection, indexes=(*collection.indexes, missing[-1]))
-        if collection is None or not missing:
-            return None
-        build = _Build(writing, namespace, collection.id, missing, context)
-        build.begin(session)
-        return build
+    build: _Build | None = None
+    try:
+        with writing.transaction(context, partial=True) as transaction:
+            session = transaction.session
+            collection = session.catalog.get(namespace)
+            missing: list[Index] = []
+            for made in specifications if collection is not None else ():
+                assert collection is not None  # noqa: S101  # there are none otherwise
+                if existing(collection, made) is None:
+                    require_room(collection, made)
+                    missing.append(Index(new_number(session), made, 0))
+                    collection = replace(collection, indexes=(*collection.indexes, missing[-1]))
+            if collection is not None and missing:
+                build = _Build(writing, namespace, collection.id, missing, context)
+                build.begin(session)
+    except BaseException:
+        if build is not None:  # its numbers are free again, for other processes too
+            build.release()
+        raise
+    return build
 
 
 class _Build:

@@ -85,7 +85,8 @@ class _Changed(Exception):
 
 
 class Overdue(StoreTimeout):
-    """What was written in one transaction would have kept others from writing for too long, and is undone."""
+    """What was written in one transaction would have kept others from writing for too long, and is undone; what others
+    of the operation have committed stays."""
 
 
 @dataclass(slots=True)
@@ -344,9 +345,10 @@ def for_a_moment(writing: Writing, context: Context, seconds: float = HELD_SECON
         yield
     except StoreTimeout:
         if deadline is None or time.monotonic() < deadline:
+            changed = "what was written before stays" if writing.committed else "nothing changed"
             raise Overdue(
-                "the write was ended, and nothing changed: it would have kept others from writing for too long; send"
-                " it in smaller parts"
+                f"the write was ended, and {changed}: it would have kept others from writing for too long; send it in"
+                " smaller parts"
             ) from None
         raise
     finally:
