@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from doorleaf.access.identity.signed import MOST_BITS
 from doorleaf.errors import InvalidParameter
 from doorleaf.functions.signatures import compute, is_long, token
+from doorleaf.functions.utils import Crypto
 
 KEY = "603082712271C525E087BD999A4E0738"
 
@@ -120,3 +121,13 @@ def test_keys_of_the_wrong_half_are_refused_apart_from_others() -> None:
         token(for_it)
     assert is_long(for_it)
     assert not is_long({"does": "decode", "token": made, "key": "k" * 32})
+
+
+@pytest.mark.parametrize("given", [5, 10**12, None, [1, 2], {"a": 1}])
+def test_python_hashes_text_and_bytes_and_nothing_else(given: Any) -> None:
+    crypto: Any = Crypto()
+    assert (
+        crypto.hash("sha256", bytearray(b"a")) == crypto.hash("sha256", memoryview(b"a")) == crypto.hash("sha256", "a")
+    )
+    with pytest.raises(InvalidParameter, match=r"utils\.crypto: expected text or bytes, got"):
+        crypto.hash("sha256", given)

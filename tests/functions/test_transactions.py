@@ -127,7 +127,10 @@ async def main(request, response, context):
     inside = await session.with_transaction(work, read_concern={"level": "majority"})
     session.start_transaction()
     await accounts.delete_many({}, session=session)
-    return [list(inside), await accounts.count({"_id": "p"})]
+    try:
+        await accounts.find_one({}, session={})
+    except Exception as error:
+        return [list(inside), await accounts.count({"_id": "p"}), str(error)]
 """
 LATE = """
 import asyncio
@@ -216,7 +219,11 @@ def test_what_is_left_open_is_aborted(ask: Any) -> None:
     assert ask("looks") == [10, 0]
     assert ask("hangs", 504)["error_code"] == "ExecutionTimeLimitExceeded"
     assert ask("looks") == [10, 0]
-    assert ask("python") == [[[1, 1], {"_id": "p", "sum": 7}, None, None], 1]
+    assert ask("python") == [
+        [[1, 1], {"_id": "p", "sum": 7}, None, None],
+        1,
+        "session: expected what start_session gave",
+    ]
     assert ask("looks") == [10, 0, 7]
     assert ask("late", 504)["error_code"] == "ExecutionTimeLimitExceeded"
     assert ask("bumps") == 1

@@ -156,6 +156,8 @@ class Collection:
         named = {name if name in fields else camel(name): value for name, value in options.items() if name != "session"}
         given = {**fields, **named}
         asked = {**self._place, "action": action, "fields": {name: it for name, it in given.items() if it is not None}}
+        if session is not None and not isinstance(session, Session):
+            raise InvalidParameter("session: expected what start_session gave")
         part = () if session is None else session.part()
         return _plain(await self._call.run(asked, *part))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from doorleaf.documents import Document
 from doorleaf.functions import signatures
+from doorleaf.operations.fields import wrong
 
 
 class Crypto:
@@ -71,4 +72,8 @@ class Utils:
 
 
 def _content(given: str | bytes) -> Document:
-    return {"text": given} if isinstance(given, str) else {"bytes": bytes(given)}
+    if isinstance(given, str):
+        return {"text": given}
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        return {"bytes": bytes(given)}
+    raise wrong("utils.crypto", "text or bytes", given)  # a number would count as so many bytes
