@@ -47,6 +47,7 @@ from doorleaf.operations.results import (
     UpdateResult,
 )
 from doorleaf.stores.base import MOST_RESULT_BYTES
+from doorleaf.stores.mongo import transactions
 from doorleaf.stores.mongo import writes as unguarded
 from doorleaf.stores.mongo.arguments import RAW, check_replacement, hinted, ordering, present
 from doorleaf.stores.mongo.errors import operation_failure, transactions_missing
@@ -87,8 +88,7 @@ async def execute(database: Database, operation: Operation[Any]) -> Any:
         return await seen(database, cast("Write | Change", operation), session)
 
     try:
-        async with database.client.start_session() as session:
-            return await session.with_transaction(body, read_preference=ReadPreference.PRIMARY)
+        return await transactions.as_one(database.client, body)
     except OperationFailure as error:
         if not transactions_missing(error):
             raise

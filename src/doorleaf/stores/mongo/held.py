@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 from typing import Any
 
-import pymongo
 from pymongo import ReadPreference, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
@@ -19,13 +17,10 @@ from doorleaf.errors import InvalidParameter, Unsupported
 from doorleaf.operations import EndTransaction, Held, Operation
 from doorleaf.operations.results import OkResult, Result
 from doorleaf.operations.together import require_part
-from doorleaf.stores.mongo import guard, together
+from doorleaf.stores.mongo import guard, together, transactions
 from doorleaf.stores.mongo.errors import transactions_missing
 
 Database = AsyncDatabase[Document]
-
-CLOSING_SECONDS = 5.0
-"""How long the server is waited for when it is told to abort a transaction."""
 
 
 async def carry_out(database: Database, operation: Operation[Any]) -> Result:
@@ -87,17 +82,9 @@ async def _end(held: Held, *, commit: bool) -> OkResult:
 
 
 async def _closed(session: AsyncClientSession) -> None:
-    """End a session whatever happens here. The driver would tell the server nothing within a time that is over, so that
-    the time limit of the operation, which is in the context, is not that of its end."""
-    closing = asyncio.get_running_loop().create_task(_close(session), context=contextvars.Context())
-    await asyncio.shield(closing)
-
-
-async def _close(session: AsyncClientSession) -> None:
-    """Abort what is open; a server that cannot be told does so by itself."""
-    with contextlib.suppress(PyMongoError, asyncio.TimeoutError):
-        if session.in_transaction:
-            with pymongo.timeout(CLOSING_SECONDS):
-                await session.abort_transaction()
-    with contextlib.suppress(PyMongoError):
-        await session.end_session()
+    """Abort what is open and let go of the session, whoever is cancelled meanwhile."""
+    try:
+        await transactions.abort(session)
+    finally:
+        with contextlib.suppress(PyMongoError):
+            await asyncio.shield(session.end_session())

@@ -212,9 +212,11 @@ class MongoStore:
 
     async def _inside(self, operation: Operation[R], deadline: float) -> R:
         """A part of a transaction that goes on, or its end."""
-        if operation.max_scan is not None and not isinstance(operation, op.EndTransaction):
-            await self._check_scan(operation, operation.max_scan, deadline)
         database = self._database(operation.namespace.database)
+        if not isinstance(operation, op.EndTransaction):
+            await self._writable(database, deadline)  # from then on it is known whether there are transactions
+            if operation.max_scan is not None:
+                await self._check_scan(operation, operation.max_scan, deadline)
         async with asyncio.timeout_at(deadline):
             with pymongo.timeout(max(deadline - GRACE - asyncio.get_running_loop().time(), _SHORTEST)):
                 return await held.carry_out(database, operation)  # type: ignore[return-value]  # what R is for it

@@ -32,7 +32,7 @@ from doorleaf.operations.results import (
     TransactionResult,
 )
 from doorleaf.stores.base import MOST_RESULT_BYTES, answer_too_large, failed_part
-from doorleaf.stores.mongo import guard, reads
+from doorleaf.stores.mongo import guard, reads, transactions
 from doorleaf.stores.mongo import writes as unguarded
 from doorleaf.stores.mongo.arguments import aggregating, hinted, ordering, present
 from doorleaf.stores.mongo.errors import mapped, transactions_missing
@@ -54,8 +54,7 @@ async def execute(database: Database, operation: Transaction) -> TransactionResu
         return await _all(database, operation, session)
 
     try:
-        async with database.client.start_session() as session:
-            return await session.with_transaction(body, read_preference=ReadPreference.PRIMARY)
+        return await transactions.as_one(database.client, body)
     except OperationFailure as error:
         if transactions_missing(error):
             raise Unsupported(MISSING) from error
