@@ -107,7 +107,7 @@ def test_check_is_content_with_an_app_that_is_whole(tmp_path: Path) -> None:
         run("secrets", "set", name, "--value", "x", *data)
     told = run_doorleaf(tmp_path, "check", "--port", "0", "--app", str(app), *data)
     assert told.returncode == 0, told.stderr
-    assert "ok, 28 functions, 19 endpoints, 1 triggers" in told.stdout
+    assert "ok, 29 functions, 20 endpoints, 1 triggers" in told.stdout
 
 
 def test_an_app_that_is_not_there_is_one_line(tmp_path: Path) -> None:
