@@ -16,6 +16,7 @@ from test_workers import EVIL, processes
 
 from doorleaf.documents import Document
 from doorleaf.errors import DataError, DuplicateKey, StoreTimeout, StoreUnavailable, WriteFailed, WriteOutcomeUnknown
+from doorleaf.mql.context import Context
 from doorleaf.operations import (
     Aggregate,
     BulkWrite,
@@ -32,6 +33,8 @@ from doorleaf.operations import (
 )
 from doorleaf.stores.embedded.file.storage import FILE
 from doorleaf.stores.embedded.store import EmbeddedStore
+from doorleaf.stores.embedded.writing import slices
+from doorleaf.stores.embedded.writing.planned import Writing
 
 MATCHING = {"n": {"$mod": [2, 0]}}
 """A filter that is not small."""
@@ -241,3 +244,32 @@ def test_an_index_is_built_beside_the_writes_of_others(run: Run) -> None:
             await store.execute(CreateIndex(namespace=C, keys={"n": -1}, options={"unique": True}))
 
     run(scenario)
+
+
+def test_a_long_upsert_ends_whatever_others_write(tmp_path: Path) -> None:
+    looked = 0
+
+    class Busy(Writing):
+        """Others write each time that somebody looks."""
+
+        def version(self) -> int:
+            nonlocal looked
+            looked += 1
+            return looked
+
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, {"_id": 1})
+        storage = store._storage
+        writing = Busy(storage.session(), storage.session(busy=0.0, writing=True), lambda: None)
+        writing.sliced = True
+        context = Context(time.monotonic() + 60)
+        missing = UpdateMany(namespace=C, filter={"a": 1}, update={"$set": {"b": 1}}, upsert=True)
+        assert slices.write(writing, missing, context).upserted_id is not None
+        assert looked > 2
+        there = UpdateMany(namespace=C, filter={"a": 1}, update={"$set": {"b": 2}}, upsert=True)
+        assert slices.write(writing, there, context).modified_count == 1
+        assert [(one.get("a"), one.get("b")) for one in await find(store)] == [(None, None), (1, 2)]
+        writing.session.close()
+        writing._writer.close()
+
+    run_in(tmp_path)(scenario)

@@ -417,6 +417,9 @@ def test_large_rows_of_json_are_what_they_are(monkeypatch: pytest.MonkeyPatch) -
     for text in ('[{"a":"}]', '{"a":{}', '{"a":"\\"}'):
         with pytest.raises(Unreadable, match="it ends within a value"):
             list(json_file.rows(reader(text.encode())))
+    # What is inside of a value that is none is no row.
+    with pytest.raises(Unreadable, match="line 1: malformed JSON: ] closes another bracket"):
+        next(json_file.rows(reader(b'{"a": 1 ] {"b": 2} {"c": 3}')))
 
 
 def test_tables_that_would_take_much_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

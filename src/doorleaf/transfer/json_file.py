@@ -125,7 +125,7 @@ class _Text:
         somebody has judged whether it may. 0 when that is not there yet."""
         if self.text[self.at] not in "{[":
             return self._end()
-        depth, at, marks = 0, self.at, 0
+        opened, at, marks = bytearray(), self.at, 0
         while (found := _MARK.search(self.text, at)) is not None:
             at, mark, marks = found.end(), found[0], marks + 1
             if marks > _MOST_MARKS:
@@ -135,11 +135,12 @@ class _Text:
                 if not at:
                     return 0
             elif mark in "{[":
-                depth += 1
-            else:
-                depth -= 1
-                if not depth:
-                    return at
+                opened.append(ord(mark) + 2)  # what closes it
+            elif opened.pop() != ord(mark):
+                self.at = at - 1
+                raise self.wrong(f"{mark} closes another bracket")
+            elif not opened:
+                return at
         return 0
 
     def _behind_string(self, at: int) -> int:

@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from doorleaf.documents import Document, Pipeline
@@ -401,21 +402,25 @@ def slice_of(
     """Carry out the next part of a write to many documents, of which the rows ``matched`` are left; what it answers,
     None where there is no collection, and the rows that are left now."""
     work = WRITES[type(operation)]
-    while True:
+    for attempt in count():
         context.check_now()
         version = writing.version()
         with writing.reading(context) as session:
             draft = Draft(session, matched, most)
             if session.catalog.get(operation.namespace) is None:
-                return None, []
+                break
             answer = work(draft, operation, context)
+        # MongoDB too puts a document in where it found no match, whatever others have written while it looked.
+        regardless = attempt >= ATTEMPTS and all(change.before is None for change in draft.changes)
         try:
             if draft.changes:
                 with writing.transaction(context) as transaction, for_a_moment(writing, context):
-                    draft.carry_out(transaction, context, unchanged=writing.version() == version)
+                    unchanged = regardless or writing.version() == version
+                    draft.carry_out(transaction, context, unchanged=unchanged)
             return answer, draft.rest
         except _Changed:
             continue
+    return None, []
 
 
 def modify(
