@@ -109,6 +109,21 @@ def test_what_has_no_end_is_refused() -> None:
         encode(endless)
 
 
+def test_no_memory_for_the_bytes_is_said() -> None:
+    testing = pytest.importorskip("_testcapi")
+    document, native = {"a": "x" * 2000}, NATIVE.encode
+
+    def without_memory() -> None:
+        testing.set_nomemory(1, 2)
+        try:
+            native(document)
+        finally:
+            testing.remove_mem_hooks()
+
+    with pytest.raises(MemoryError):
+        without_memory()
+
+
 def test_any_document() -> None:
     values, taken = Values(7), 0
     for _ in range(1000):

@@ -171,11 +171,13 @@ static int document(struct text *out, PyObject *given, int depth) {
 PyObject *encode(PyObject *module, PyObject *given) {
     (void)module;
     struct text out = {NULL, 0, 0};
-    PyObject *written = NULL;
-    if (PyDict_CheckExact(given) && document(&out, given, 0))
+    PyObject *written;
+    if (PyDict_CheckExact(given) && document(&out, given, 0)) {
         written = PyBytes_FromStringAndSize(out.data, (Py_ssize_t)out.size);
-    else
+    } else {
         PyErr_Clear();
+        written = Py_NewRef(Py_None);
+    }
     free(out.data);
-    return written ? written : Py_NewRef(Py_None);
+    return written;
 }

@@ -8,7 +8,8 @@
 /* Find the classes that are known; 0 with an exception where one is not there. */
 int prepare_encoding(void);
 
-/* The BSON of a document, or None for one that has something left to the library that knows everything. */
+/* The BSON of a document, or None for one that has something left to the library that knows everything; NULL with an
+ * exception where there is no memory for it. */
 PyObject *encode(PyObject *module, PyObject *document);
 
 #endif
