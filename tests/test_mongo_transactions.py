@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from wire_proxy import Proxy, retrying
 
 from doorleaf.errors import StoreTimeout
-from doorleaf.operations import EndTransaction, FindOne, Held, Namespace, Transaction, UpdateOne
+from doorleaf.operations import BulkWrite, EndTransaction, FindOne, Held, Namespace, Transaction, UpdateOne
 from doorleaf.stores.mongo import MongoStore
 
 NS = Namespace("mongo_transactions", "things")
@@ -61,5 +62,23 @@ def test_one_whose_time_is_over_is_aborted_at_once(
             finally:
                 await store.close()
                 await other.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_bulk_under_rules_whose_time_is_over_is_no_mistake_of_its_client(mongodb_uri: str) -> None:
+    def takes_long(before: Any, after: Any) -> None:
+        time.sleep(0.5)
+
+    async def scenario() -> None:
+        store = MongoStore(mongodb_uri)
+        await store.open()
+        try:
+            await store.execute(adding(1))
+            writes: list[Any] = [adding(1, guard=takes_long), adding(1, guard=takes_long)]
+            with pytest.raises(StoreTimeout, match=r"^the operation exceeded its time limit$"):
+                await store.execute(BulkWrite(namespace=NS, operations=writes, max_time_ms=300))
+        finally:
+            await store.close()
 
     asyncio.run(scenario())

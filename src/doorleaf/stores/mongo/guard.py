@@ -17,7 +17,7 @@ from pymongo import ReadPreference
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import OperationFailure
+from pymongo.errors import ExecutionTimeout, OperationFailure
 
 from doorleaf.documents import ABSENT, CODEC, Document
 from doorleaf.errors import DataError, InvalidParameter, Unsupported, WriteFailed
@@ -50,7 +50,7 @@ from doorleaf.stores.base import MOST_RESULT_BYTES
 from doorleaf.stores.mongo import transactions
 from doorleaf.stores.mongo import writes as unguarded
 from doorleaf.stores.mongo.arguments import RAW, check_replacement, hinted, ordering, present
-from doorleaf.stores.mongo.errors import operation_failure, transactions_missing
+from doorleaf.stores.mongo.errors import mapped, operation_failure, transactions_missing
 
 Database = AsyncDatabase[Document]
 _ATTEMPTS = 10
@@ -289,6 +289,8 @@ async def bulk(database: Database, operation: BulkWrite, session: AsyncClientSes
         except OperationFailure as error:
             if error.has_error_label("TransientTransactionError") or transactions_missing(error):
                 raise
+            if isinstance(error, ExecutionTimeout):
+                raise mapped(error) from error
             failure = operation_failure(error)
             number = failure.number if isinstance(failure, DataError) else 8
             entry = {"index": index, "code": number, "message": failure.message}
