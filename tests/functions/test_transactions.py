@@ -3,21 +3,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import bson
 import httpx
 import orjson
-import pymongo
 import pytest
 from servers import Doorleaf, doorleaf, secantus
 from shop_app import endpoint, write
 
-from doorleaf.operations import EndTransaction, FindOne, Held, InsertOne, Namespace, UpdateOne
-from doorleaf.stores.mongo import MongoStore, held
+from doorleaf.operations import EndTransaction, FindOne, Held, Namespace, UpdateOne
 
 CLIENT = "const client = context.services.get('mongodb-atlas'), accounts = client.db('bank').collection('accounts'), session = client.startSession();"
 OPTIONS = "{ readPreference: 'primary', readConcern: { level: 'local' }, writeConcern: { w: 'majority' } }"
@@ -265,33 +261,6 @@ def test_the_audit_says_how_a_transaction_ended(
         ("endTransaction", "commit"),
         ("endTransaction", "abort"),
     ]
-
-
-def test_a_transaction_is_aborted_when_the_time_of_its_operation_is_over(tmp_path: Path) -> None:
-    async def scenario(uri: str) -> None:
-        store = MongoStore(uri)
-        await store.open()
-        place, within = Namespace("bank", "accounts"), Held()
-
-        def add(**more: Any) -> UpdateOne:
-            return UpdateOne(namespace=place, filter={"_id": 1}, update={"$inc": {"n": 1}}, **more)
-
-        try:
-            await store.execute(InsertOne(namespace=place, document={"_id": 1, "n": 0}))
-            await store.execute(add(within=within))
-            with pymongo.timeout(0.001):
-                await asyncio.sleep(0.01)
-                with pytest.raises(pymongo.errors.ExecutionTimeout):
-                    await held.carry_out(store._database("bank"), add(within=within))
-            assert (await store.execute(add(max_time_ms=2000))).modified_count == 1
-            found = await store.execute(FindOne(namespace=place, filter={}))
-            assert isinstance(found.document, bytes)
-            assert bson.decode(found.document) == {"_id": 1, "n": 1}
-        finally:
-            await store.close()
-
-    with secantus(tmp_path / "mongo") as mongo:
-        asyncio.run(scenario(mongo.uri))
 
 
 def test_rules_hold_inside(bank: Doorleaf, ask: Any) -> None:
