@@ -24,7 +24,11 @@ RULES = {
                     "additional_fields": {"read": True, "write": False},
                 }
             ]
-        }
+        },
+        "shop.notes": {
+            "roles": [{"name": "writer", "apply_when": {}, "read": True, "write": True}],
+            "filters": [{"name": "all", "apply_when": {}, "query": {}, "projection": {"history": 0}}],
+        },
     }
 }
 PAGES = (
@@ -48,6 +52,7 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
     documents = [{"_id": number, "buyer": made["id"] if number < 2 else "x", "margin": 31} for number in range(5)]
     insert(running, "shop", "orders", documents)
     insert(running, "shop", "secret", [{"_id": "classified"}])
+    insert(running, "shop", "notes", [{"_id": number, "history": [1]} for number in range(3)])
     yield running
     running.stop()
 
@@ -95,3 +100,17 @@ def test_what_rules_refuse_is_said_where_it_was_tried(page: Page, server: Doorle
     page.keyboard.press("Enter")
     expect(page.locator(".toolbar-count")).to_contain_text("2 documents")
     assert server.act("countDocuments", database="shop", collection="orders", filter={}).json["count"] == 5
+
+
+def test_what_is_not_seen_whole_is_deleted_for_good(page: Page, server: Doorleaf) -> None:
+    console = Console(page, server)
+    console.sign_in_as(EMAIL, PASSWORD, "data", "default", "shop", "notes")
+    expect(page.locator(".toolbar-count")).to_contain_text("3 documents")
+    page.get_by_label("Select all that are loaded").check()
+    page.get_by_role("button", name="Delete 3").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("This cannot be undone: rules may hide")
+    dialog.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_text("3 documents deleted.")).to_be_visible()
+    expect(page.get_by_role("button", name="Undo")).to_have_count(0)
+    assert server.act("countDocuments", database="shop", collection="notes", filter={}).json["count"] == 0

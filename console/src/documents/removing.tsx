@@ -18,9 +18,17 @@ import { array, field, itemsOf, NULL, numberOf, type ObjectValue, object, int } 
 export const byIds = (documents: readonly ObjectValue[]): ObjectValue =>
   object([["_id", object([["$in", array(documents.map((one) => field(one, "_id") ?? NULL))]])]]);
 
-/** Delete documents that are on the screen, and offer to put them back as they were. */
-export async function remove(api: Api, place: Namespace, documents: readonly ObjectValue[], changed: () => void): Promise<void> {
+/** Said to whom rules judge: they may hide fields from the person, which would not be put back. */
+const FOR_GOOD = "This cannot be undone: rules may hide some of what would be deleted from you.";
+
+/** Delete documents that are on the screen, and offer to put them back where all of them is `seen`. */
+async function remove(api: Api, place: Namespace, documents: readonly ObjectValue[], seen: boolean, changed: () => void): Promise<void> {
   const filter = byIds(documents);
+  if (!seen) {
+    const answer = await api.act("deleteMany", place, [["filter", filter]]);
+    tell({ text: `${plural(numberOf(field(answer, "deletedCount")), "document")} deleted.` });
+    return;
+  }
   const found = await api.act("find", place, [["filter", filter], ["limit", int(documents.length)]]);
   const whole = itemsOf(found, "documents").filter((one): one is ObjectValue => one.kind === "object");
   const answer = await api.act("deleteMany", place, [["filter", filter]]);
@@ -36,11 +44,12 @@ export async function remove(api: Api, place: Namespace, documents: readonly Obj
 }
 
 export function DeleteSome(props: { place: Namespace; documents: readonly ObjectValue[]; onClose: () => void; onDone: () => void; changed: () => void }): JSX.Element {
-  const { api } = useSession();
-  const run = (): Promise<void> => remove(api, props.place, props.documents, props.changed).then(props.onDone);
+  const { api, caller } = useSession();
+  const seen = caller.administrator;
+  const run = (): Promise<void> => remove(api, props.place, props.documents, seen, props.changed).then(props.onDone);
   return (
     <FormDialog title={`Delete ${plural(props.documents.length, "document")}?`} verb="Delete" danger onClose={props.onClose} onSubmit={run}>
-      <p>You can undo this for ten seconds.</p>
+      <p>{seen ? "You can undo this for ten seconds." : FOR_GOOD}</p>
     </FormDialog>
   );
 }
@@ -62,21 +71,23 @@ function offer(text: string, back: () => Promise<string>, done: () => void): voi
   tell({ text, action: { label: "Undo", run } });
 }
 
-/** How many match, and whether it can be undone. */
-function Told({ number, verb }: { number: number | undefined; verb: string }): JSX.Element {
+/** How many match, and whether it can be undone; not `seen` are those of which rules may hide something. */
+function Told({ number, verb, seen = true }: { number: number | undefined; verb: string; seen?: boolean }): JSX.Element {
   if (number === undefined) return <p>Counting …</p>;
+  const few = number <= REMEMBERED ? "You can undo this for ten seconds." : `This cannot be undone: more than ${count(REMEMBERED)} are not remembered.`;
   return (
     <p>
-      <strong>{plural(number, "document")}</strong> {verb}. {number <= REMEMBERED ? "You can undo this for ten seconds." : `This cannot be undone: more than ${count(REMEMBERED)} are not remembered.`}
+      <strong>{plural(number, "document")}</strong> {verb}. {seen ? few : FOR_GOOD}
     </p>
   );
 }
 
 export function DeleteMatching({ place, filter, onClose, onDone }: MatchingProps): JSX.Element {
-  const { api } = useSession();
+  const { api, caller } = useSession();
+  const seen = caller.administrator;
   const found = useLoaded((signal) => matching(api, place, filter, 0, signal), [api]);
   const run = async (): Promise<void> => {
-    const before = await remembered(api, place, filter);
+    const before = seen ? await remembered(api, place, filter) : null;
     const answer = await api.act("deleteMany", place, [["filter", before ? among(filter, before) : filter]]);
     const deleted = numberOf(field(answer, "deletedCount"));
     const text = `${plural(deleted, "document")} deleted.`;
@@ -87,7 +98,7 @@ export function DeleteMatching({ place, filter, onClose, onDone }: MatchingProps
   return (
     <TypedConfirm title="Delete all that match" name={place.collection} verb="Delete them" onClose={onClose} onConfirm={run}>
       {found.error !== undefined && <Failure error={found.error} />}
-      <Told number={found.value} verb={`of ${place.collection} would be gone`} />
+      <Told number={found.value} verb={`of ${place.collection} would be gone`} seen={seen} />
     </TypedConfirm>
   );
 }
