@@ -12,6 +12,7 @@ from pathlib import Path
 
 import bson
 import pytest
+from bson import ObjectId
 from commands import command, counts, report, run
 from servers import Doorleaf, doorleaf, free_port, start_doorleaf
 
@@ -124,6 +125,8 @@ def test_into_a_running_server(tmp_path: Path, doorleaf_process: Doorleaf) -> No
     told = report(tmp_path, "-", "d.c", *there, DOORLEAF_KEY=server.key, given=given, code=1)
     assert counts(told) == {"rows": 3, "inserted": 1, "rejected": 2}
     assert [problem["row"] for problem in told["problems"]] == [1, 2]
+    made = ObjectId(server.ok("findOne", filter={"n": 9000})["document"]["_id"])
+    assert abs(made.generation_time.timestamp() - time.time()) < 3600
     out, err = run(tmp_path, "import", "rows.bson", "d.c", *there, "--key", "wrong", code=1)
     assert "nothing to do" in out
     assert "stopped:" in err

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
+from time import time_ns
 from typing import IO, Any, BinaryIO, cast
 
 from doorleaf.errors import InvalidParameter
@@ -125,13 +126,12 @@ class _Counted(io.RawIOBase):
 
 
 def _measured(file: BinaryIO) -> tuple[int | None, int]:
-    """Size and time of a regular file."""
-    try:
+    """Size and time of a regular file; of anything else None and the time that it is."""
+    with contextlib.suppress(OSError, ValueError):
         status = os.fstat(file.fileno())
-    except (OSError, ValueError):
-        return None, 0
-    regular = status.st_mode & 0o170000 == 0o100000
-    return (status.st_size if regular else None), (status.st_mtime_ns if regular else 0)
+        if status.st_mode & 0o170000 == 0o100000:
+            return status.st_size, status.st_mtime_ns
+    return None, time_ns()
 
 
 def _is_whole(line: bytes) -> bool:
