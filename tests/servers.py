@@ -134,6 +134,15 @@ def secantus(folder: Path, *flags: str) -> Iterator[MongoServer]:
         server.stop()
 
 
+@contextmanager
+def mortal_mongodb(folder: Path) -> Iterator[MongoServer]:
+    """A server that a test may kill, which keeps what it has acknowledged; none where a MongoDB is given."""
+    if mongodb_uri_from_environment():
+        pytest.skip("needs a server of its own to kill")
+    with secantus(folder, "--sync-on-commit") as server:
+        yield server
+
+
 @dataclass
 class Answer:
     """What came back over the network; names of headers are lower-case."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from live import watching
-from servers import MongoServer, doorleaf, mongodb_uri_from_environment
+from servers import doorleaf, mortal_mongodb
 
 from doorleaf.apart import TURN
 from doorleaf.dialects.events import written
@@ -314,11 +314,7 @@ def test_a_filter_that_cannot_be_is_refused_and_leaves_nothing() -> None:
 
 
 def test_streams_survive_a_restart_of_the_database(tmp_path: Path) -> None:
-    if mongodb_uri_from_environment():
-        pytest.skip("needs a server of its own to kill")
-    database = MongoServer(tmp_path / "mongodb", flags=("--sync-on-commit",))
-    database.start()
-    try:
+    with mortal_mongodb(tmp_path / "mongodb") as database:
         uri = database.uri + "&serverSelectionTimeoutMS=500"
         with doorleaf(tmp_path / "data", "--uri", uri) as server, ExitStack() as stack:
             opening = [watching(server, database="d", collection="c") for _ in range(3)]
@@ -333,8 +329,6 @@ def test_streams_survive_a_restart_of_the_database(tmp_path: Path) -> None:
                 assert [events.change()["documentKey"]["_id"] for _ in range(20)] == [*range(20)]
             writing.join()
             assert "Traceback" not in server.output()
-    finally:
-        database.stop()
 
 
 def test_events_that_come_together_are_taken_together(mongodb_uri: str) -> None:

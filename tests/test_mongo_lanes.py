@@ -15,7 +15,7 @@ import pytest
 from bson import Int64
 from guards import Looks
 from pymongo.errors import OperationFailure
-from servers import MongoServer, mongodb_uri_from_environment
+from servers import mortal_mongodb
 
 from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DataError, DoorleafError, StoreTimeout, StoreUnavailable
@@ -146,11 +146,7 @@ def test_a_change_of_the_deployment_hands_the_lanes_back(mongodb_uri: str) -> No
 
 
 def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
-    if mongodb_uri_from_environment():
-        pytest.skip("needs a server of its own to kill")
-    server = MongoServer(tmp_path / "db", flags=("--sync-on-commit",))
-    server.start()
-    try:
+    with mortal_mongodb(tmp_path / "db") as server:
 
         async def body(store: MongoStore, lanes: Lanes) -> None:
             await fill(store)
@@ -169,8 +165,6 @@ def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
             assert lanes._held == len(lanes._free)
 
         run(server.uri, body, server_selection_timeout=1)
-    finally:
-        server.stop()
 
 
 @pytest.mark.parametrize("broken", ["_select_server", "_checkout"])

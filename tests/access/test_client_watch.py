@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Answer, Doorleaf, MongoServer, doorleaf, mongodb_uri_from_environment, until
+from servers import Answer, Doorleaf, doorleaf, mortal_mongodb, until
 
 API = "/api/client/v2.0"
 APP = f"{API}/app/shop-abcde"
@@ -387,11 +387,7 @@ def test_changes_of_a_mongodb(tmp_path: Path, mongodb_uri: str) -> None:
 
 
 def test_a_mongodb_that_is_away_for_a_while(tmp_path: Path) -> None:
-    if mongodb_uri_from_environment():
-        pytest.skip("needs a server of its own to kill")
-    database = MongoServer(tmp_path / "mongodb", flags=("--sync-on-commit",))
-    database.start()
-    try:
+    with mortal_mongodb(tmp_path / "mongodb") as database:
         uri = database.uri + "&serverSelectionTimeoutMS=500"
         with doorleaf(tmp_path / "data", "--uri", uri) as server:
             with stream(server, log_in(server)["access_token"]) as opened:
@@ -403,5 +399,3 @@ def test_a_mongodb_that_is_away_for_a_while(tmp_path: Path) -> None:
                 until(lambda: server.act("insertOne", document={"_id": "n"}).status in (201, 409))
                 assert opened.key() == "n"
             assert "Traceback" not in server.output()
-    finally:
-        database.stop()

@@ -15,8 +15,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-import pytest
-from servers import Doorleaf, MongoServer, doorleaf, mongodb_uri_from_environment, start_doorleaf, until
+from servers import Doorleaf, doorleaf, mortal_mongodb, start_doorleaf, until
 from test_workspace_realtime import CONFIG, Home
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
@@ -127,11 +126,7 @@ def test_every_event_once_and_in_order_though_the_server_is_killed(tmp_path: Pat
 
 
 def test_every_event_once_and_in_order_though_the_database_is_killed(tmp_path: Path) -> None:
-    if mongodb_uri_from_environment():
-        pytest.skip("needs a server of its own to kill")
-    database = MongoServer(tmp_path / "mongodb", flags=("--sync-on-commit",))
-    database.start()
-    try:
+    with mortal_mongodb(tmp_path / "mongodb") as database:
         uri = database.uri + "&serverSelectionTimeoutMS=500"
         with doorleaf(tmp_path / "data", *_configured(tmp_path), "--uri", uri) as server:
             listeners, writing = _begun(server)
@@ -140,8 +135,6 @@ def test_every_event_once_and_in_order_though_the_database_is_killed(tmp_path: P
             _require_all(listeners, writing)
             assert not any(listener.cuts for listener in listeners)  # nobody had to come back
             assert "Traceback" not in server.output()
-    finally:
-        database.stop()
 
 
 def _configured(folder: Path) -> tuple[str, str]:

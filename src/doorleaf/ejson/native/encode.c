@@ -17,7 +17,7 @@ enum { YEAR, MONTH, DAY, HOUR, MINUTE, SECOND, MICROSECOND };
 
 static int document(struct text *out, PyObject *value, int depth);
 
-static PyObject *class_of(const char *module, const char *name) {
+PyObject *class_of(const char *module, const char *name) {
     PyObject *from = PyImport_ImportModule(module);
     PyObject *found = from ? PyObject_GetAttrString(from, name) : NULL;
     Py_XDECREF(from);

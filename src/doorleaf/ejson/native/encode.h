@@ -5,6 +5,9 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
+/* A class of a module; NULL with an exception. */
+PyObject *class_of(const char *module, const char *name);
+
 /* Find the classes that are known; 0 with an exception where one is not there. */
 int prepare_encoding(void);
 

@@ -2,6 +2,8 @@
  * Every read is checked against the end of the document that it is in. */
 #include "values.h"
 
+#include "encode.h"
+
 #include <string.h>
 
 #define DEEPEST 128 /* our reader nests no deeper than 101 */
@@ -16,13 +18,6 @@ static newfunc new_id;
 struct span {
     const uint8_t *at, *end;
 };
-
-static PyObject *class_of(const char *module, const char *name) {
-    PyObject *from = PyImport_ImportModule(module);
-    PyObject *found = from ? PyObject_GetAttrString(from, name) : NULL;
-    Py_XDECREF(from);
-    return found;
-}
 
 int prepare_values(void) {
     object_id = class_of("bson.objectid", "ObjectId");

@@ -87,6 +87,12 @@ def hinted(value: str | Document | None) -> str | list[tuple[str, Any]] | None:
     return ordering(value) if isinstance(value, Mapping) else value or None
 
 
+def _hint(value: str | Document | None) -> str | Document | None:
+    """A ``hint`` as commands take it."""
+    hint = hinted(value)
+    return dict(hint) if isinstance(hint, list) else hint
+
+
 def check_update(update: Document | Pipeline) -> None:
     """Refuse what MongoDB would take for a whole replacement."""
     if not isinstance(update, list) and not next(iter(update), "").startswith("$"):
@@ -107,10 +113,9 @@ def present(**values: Any) -> Document:
 
 def aggregating(operation: Aggregate) -> Document:
     """The options of an ``aggregate`` command that ``operation`` has."""
-    hint = hinted(operation.hint)
     return present(
         collation=operation.collation,
-        hint=dict(hint) if isinstance(hint, list) else hint,
+        hint=_hint(operation.hint),
         let=operation.let,
         comment=operation.comment,
         allowDiskUse=True if operation.allow_disk_use else None,
@@ -144,10 +149,9 @@ def counting(operation: Find, until: float) -> CountDocuments:
 
 def counting_options(operation: CountDocuments) -> Document:
     """The options of an ``aggregate`` command that counts."""
-    hint = hinted(operation.hint)
     return present(
         collation=operation.collation,
-        hint=dict(hint) if isinstance(hint, list) else hint,
+        hint=_hint(operation.hint),
         comment=operation.comment,
         maxTimeMS=time_limit(operation),
     )
