@@ -156,8 +156,8 @@ def _with_functions(settings: Settings, parts: _Parts) -> _Parts:
 
 
 async def run_function(settings: Settings, name: str, arguments: list[Any], user: str | None) -> Any:
-    """What a function of the app answers to ``arguments``, outside of any server: as the system, or as ``user``, a
-    user's id. Raises DoorleafError."""
+    """Call a function of the app with ``arguments`` (BSON values) outside of any server, as the system or as ``user``,
+    a user's id; returns what it answers. Raises DoorleafError."""
     parts = _parts(settings, None, None)
     if parts.functions is None:
         raise NotFound("there is no app", code="FunctionNotFound")

@@ -84,7 +84,7 @@ def actions(
 
 
 def app_check(app_ids: Collection[str]) -> Callable[[Request], None] | None:
-    """What refuses a path whose ``app_id`` is not one of ``app_ids``; None when any may be."""
+    """A check that raises NotFound for a path whose ``app_id`` is not one of ``app_ids``; None when any may be."""
     if not app_ids:
         return None
     known = frozenset(app_ids)

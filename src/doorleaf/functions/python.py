@@ -131,7 +131,7 @@ class Service:
         return Database(self._call, self._source, name)
 
     def start_session(self) -> Session:
-        """What a transaction is made with, where the data source has them."""
+        """A session to make transactions with. Where the data source has none, their first operation is refused."""
         return Session(self._call)
 
 
@@ -231,7 +231,8 @@ class Session:
         self._is_begun = False
 
     def part(self) -> tuple[int, Document] | tuple[()]:
-        """What an operation says of its transaction; the first one begins it."""
+        """The number of the open transaction and the options to begin it with, for one of its operations, the first of
+        which begins it; empty outside of a transaction."""
         self._is_begun = True
         return (self._number, self._begins) if self._number else ()
 
@@ -258,7 +259,8 @@ class Session:
         await self.abort_transaction()
 
     async def with_transaction(self, work: Callable[[Session], Awaitable[T]], **options: Any) -> T:
-        """What ``work(session)`` returns, committed; again where somebody else has written the same meanwhile."""
+        """Do ``work(session)`` in a transaction, commit it, and return what it returned. It is done again where it
+        meets another write, at most :data:`MOST_ATTEMPTS` times; other errors abort the transaction and are raised."""
         for attempt in range(MOST_ATTEMPTS):
             self.start_transaction(**options)
             try:

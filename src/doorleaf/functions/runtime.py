@@ -108,7 +108,7 @@ class Functions:
 
     @property
     def described(self) -> Dialect:
-        """What the endpoints that are in service say about themselves; the same object until they change."""
+        """The endpoints that are in service, as the OpenAPI document reads them; the same object until they change."""
         return self.version.described
 
     @property
@@ -200,7 +200,8 @@ class Functions:
     # --- calls ---
 
     async def call(self, name: str, arguments: list[Any], identity: Identity, request: Request | None) -> Any:
-        """What a client gets that calls a function by its name. NotFound where there is none for clients."""
+        """Call a function by its name for a client, and return its answer (a BSON value). Raises NotFound where there
+        is none for clients, TooManyRequests, and FunctionFailed, also where this client may not call it."""
         function = self.version.loaded.functions.get(name)
         if function is None or function.private:
             raise NotFound(f"function not found: '{name[:100]}'", code="FunctionNotFound")
@@ -210,7 +211,8 @@ class Functions:
             return await self.carry_out(self.begun(version, function, acting, request), arguments)
 
     async def run(self, name: str, arguments: list[Any], identity: Identity) -> Any:
-        """What a function answers, whoever may call it. NotFound where there is none."""
+        """Call a function as ``identity``, whoever may call it, and return its answer (a BSON value). Raises NotFound
+        where there is none, TooManyRequests, FunctionFailed."""
         function = self.version.loaded.functions.get(name)
         if function is None:
             raise NotFound(f"function not found: '{name[:100]}'", code="FunctionNotFound")
@@ -219,7 +221,8 @@ class Functions:
             return await self.carry_out(self.begun(version, function, acting, None), arguments)
 
     async def log_in(self, name: str, shown: Document) -> Any:
-        """What the function that logs users in answers to what a login shows; it runs as the system."""
+        """Call the function ``name`` as the system with ``shown``, the body of a login, and return its answer. Raises
+        FunctionsUnavailable where it is not in service, TooManyRequests, FunctionFailed."""
         function = self.version.loaded.functions.get(name)
         if function is None:
             raise FunctionsUnavailable("the function that logs in is not in service")
@@ -247,7 +250,7 @@ class Functions:
         return self.version.loaded.listed()
 
     def problems(self) -> list[str]:
-        """What of the app is not in service, and why."""
+        """A line for each part of the app that is not in service, with the reason."""
         return [str(problem) for problem in self.version.loaded.problems]
 
     def values(self) -> Document:
@@ -283,7 +286,8 @@ class Functions:
         return Call(self, version, function, identity, request, until)
 
     async def carry_out(self, call: Call, arguments: list[Any]) -> Any:
-        """What the function of ``call`` answers to ``arguments``."""
+        """Run the function of ``call`` with ``arguments`` (BSON values), and return its answer. Raises FunctionFailed,
+        FunctionTimeout, FunctionsUnavailable."""
         if call.function.language == "python":
             token = DEPTH.set(call.depth)
             try:
@@ -294,7 +298,8 @@ class Functions:
         return (await self.javascript(call, arguments=text)).get("value")
 
     async def javascript(self, call: Call, **given: bytes) -> dict[str, Any]:
-        """What a JavaScript function answers: ``{"value"}`` with BSON values, or ``{"said"}`` with a response."""
+        """Run the JavaScript function of ``call``: ``{"value"}`` with BSON values, or ``{"said"}`` with a response.
+        Raises FunctionFailed, FunctionTimeout, FunctionsUnavailable."""
         text = await self._observed(call, self._in_process(call, payload(call, **given)))
         call.size = len(text)
         told = result(text)

@@ -73,7 +73,8 @@ class Call:
         return Namespace(self.database, name, self.operation.namespace.data_source)
 
     def common(self, namespace: Namespace | None = None) -> dict[str, Any]:
-        """What every operation has; ``namespace`` is the one that the command names where it is not given."""
+        """The arguments of every operation: a namespace (by default the one that the command names), the milliseconds
+        left, and the bounds of the command."""
         left = self.context.remaining()
         return {
             "namespace": namespace or self.namespace(),

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +29,6 @@ from doorleaf.operations import (
     Aggregate,
     CountDocuments,
     Distinct,
-    DropCollection,
     EstimatedDocumentCount,
     Find,
     FindOne,
@@ -58,11 +55,9 @@ from doorleaf.operations.results import (
     InsertManyResult,
     ScanResult,
 )
-from doorleaf.stores.embedded import administration
-from doorleaf.stores.embedded.changes import log as change_log
+from doorleaf.stores.embedded import administration, sweeping
 from doorleaf.stores.embedded.changes import stream as changes
 from doorleaf.stores.embedded.commands import run_command
-from doorleaf.stores.embedded.file import compacting
 from doorleaf.stores.embedded.file.files import SYSTEM_DATABASE, Files
 from doorleaf.stores.embedded.file.room import NOTE
 from doorleaf.stores.embedded.file.sqlite import failure
@@ -74,7 +69,7 @@ from doorleaf.stores.embedded.reading import reads, small
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed
 from doorleaf.stores.embedded.reading.flowing import Walk
 from doorleaf.stores.embedded.reading.points import find_point
-from doorleaf.stores.embedded.writing import building, output_slices, outputs, planned, slices
+from doorleaf.stores.embedded.writing import output_slices, outputs, planned, slices
 from doorleaf.stores.embedded.writing.rows import Transaction
 from doorleaf.stores.embedded.writing.writer import Writer
 
@@ -101,8 +96,6 @@ INLINE_BYTES = 256 * 1024
 INLINE_COLLECTIONS = 2_000
 """Of how many collections those of a database are listed on the event loop."""
 
-_log = logging.getLogger(__name__)
-
 
 class FileStore:
     """The operations over one file of a folder, which has been prepared. ``beside`` are the databases that are in
@@ -128,7 +121,7 @@ class FileStore:
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="doorleaf-reader")
         self._writer = Writer(self._storage)
         self._writer.start()
-        self._sweeper = asyncio.create_task(self._sweep_for_ever())
+        self._sweeper = asyncio.create_task(sweeping.sweep_for_ever(self, self._sweep_seconds))
         if AVAILABLE:
             self._workers = Pool.attach()
         self.opened_at = time.monotonic()
@@ -235,8 +228,8 @@ class FileStore:
         return version
 
     async def read(self, work: Callable[..., Any], *arguments: Any, context: Context) -> Any:
-        """What ``work(session, *arguments, context)`` returns, in one snapshot and up to the deadline; ``work`` is a
-        function of a module, and documents that it yields come as a list of batches."""
+        """Call ``work(session, *arguments, context)``, a function of a module, in one snapshot up to the deadline, and
+        return its result; documents that it yields come as a list of batches."""
         if self._pool is None:
             raise StoreUnavailable("the database is closed")
         if self._workers is None or context.turn == OWN_TURN:
@@ -264,7 +257,7 @@ class FileStore:
             self._idle.append(session)
 
     def workers(self) -> Counts:
-        """What the worker processes have done so far, and how they stand."""
+        """Counts of what the worker processes have done so far and do now; zeros where there are none."""
         return Counts() if self._workers is None else self._workers.counts()
 
     async def _find(self, operation: Find | FindOne, context: Context) -> tuple[Documents, int | None]:
@@ -369,7 +362,8 @@ class FileStore:
             part._storage.presence.require()
 
     async def work(self, work: Callable[..., Any], *arguments: Any, context: Context, sliceable: bool = False) -> Any:
-        """What ``work(writing, *arguments, context)`` returns, a function of a module that takes long to write."""
+        """Call ``work(writing, *arguments, context)``, a function of a module that takes long to write, and return its
+        result when it is durable."""
         if self._workers is None:
             return await self.write(lambda transaction: _alone(transaction, work, arguments, context), context)
         request = self._request(work, arguments, context, writes=True)
@@ -399,50 +393,12 @@ class FileStore:
         return await self.work(slices.write, operation, context=context, sliceable=slices.is_sliceable(operation))
 
     def note(self) -> str:
-        """What the operator should know though operations are served; "" for nothing."""
+        """A warning for the operator though operations are served; "" for none."""
         return NOTE if self._storage.room.is_full else ""
-
-    # --- documents that expire ---------------------------------------------------------------------------------------
 
     async def sweep(self) -> int:
         """Take out the documents and the logged changes whose time has come; answers how many documents."""
-        total = 0
-        await self._clear()
-        while not self.now(change_log.is_idle):
-            context = Context(time.monotonic() + DEFAULT_TIME_LIMIT / 1000)
-            pruned = await self.write(lambda transaction: change_log.prune(transaction.session), context)
-            if pruned < change_log.PRUNED_AT_ONCE:
-                break
-        while self.now(compacting.is_loose):
-            context = Context(time.monotonic() + DEFAULT_TIME_LIMIT / 1000)
-            if not await self.write(compacting.give_back, context):
-                break
-        for abandoned in self.now(administration.abandoned):
-            await self.execute(DropCollection(namespace=abandoned, turn=OWN_TURN))
-        for namespace, name in self.now(administration.expiring):
-            while True:
-                context = Context(time.monotonic() + DEFAULT_TIME_LIMIT / 1000)
-                taken, over = await self.write(_expiry(namespace, name, context), context)
-                total += taken
-                if over:
-                    break
-        return total
-
-    async def _clear(self) -> None:
-        """Take away what is left of indexes whose process ended while it built them."""
-        for log in self.now(building.left):
-            context = Context(time.monotonic() + DEFAULT_TIME_LIMIT / 1000)
-            await self.write(partial(building.drop_unfinished, log=log), context)
-
-    async def _sweep_for_ever(self) -> None:
-        with contextlib.suppress(DoorleafError, apsw.Error):
-            await self._clear()
-        while True:
-            await asyncio.sleep(self._sweep_seconds)
-            try:
-                await self.sweep()
-            except (DoorleafError, apsw.Error):
-                _log.exception("expired documents could not be taken out")
+        return await sweeping.sweep(self)
 
 
 class _SystemStore(FileStore):
@@ -494,7 +450,3 @@ class EmbeddedStore(FileStore):
 def _alone(transaction: Transaction, work: Callable[..., Any], arguments: tuple[Any, ...], context: Context) -> Any:
     """The same where there are no workers."""
     return work(planned.Held(transaction), *arguments, context)
-
-
-def _expiry(namespace: Any, name: str, context: Context) -> Callable[[Transaction], tuple[int, bool]]:
-    return lambda transaction: administration.expire(transaction, namespace, name, context)

@@ -42,7 +42,7 @@ class Keys:
 
 
 def database(connection: apsw.Connection, catalog: Catalog, context: Context) -> Iterator[str]:
-    """What is wrong with a whole file, as its transaction sees it."""
+    """Every problem of a whole file, a line for each, as its transaction sees it. Raises the driver's errors."""
     yield from _structure(connection, "PRAGMA integrity_check(%d)")
     yield from _tables(connection, catalog)
     for collection in catalog.collections.values():
@@ -51,7 +51,7 @@ def database(connection: apsw.Connection, catalog: Catalog, context: Context) ->
 
 
 def one_collection(connection: apsw.Connection, collection: Collection, context: Context) -> Iterator[str]:
-    """What is wrong with one collection and its indexes."""
+    """Every problem of one collection and its indexes, a line for each. Raises StoreTimeout by the context."""
     for table in (collection.table, *(index.table for index in collection.indexes)):
         context.check_now()
         yield from _structure(connection, f"PRAGMA integrity_check({table})")
@@ -148,7 +148,8 @@ def _tables(connection: apsw.Connection, catalog: Catalog) -> Iterator[str]:
 
 
 def file(path: Path) -> list[str]:
-    """What is wrong with the file ``path`` of the newest format, which is only looked at."""
+    """The problems of the file ``path`` of the newest format, :data:`MOST_PROBLEMS` lines at the most; the file is only
+    looked at. One that cannot be read has that as its problem."""
     try:
         with contextlib.closing(connect_to_look(path)) as connection:
             connection.set_busy_timeout(5000)

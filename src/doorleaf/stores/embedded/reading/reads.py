@@ -345,7 +345,8 @@ def aggregate(
 
 
 def scanned(query: Find | Aggregate) -> tuple[Any, ...]:
-    """What finds the documents of ``query``, called with a session, these arguments and a context."""
+    """The function that finds the documents of ``query``, and its arguments between a session and a context. Raises
+    Unsupported for a pipeline that writes."""
     if isinstance(query, Find):
         return find, query
     pipeline, output = split_output(query.pipeline)
@@ -360,7 +361,7 @@ def uncapped(operation: Aggregate) -> Aggregate:
 
 
 def head_query(session: Session, operation: Aggregate, head: Head, variables: Mapping[str, Any]) -> Query | None:
-    """What the planner carries out of a pipeline, or None where there is no collection."""
+    """The part of a pipeline that the planner carries out, or None where there is no collection."""
     collection = session.catalog.get(operation.namespace)
     if collection is None:
         return None

@@ -86,8 +86,8 @@ class _Changed(Exception):
 
 
 class Overdue(StoreTimeout):
-    """What was written in one transaction would have kept others from writing for too long, and is undone; what others
-    of the operation have committed stays."""
+    """Raised where one transaction would have kept others from writing for too long: it is undone, and what others of
+    the operation have committed stays."""
 
 
 @dataclass(slots=True)
@@ -229,7 +229,7 @@ class Writing:
 
     @property
     def sharing(self) -> Sharing:
-        """What processes tell one another."""
+        """The file by which the processes of this folder tell one another who waits."""
         return self._writer.storage.sharing
 
     @contextlib.contextmanager

@@ -55,7 +55,7 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Mark:
-    """What of a transaction lives in memory, to go back to with a savepoint."""
+    """The parts of a transaction that live in memory, to go back to with a savepoint."""
 
     catalog: Catalog
     counts: dict[int, tuple[int, int]]
@@ -78,7 +78,7 @@ class Transaction:
         self._counts: dict[int, tuple[int, int]] = {}
 
     def rows(self, collection: Collection, context: Context, guard: Guard | None = None) -> Rows:
-        """What changes ``collection``."""
+        """A writer of the rows of ``collection``. Raises Postponed where that is too large for the budget."""
         if self.budget is not None and not is_small(collection):
             raise Postponed
         return Rows(self, collection, context, guard)
@@ -151,8 +151,9 @@ def counts(session: Session, collection: Collection) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class Moves:
-    """What changing a document does beside: which of :data:`CONSTANT_FIELDS` it has now, by the number of an index the
-    keys that go, those that come and the fields that have arrays, and for who watches what is different."""
+    """The work that changing a document causes beside storing it: which of :data:`CONSTANT_FIELDS` it has now, by the
+    number of an index the keys that go, those that come and the fields that have arrays, and for who watches what is
+    different."""
 
     identity: Any
     constants: Document = field(default_factory=dict)
@@ -246,7 +247,7 @@ class Rows:
         self.carry_out(row, encoded, new, self.moves(before, after, replacing=replacing))
 
     def moves(self, before: Document, after: Document | None, *, replacing: bool = False) -> Moves:
-        """What has to be done beside storing ``after`` in the place of ``before``, or taking that out."""
+        """The work beside storing ``after`` in the place of ``before``, or taking that out where ``after`` is None."""
         moves = Moves(before["_id"])
         if after is not None:
             moves.constants = {name: after[name] for name in CONSTANT_FIELDS if name in after}

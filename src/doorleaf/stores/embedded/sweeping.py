@@ -1,0 +1,76 @@
+"""Sweeping: documents and logged changes whose time has come go, and what processes that ended have left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+
+import apsw
+
+from doorleaf.errors import DoorleafError
+from doorleaf.mql.context import Context
+from doorleaf.operations import OWN_TURN, DropCollection, Namespace
+from doorleaf.stores.embedded import administration
+from doorleaf.stores.embedded.changes import log as change_log
+from doorleaf.stores.embedded.file import compacting
+from doorleaf.stores.embedded.host import Host
+from doorleaf.stores.embedded.writing import building
+from doorleaf.stores.embedded.writing.rows import Transaction
+
+WRITE_SECONDS = 30.0
+"""How long each of its writes may take."""
+
+_log = logging.getLogger(__name__)
+
+
+async def sweep(store: Host) -> int:
+    """Take out the documents and the logged changes whose time has come, in writes that keep nobody for long; answers
+    how many documents. Raises DoorleafError and the driver's errors."""
+    await _clear(store)
+    while not store.now(change_log.is_idle):
+        pruned = await store.write(lambda transaction: change_log.prune(transaction.session), _context())
+        if pruned < change_log.PRUNED_AT_ONCE:
+            break
+    while store.now(compacting.is_loose):
+        if not await store.write(compacting.give_back, _context()):
+            break
+    for abandoned in store.now(administration.abandoned):
+        await store.execute(DropCollection(namespace=abandoned, turn=OWN_TURN))
+    total = 0
+    for namespace, name in store.now(administration.expiring):
+        is_over = False
+        while not is_over:
+            context = _context()
+            taken, is_over = await store.write(_expiry(namespace, name, context), context)
+            total += taken
+    return total
+
+
+async def sweep_for_ever(store: Host, seconds: float) -> None:
+    """Sweep every ``seconds`` until it is cancelled; an error is logged, and the next sweep tries again."""
+    with contextlib.suppress(DoorleafError, apsw.Error):
+        await _clear(store)
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await sweep(store)
+        except (DoorleafError, apsw.Error):
+            _log.exception("expired documents could not be taken out")
+
+
+async def _clear(store: Host) -> None:
+    """Take away what is left of indexes whose process ended while it built them."""
+    for left in store.now(building.left):
+        await store.write(partial(building.drop_unfinished, log=left), _context())
+
+
+def _expiry(namespace: Namespace, name: str, context: Context) -> Callable[[Transaction], tuple[int, bool]]:
+    return lambda transaction: administration.expire(transaction, namespace, name, context)
+
+
+def _context() -> Context:
+    return Context(time.monotonic() + WRITE_SECONDS)
