@@ -15,7 +15,7 @@ import psutil
 import pytest
 from asgi import KEY, application
 from opened import C, Run, command, fill, find
-from test_workers import EVIL, processes
+from test_workers import EVIL, processes, until
 
 from doorleaf.documents import Document
 from doorleaf.errors import StoreTimeout, StoreUnavailable, WriteFailed, WriteOutcomeUnknown
@@ -32,6 +32,7 @@ from doorleaf.operations import (
     UpdateMany,
     UpdateOne,
 )
+from doorleaf.stores.embedded.processes import pool
 from doorleaf.stores.embedded.store import EmbeddedStore
 from doorleaf.stores.embedded.writing.rows import Transaction
 
@@ -39,6 +40,9 @@ OTHER = Namespace("db", "other")
 COSTLY: list[Document] = [{"$set": {"m": {"$size": {"$range": [0, "$n"]}}}}]
 """An update that takes long enough for a few thousand documents."""
 
+
+GREEDY: list[Document] = [{"$set": {"n": {"$add": ["$n", 1]}, "m": {"$add": [{"$size": {"$range": [0, "$n"]}}, 1]}}}]
+"""The same, which changes each document once more if it comes to it again."""
 
 GROWN: list[Document] = [
     {"$set": {"n": {"$add": ["$n", {"$size": {"$range": [0, 1]}}]}, "m": {"$size": {"$range": [0, 300]}}}}
@@ -197,6 +201,65 @@ def test_many_documents_are_changed_once_each(run: Run) -> None:
         taken, _ = await beside(store, DeleteMany(namespace=C, filter={"t": {"$regex": "^x(x|y)*$"}}))
         assert taken.deleted_count == 12_000
         assert await count(store) == 0
+
+    run(scenario)
+
+
+def test_long_writes_of_several_callers_take_turns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "LONG_SLICE", 0.1)
+    monkeypatch.setattr(pool, "LONG_LOOK", 0.05)
+    greedy = [Namespace("db", f"greedy{number}") for number in range(3)]
+
+    async def scenario(store: EmbeddedStore) -> None:
+        for namespace in greedy:
+            await fill(store, *({"_id": number, "n": 1_000} for number in range(8_000)), namespace=namespace)
+        await fill(store, *({"_id": number, "n": 200} for number in range(3_000)))
+        more: Document = {"max_time_ms": 120_000}
+        long = [
+            asyncio.create_task(
+                store.execute(
+                    UpdateMany(namespace=namespace, filter={}, update=GREEDY, turn=namespace.collection, **more)
+                )
+            )
+            for namespace in greedy
+        ]
+        await until(lambda: store.workers().running >= 2 and store.workers().restarted >= 3)
+        modest = await store.execute(UpdateMany(namespace=C, filter={}, update=COSTLY, turn="modest", **more))
+        assert (modest.matched_count, modest.modified_count) == (3_000, 3_000)
+        assert [task.done() for task in long] == [False] * 3, "it did not wait until one of them was through"
+        for task, namespace in zip(long, greedy, strict=True):
+            assert ((await task).matched_count, task.result().modified_count) == (8_000, 8_000)
+            assert await count(store, namespace, m=1_001, n=1_001) == 8_000, "each was changed once"
+        assert await count(store, m=200) == 3_000
+        assert store.workers().running == store.workers().waiting == 0
+        assert (await store.execute(InsertOne(namespace=C, document={"_id": "after"}))).inserted_id == "after"
+
+    run(scenario)
+
+
+def test_a_long_write_that_has_written_nothing_begins_anew_in_its_turn(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "LONG_SLICE", 0.1)
+    monkeypatch.setattr(pool, "LONG_LOOK", 0.05)
+
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *({"_id": number, "n": 200} for number in range(3_000)))
+        evil = [
+            asyncio.create_task(store.execute(DeleteMany(namespace=C, filter=EVIL, max_time_ms=120_000, turn=turn)))
+            for turn in ("one", "other", "third")
+        ]
+        await until(lambda: store.workers().restarted >= 3)
+        answer = await store.execute(
+            UpdateMany(namespace=C, filter={}, update=COSTLY, turn="modest", max_time_ms=60_000)
+        )
+        assert answer.modified_count == 3_000
+        assert [task.done() for task in evil] == [False] * 3
+        for task in evil:
+            task.cancel()
+        await asyncio.gather(*evil, return_exceptions=True)
+        assert await count(store) == 3_000
+        assert store.workers().running == store.workers().waiting == 0
 
     run(scenario)
 

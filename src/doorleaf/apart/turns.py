@@ -94,8 +94,11 @@ class Turns:
             return None
         return self._taken(caller, amount)
 
-    async def take(self, caller: str, until: float, amount: int = 1) -> Turn:
-        """A turn when it comes; raises ``StoreTimeout`` at ``until``, an instant of ``time.monotonic()``."""
+    async def take(self, caller: str, until: float, amount: int = 1, *, first: bool = False) -> Turn:
+        """A turn when it comes, with ``first`` before others of the same caller.
+
+        Raises ``StoreTimeout`` at ``until``, an instant of ``time.monotonic()``.
+        """
         turn = self.try_take(caller, amount)
         if turn is not None:
             return turn
@@ -103,7 +106,8 @@ class Turns:
         if left <= 0:
             raise StoreTimeout("operation exceeded time limit")
         entry = _Waiting(caller, amount, asyncio.get_running_loop().create_future())
-        self._waiting.setdefault(caller, deque()).append(entry)
+        entries = self._waiting.setdefault(caller, deque())
+        (entries.appendleft if first else entries.append)(entry)
         try:
             await asyncio.wait({entry.future}, timeout=left)
         except asyncio.CancelledError:

@@ -28,6 +28,9 @@ class Worker(asyncio.Protocol):
         self._answer: Answer | Flow | None = None
         self._done: asyncio.Future[None] | None = None
         self.prepared = False
+        self.begun = False
+        """Whether it would have to do again what it has committed; all that is ``prepared`` is."""
+        self._resting: asyncio.Future[None] | None = None
 
     @property
     def busy(self) -> bool:
@@ -48,7 +51,7 @@ class Worker(asyncio.Protocol):
         """Send a request; the future is done when its answer is, or raises what the worker says."""
         assert self._transport is not None  # noqa: S101  # connected before it is handed out
         self.place = place
-        self._answer, self.prepared = answer, False
+        self._answer, self.prepared, self.begun = answer, False, False
         self._done = done = asyncio.get_running_loop().create_future()
         if self.gone or self._transport.is_closing():  # one that has ended may not have been noticed yet
             self._fail(WorkerLost(prepared=False))
@@ -76,7 +79,12 @@ class Worker(asyncio.Protocol):
         self.leaves = self.leaves or bool(kind & wire.LAST)
         kind &= ~wire.LAST
         if kind == wire.PREPARED:
-            self.prepared = True
+            self.prepared = self.begun = True
+        elif kind == wire.BEGUN:
+            self.begun = True
+        elif kind == wire.RESTING:
+            if self._resting is not None and not self._resting.done():
+                self._resting.set_result(None)
         elif kind == wire.ERROR:
             error, trace = wire.error_of(payload)
             if trace:
@@ -105,6 +113,27 @@ class Worker(asyncio.Protocol):
         """Leave the processor to others, for good."""
         self.leaves = True
         FORKS.slow(self.number)
+
+    async def rested(self, until: float) -> bool:
+        """Have it rest before its next transaction; whether it does, up to an instant, else it goes on."""
+        done = self._done
+        if done is None or self._transport is None:
+            return False
+        self._resting = asyncio.get_running_loop().create_future()
+        self._transport.write(wire.frame(wire.PAUSE, b""))
+        await asyncio.wait(
+            {self._resting, done}, timeout=max(0.0, until - time.monotonic()), return_when="FIRST_COMPLETED"
+        )
+        rests = self._resting.done()
+        self._resting = None
+        if not rests:
+            self.go_on()
+        return rests
+
+    def go_on(self) -> None:
+        """Have it rest no longer."""
+        if self._transport is not None:
+            self._transport.write(wire.frame(wire.GO_ON, b""))
 
     async def stopped(self, until: float) -> bool:
         """End it and wait for its last word, up to an instant: whether it has changed nothing and not answered.

@@ -2,7 +2,8 @@
 
 An operation begins in the *quick* lane. What is not done after :data:`SLICE` goes on in the *long* lane, with less of
 the processor, if there is room; else it is stopped, and begins anew when its turn comes. So quick operations wait for
-quick ones alone. One that reads in the long lane makes room in turn, where somebody waits who has used less.
+quick ones alone. In the long lane each makes room in turn, where somebody waits who has used less: what has committed
+nothing begins anew, and what writes in several transactions rests between two of them.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ LONG_EACH = 2
 
 LONG_WRITES = 2
 LONG_WRITES_EACH = 1
-"""Of those in the long lane, how many may write: what has written something cannot begin anew for others."""
+"""Of those in the long lane, how many may write."""
+
+RESTING = 4
+"""How many may rest at once, each with the memory of its process: more go on, and others wait for them."""
 
 LONG_SLICE = 0.5
 """Seconds after which one in the long lane begins anew where somebody waits who has used less of late; twice as many
@@ -134,6 +138,7 @@ class Pool:
         self._idle: list[Worker] = []
         self._users = 0
         self._spare: asyncio.Task[None] | None = None
+        self._resting = 0
         self._counts = Counts()
 
     @classmethod
@@ -300,14 +305,19 @@ class Pool:
     async def _begin(self, running: _Running, *, fresh: bool = False, long: bool = False) -> None:
         """Start the operation when its turn in a lane comes."""
         request = running.request
-        if long and request.writes:
-            running.turns.append(await self._taken(self._writes, running.caller, request.deadline))
-        lane = self._long if long else self._quick
-        running.turns.append(await self._taken(lane, running.caller, request.deadline))
+        if long:
+            await self._places(running)
+        else:
+            running.turns.append(await self._taken(self._quick, running.caller, request.deadline))
         running.worker = worker = await (self._forked() if fresh else self._ready(request.place))
         if long:
             _slow(worker, request)
         running.done = worker.start(request.place, running.packed, running.answer)
+
+    async def _places(self, running: _Running, *, first: bool = False) -> None:
+        """Wait for places in the long lane."""
+        for lane in (self._writes, self._long) if running.request.writes else (self._long,):
+            running.turns.append(await self._taken(lane, running.caller, running.request.deadline, first=first))
 
     async def _move(self, running: _Running) -> None:
         """Give up a place in the quick lane for one in the long lane: go on there if there is room, else begin anew."""
@@ -344,19 +354,57 @@ class Pool:
         await self._begin(running, long=True)
 
     async def _in_turns(self, running: _Running) -> None:
-        """Wait for the end, or the deadline. What only reads makes room for others who have used less."""
+        """Wait for the end, or the deadline, and make room in turn for others who have used less."""
         request, slice_seconds, began = running.request, LONG_SLICE, time.monotonic()
         while not await within(running.done, min(LONG_LOOK, request.deadline + GRACE - time.monotonic())):
             now = time.monotonic()
             if now >= request.deadline + GRACE:
                 return
             took = now - began
-            if request.writes or took < slice_seconds or not self._long.wanted_by_poorer(running.caller, took):
+            lane = self._writes if request.writes else self._long
+            if took < slice_seconds or not lane.wanted_by_poorer(running.caller, took):
+                continue
+            if request.sliced and await self._rested(running):
+                began = time.monotonic()
                 continue
             if request.deadline - now < 2 * took:
                 continue  # begun anew it would not come as far again, and waste what others have to wait for
-            await self._anew(running)
-            began, slice_seconds = time.monotonic(), 2 * slice_seconds
+            if not request.writes or await self._stopped(running):
+                await self._anew(running)
+                began, slice_seconds = time.monotonic(), 2 * slice_seconds
+
+    async def _stopped(self, running: _Running) -> bool:
+        """End a write that has committed nothing, so that it can begin anew; whether that could be."""
+        worker = running.worker
+        return worker is not None and not worker.begun and await worker.stopped(running.request.deadline + GRACE)
+
+    async def _rested(self, running: _Running) -> bool:
+        """Have a write rest between two transactions until its turn comes again; whether it did. What would have to do
+        much again is waited for, and has its place until it rests."""
+        request, worker = running.request, running.worker
+        assert worker is not None  # noqa: S101  # begun before
+        if self._resting >= RESTING:
+            return worker.begun
+        patience = request.deadline + GRACE if worker.begun else time.monotonic() + LONG_LOOK
+        self._resting += 1
+        try:
+            if not await worker.rested(patience):
+                return False
+            running.release()
+            await self._again(running)
+        finally:
+            self._resting -= 1
+        worker.go_on()
+        return True
+
+    async def _again(self, running: _Running) -> None:
+        """Take the places of a write that rests when its turn comes, before others of its caller; or it ends."""
+        taking = asyncio.get_running_loop().create_task(self._places(running, first=True))
+        try:
+            await asyncio.wait({taking, running.done}, return_when="FIRST_COMPLETED")
+        finally:
+            taking.cancel()
+            await asyncio.gather(taking, return_exceptions=True)
 
     async def _in_its_slice(self, done: asyncio.Future[None], request: Request, caller: str) -> bool:
         """Whether ``done`` is before the place in the quick lane, or the turn to write, has to be given up."""
@@ -367,10 +415,10 @@ class Pool:
                 return False
         return True
 
-    async def _taken(self, lane: Turns, caller: str, until: float) -> Turn:
+    async def _taken(self, lane: Turns, caller: str, until: float, *, first: bool = False) -> Turn:
         began = time.monotonic()
         try:
-            return await lane.take(caller, until)
+            return await lane.take(caller, until, first=first)
         finally:
             self._counts.waited += time.monotonic() - began
 

@@ -33,6 +33,12 @@ PREPARED = 4
 """The worker is about to commit: from here on nobody but it can say whether the write is there."""
 RESULT = 5
 ERROR = 6
+BEGUN = 7
+"""What the worker has committed counts for nothing yet, but would have to be done again."""
+RESTING = 8
+"""The worker has nothing open, and waits until it is told to go on."""
+PAUSE, GO_ON = 9, 10
+"""What the server says to one that writes in several transactions: rest before the next one, and go on."""
 LAST = 0x80
 """Added to the kind of the frame that ends an answer: the worker takes no further request."""
 
@@ -92,9 +98,17 @@ def frame(kind: int, payload: bytes) -> bytes:
 
 
 def receive(connection: socket.socket) -> bytearray | None:
-    """The payload of the next frame; None when the other side has closed."""
+    """The payload of the next request; None when the other side has closed."""
+    while (head := order(connection)) is not None:
+        if head[1] == REQUEST:  # an order that came too late for the one before is nothing to it
+            return _exactly(connection, head[0])
+    return None
+
+
+def order(connection: socket.socket) -> tuple[int, int] | None:
+    """The length and the kind of the next frame; None when the other side has closed."""
     head = _exactly(connection, HEAD.size)
-    return None if head is None else _exactly(connection, HEAD.unpack(head)[0])
+    return None if head is None else HEAD.unpack(head)
 
 
 def _exactly(connection: socket.socket, size: int) -> bytearray | None:

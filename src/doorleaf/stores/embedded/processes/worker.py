@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import resource
+import select
 import signal
 import socket
 import sys
@@ -35,6 +36,10 @@ KEPT_MEMORY = 24 * 1024 * 1024
 
 _LATE_SECONDS = 3
 """After the deadline an operation ends its process by an alarm, should the server not have done so."""
+
+
+_REST_SECONDS = 0.1
+"""How often one that rests looks at its deadline."""
 
 
 class _Opened:
@@ -84,6 +89,15 @@ class _Sender:
         self._connection.sendall(self._held)
         self._held = b""
 
+    def order(self, seconds: float) -> int | None:
+        """What the server has said, up to so many seconds from now; None for nothing."""
+        if not select.select([self._connection], [], [], seconds)[0]:
+            return None
+        head = wire.order(self._connection)
+        if head is None:
+            raise ConnectionResetError
+        return head[1]
+
     def end(self, kind: int, payload: bytes) -> None:
         held, self._held = self._held, b""
         self._connection.sendall(held + wire.frame(kind, payload))
@@ -123,6 +137,9 @@ def _carried_out(received: list[bytearray], opened: _Opened, sender: _Sender) ->
             writing.sliced = request.sliced
             writing.alarm = lambda until: _alarm(until or request.deadline + _LATE_SECONDS)
             writing.watch = _watch
+            writing.begun = lambda: sender.now(wire.BEGUN)
+            if request.sliced:
+                writing.turn = lambda: _rest(sender, context)
             return wire.RESULT, _sent(_written(request, writing, context), context, sender)
         session = opened.at(request.place)
         with session.reading(context):
@@ -140,6 +157,17 @@ def _prepared(sender: _Sender) -> None:
     """Say that a commit follows; being told to make room for others waits until it is answered."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     sender.now(wire.PREPARED)
+
+
+def _rest(sender: _Sender, context: Context) -> None:
+    """Rest if the server wants that, until it has this go on; raises when the time is over."""
+    pausing, seconds = False, 0.0
+    while (order := sender.order(seconds)) is not None or pausing:
+        context.check_now()
+        if order == wire.PAUSE:
+            sender.now(wire.RESTING)
+        pausing = pausing if order is None else order == wire.PAUSE
+        seconds = _REST_SECONDS if pausing else 0.0
 
 
 def _alarm(until: float) -> None:

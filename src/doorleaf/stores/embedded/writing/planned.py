@@ -209,6 +209,10 @@ class Writing:
         """Called with the instant at which the process ends unless it is called again; None for the usual one."""
         self.watch: Callable[[float], None] = lambda seconds: None
         """Called with the seconds of the processor's time after which it ends unless it is called again; 0 for none."""
+        self.begun: Callable[[], None] = lambda: None
+        """Called after the commit of what counts for nothing yet."""
+        self.turn: Callable[[], None] = lambda: None
+        """Called before each transaction; it returns when this operation's turn has come."""
         self.sliced = False
         """Whether what takes long is to be done in several transactions."""
         self.committed = False
@@ -247,6 +251,7 @@ class Writing:
         session = self._writer
         sharing = session.storage.sharing
         failed: WriteFailed | None = None
+        self.turn()
         sharing.take()
         began = time.monotonic()
         try:
@@ -270,6 +275,8 @@ class Writing:
                 self._prepared()
             session.execute("COMMIT")
             self.committed = self.committed or not partial
+            if partial:
+                self.begun()
             session.storage.latest = session.catalog
         finally:
             session.end()
