@@ -35,6 +35,7 @@ from doorleaf.dialects.client.auth import Self
 from doorleaf.dialects.client.dialect import client
 from doorleaf.dialects.connectome.dialect import connectome
 from doorleaf.dialects.console import console as console_sessions
+from doorleaf.dialects.downloads import downloads
 from doorleaf.dialects.saved import saved
 from doorleaf.dialects.site import site
 from doorleaf.dialects.whoami import whoami
@@ -263,6 +264,7 @@ def _dialects(settings: Settings, parts: _Parts, explain: Explainer, server: Ser
         ),
         whoami(settings.places, datacube=settings.datacube),
         saved(directory.saved),
+        downloads(directory.downloads, parts.service.execute, settings.places),
         connectome(
             parts.service.execute,
             plain=_plain(settings),

@@ -181,6 +181,7 @@ CONNECTOME_DOORS: tuple[Door, ...] = (
 _CONSOLE = "/api/console/v1/session"
 _OWN = {"x-doorleaf-console": "1"}
 _SAVED = "/api/console/v1/saved"
+_DOWNLOADS = "/api/console/v1/downloads"
 _AT = {"dataSource": "default", "database": "fuzz", "collection": "things"}
 _LIMITS = {"expires": "2090-01-01T00:00:00Z", "rate": "9/second", "addresses": ["::1"]}
 
@@ -194,6 +195,9 @@ OTHER_DOORS: tuple[Door, ...] = (
     Door("GET", _SAVED),
     Door("PUT", _SAVED, {"kind": "query", "name": "n", **_AT, "asked": "filter=%7B%7D"}),
     Door("DELETE", f"{_SAVED}/00"),
+    Door("POST", _DOWNLOADS, {**_AT, "filter": {"a": 1}, "limit": 2, "format": "csv", "columns": ["_id", "a"]}),
+    Door("POST", _DOWNLOADS, {**_AT, "sort": {"_id": 1}, "format": "ndjson", "mode": "canonical"}),
+    Door("GET", f"{_DOWNLOADS}/dld_{'A' * 43}", bearer=""),
     Door("GET", f"{ADMIN}/settings"),
     Door("GET", f"{ADMIN}/audit", query={"limit": "2", "outcome": "denied", "since": "2026-01-01", "action": "find"}),
     Door("GET", f"{ADMIN}/triggers"),

@@ -4,12 +4,12 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { isAborted, type Namespace } from "../api";
 import { useSession } from "../session";
-import { count, plural, size } from "../ui/format";
+import { plural } from "../ui/format";
 import { Failure } from "../ui/parts";
 import { mistakeIn, TextField } from "../ui/text";
 import type { Entry, Value } from "../values/model";
 import { read } from "../values/read";
-import { download, exportInto, fileFor, type FileKind, FILES, Memory, writesFiles } from "./exporting";
+import { exportOf, type FileKind, FILES } from "./exporting";
 
 const NAMES = { filter: "Filter", projection: "Projection", sort: "Sort" } as const;
 
@@ -27,7 +27,6 @@ export function Export({ place, query }: { place: Namespace; query: URLSearchPar
   const [error, setError] = useState<unknown>(null);
   const [told, setTold] = useState("");
   const stop = useRef<AbortController | null>(null);
-  const [toDisk, setToDisk] = useState(false);
   const [running, setRunning] = useState(false);
   useEffect(() => () => stop.current?.abort(), []);
   const wrong = Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, mistakeIn(text, objectIn)]));
@@ -43,22 +42,10 @@ export function Export({ place, query }: { place: Namespace; query: URLSearchPar
     setError(null);
     setTold("It begins …");
     setRunning(true);
-    const name = `${place.collection}.${FILES[kind][1]}`;
-    let file: FileSystemWritableFileStream | null = null;
     try {
-      let written = 0;
-      const told = (number: number, bytes: number): void => {
-        written = bytes;
-        setTold(`${plural(number, "document")}, ${size(bytes)} …`);
-      };
-      file = toDisk ? await fileFor(name) : null;
-      const memory = new Memory();
-      const documents = await exportInto(file ?? memory, api, place, fields, kind, stop.current.signal, told);
-      if (file) await file.close();
-      else download(memory.blob(), name);
-      setTold(`Done: ${plural(documents, "document")}, ${size(written)}.`);
+      await exportOf(api, place, fields, kind, stop.current.signal, (documents) => setTold(`Looking for the columns: ${plural(documents, "document")} …`));
+      setTold("The browser saves it: its list of downloads shows how far that is.");
     } catch (failure) {
-      await file?.abort().catch(() => undefined); // nothing is left of it
       setTold(isAborted(failure) ? "Stopped." : "");
       if (!isAborted(failure)) setError(failure);
     } finally {
@@ -108,16 +95,7 @@ export function Export({ place, query }: { place: Namespace; query: URLSearchPar
         {!place.collection && <span class="muted small">Name the database and the collection first.</span>}
       </div>
       {error !== null && <Failure error={error} />}
-      {writesFiles() ? (
-        <label class="check">
-          <input type="checkbox" checked={toDisk} disabled={running} onChange={(event) => setToDisk(event.currentTarget.checked)} />
-          <span>Write it to disk as it comes, of any length</span>
-        </label>
-      ) : (
-        <p class="muted small">
-          The file is put together in the memory of the browser. What is larger than {count(1)} GB is better exported by <code>doorleaf export</code>.
-        </p>
-      )}
+      <p class="muted small">The file has any length and is written as the documents are read. One that breaks off on the way fails in the list of downloads.</p>
     </form>
   );
 }

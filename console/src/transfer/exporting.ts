@@ -1,10 +1,8 @@
-/** Reads what a query matches as it comes, and makes a file of it. */
+/** What a query matches, read as it comes, and saved as a file. */
 
-import Papa from "papaparse";
 import { type Api, ApiError, bodyOf, type Namespace } from "../api";
-import type { Entry } from "../values/model";
+import { array, type Entry, string, textOf } from "../values/model";
 import { read } from "../values/read";
-import { plainText, write } from "../values/write";
 
 export const FILES = {
   canonical: ["NDJSON that keeps every type (canonical)", "ndjson"],
@@ -14,78 +12,40 @@ export const FILES = {
 } as const;
 export type FileKind = keyof typeof FILES;
 
-/** Where the pieces of a file go, one after the other. */
-export interface Sink {
-  readonly write: (text: string) => Promise<void> | void;
-}
-
-/** The pieces of a file in the memory of the page. */
-export class Memory implements Sink {
-  private readonly parts: Blob[] = [];
-
-  write(text: string): void {
-    this.parts.push(new Blob([text]));
-  }
-
-  blob(): Blob {
-    return new Blob(this.parts);
-  }
-}
-
-/** What the page asks the browser for, where it has it: a file that is written as it comes. */
-interface Saving {
-  readonly showSaveFilePicker?: (options: { suggestedName: string }) => Promise<{ createWritable: () => Promise<FileSystemWritableFileStream> }>;
-}
-
-/** Whether this browser writes files to disk as they come. */
-export const writesFiles = (): boolean => (window as Saving).showSaveFilePicker !== undefined;
-
-/** Ask the person for a file; it is there once it was closed. Throws an AbortError where they do not want one. */
-export async function fileFor(name: string): Promise<FileSystemWritableFileStream> {
-  const handle = await (window as Saving).showSaveFilePicker?.({ suggestedName: name });
-  if (!handle) throw new Error("This browser writes no files as they come.");
-  return handle.createWritable();
-}
+/** Where the server has files that browsers save by themselves, for a ticket each. */
+const DOWNLOADS = "api/console/v1/downloads";
 
 /**
- * Write what a query matches into `sink`, piece by piece; the answer is how many documents there are. `tell` hears how far it
- * is. A table is asked for twice, since its first line has the columns of all. Throws ApiError.
+ * Have the browser save what a query matches, as it comes. The columns of a table are those of all documents, so that
+ * these are read for it before; `tell` hears how many were. Throws ApiError for what the query is refused with.
  */
-export async function exportInto(
-  sink: Sink,
-  api: Api,
-  place: Namespace,
-  fields: readonly Entry[],
-  kind: FileKind,
-  signal: AbortSignal,
-  tell: (documents: number, bytes: number) => void,
-): Promise<number> {
-  const accept = `application/x-ndjson; mode=${kind === "canonical" ? "canonical" : "relaxed"}`;
-  const ask = (): Promise<Response> => api.send("action/find", { body: bodyOf(place, fields), accept, signal });
-  const rows = kind === "csv" ? new Rows() : null;
-  if (rows) {
-    for await (const lines of linesOf(await ask())) lines.forEach((line) => rows.see(line));
-    await sink.write(rows.head());
-  }
-  let [documents, bytes] = [0, 0];
-  for await (const lines of linesOf(await ask())) {
-    let piece = "";
-    for (const line of lines) {
-      if (rows) piece += rows.line(line);
-      else if (kind === "json") piece += documents === 0 ? `[\n${line}` : `,\n${line}`;
-      else piece += `${line}\n`;
-      documents += 1;
-    }
-    bytes += piece.length;
-    await sink.write(piece);
-    tell(documents, bytes);
-  }
-  if (kind === "json") await sink.write(documents === 0 ? "[]\n" : "\n]\n");
-  return documents;
+export async function exportOf(api: Api, place: Namespace, query: readonly Entry[], kind: FileKind, signal: AbortSignal, tell: (documents: number) => void): Promise<void> {
+  const fields: Entry[] = [...query, ["format", string(FILES[kind][1])], ["mode", string(kind === "canonical" ? "canonical" : "relaxed")]];
+  if (kind === "csv") fields.push(["columns", array((await columnsOf(api, place, query, signal, tell)).map(string))]);
+  const made = read(await (await api.send(DOWNLOADS, { body: bodyOf(place, fields), signal })).text());
+  save(`${DOWNLOADS}/${textOf(made, "ticket")}`, `${place.collection}.${FILES[kind][1]}`);
 }
 
+/** The fields of all documents that a query matches, in the order in which they come. */
+async function columnsOf(api: Api, place: Namespace, query: readonly Entry[], signal: AbortSignal, tell: (documents: number) => void): Promise<string[]> {
+  const names = new Set<string>();
+  let documents = 0;
+  for await (const lines of linesOf(await asLines(api, place, query, signal))) {
+    for (const line of lines) {
+      const document = read(line);
+      if (document.kind === "object") for (const [name] of document.entries) names.add(name);
+    }
+    tell((documents += lines.length));
+  }
+  return [...names];
+}
+
+/** What a query matches, a document on each line as it is read, every type kept. Throws ApiError. */
+export const asLines = (api: Api, place: Namespace, query: readonly Entry[], signal?: AbortSignal): Promise<Response> =>
+  api.send("action/find", { body: bodyOf(place, query), accept: "application/x-ndjson; mode=canonical", signal });
+
 /** The lines of an answer, as many as come at once. An answer that was cut has the reason in its last line. */
-async function* linesOf(response: Response): AsyncGenerator<string[]> {
+export async function* linesOf(response: Response): AsyncGenerator<string[]> {
   const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
   let [left, last] = ["", ""];
   while (reader) {
@@ -114,39 +74,16 @@ function reasonIn(line: string): string {
   return "The answer was cut before its end.";
 }
 
-/** Documents as rows; fields that come later are columns further right. */
-class Rows {
-  private readonly columns = new Map<string, number>();
-
-  see(text: string): void {
-    const document = read(text);
-    if (document.kind !== "object") return;
-    for (const [name] of document.entries) if (!this.columns.has(name)) this.columns.set(name, this.columns.size);
-  }
-
-  line(text: string): string {
-    const document = read(text);
-    const cells: string[] = [];
-    if (document.kind === "object")
-      for (const [name, value] of document.entries) {
-        const at = this.columns.get(name);
-        if (at === undefined) throw new Error(`Somebody wrote the new field ${name} while the table was made: export again.`);
-        cells[at] = plainText(value) ?? write(value);
-      }
-    return `${Papa.unparse([Array.from(cells, (one) => one ?? "")], { newline: "\r\n" })}\r\n`;
-  }
-
-  head(): string {
-    return `${Papa.unparse([[...this.columns.keys()]], { newline: "\r\n" })}\r\n`;
-  }
-}
-
-/** Have the browser keep a file. */
+/** Have the browser keep a file that is in the memory of the page. */
 export function download(blob: Blob, name: string): void {
   const url = URL.createObjectURL(blob);
+  save(url, name);
+  window.setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+function save(url: string, name: string): void {
   const anchor = document.createElement("a");
   anchor.href = url;
   anchor.download = name;
   anchor.click();
-  window.setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -25,7 +25,7 @@ class Credentials:
     """The credentials that a request shows, believed or not; None is not given. ``address`` is the caller's IP address,
     ``workspace`` the id of the workspace whose door they stand at. With a ``collection``, the id of one, the key is a
     credential for that and for nothing else. ``creates_users`` says whether the token of a stranger makes a user; None
-    leaves it to the setting."""
+    leaves it to the setting. A ``ticket`` is one for a download, which stands for what its maker showed."""
 
     bearer: str | None = None
     api_key: str | None = None
@@ -36,6 +36,7 @@ class Credentials:
     workspace: str | None = None
     collection: str | None = None
     creates_users: bool | None = None
+    ticket: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # told apart by what they are, so that what was bound to one can be kept

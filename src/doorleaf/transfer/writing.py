@@ -115,6 +115,32 @@ class Table:
         return self.encode([]) if self._header else b""
 
 
+class Columns:
+    """CSV with a column for each of these fields, objects and arrays as Extended JSON in one cell; a document with
+    another field is an error, because a part of it would be lost."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._known = frozenset(names)
+        self._before: Sequence[Sequence[str]] = [names]
+
+    def encode(self, documents: Iterable[bytes]) -> bytes:
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\r\n")
+        writer.writerows(self._before)
+        self._before = ()
+        for document in documents:
+            values: Document = bson.decode(document, CODEC)
+            other = next((name for name in values if name not in self._known), None)
+            if other is not None:
+                raise InvalidParameter(f"a document has the field {other[:100]!r}, which is no column")
+            writer.writerow([cells.text(values.get(name)) for name in self._names])
+        return out.getvalue().encode(errors="replace")
+
+    def end(self) -> bytes:
+        return self.encode([]) if self._before else b""
+
+
 def _flat(document: Document, before: str = "") -> Document:
     """The fields of ``document`` with those of objects inside by dotted names."""
     flat: Document = {}

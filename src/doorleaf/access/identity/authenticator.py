@@ -63,6 +63,8 @@ class Authenticator:
         )
         self._open_to_all = settings.insecure_no_auth
         self._run_as = {surface: who for surface, who in settings.run_as.items() if who != "application"}
+        if "actions" in self._run_as:
+            self._run_as["downloads"] = self._run_as["actions"]  # a file has what the page shows, by an action
         self._acting: dict[tuple[Identity, Identity], Identity] = {}
         self._mistakes = mistakes
         self.directory = Directory(settings, store, clock=clock, audit=audit, mistakes=mistakes)
@@ -87,7 +89,7 @@ class Authenticator:
 
     def known(self, credentials: Credentials, surface: str = "") -> Identity | None:
         """Who calls the dialect ``surface``, if memory alone can tell: the quick way of every request."""
-        if credentials.workspace is not None:
+        if credentials.workspace is not None or credentials.ticket is not None:
             return None
         if credentials.collection is not None:  # it says which collection, so that it is needed even where all is open
             return self.directory.collection_credentials.fresh(credentials.api_key or "", credentials.collection)
@@ -134,6 +136,8 @@ class Authenticator:
         A bearer token is looked at first, and when it is wrong nothing else is. StoreUnavailable when keys or users
         cannot be read. Who stands at the door of a workspace is a caller of that, whatever the dialect.
         """
+        if credentials.ticket is not None:
+            credentials = await self.directory.downloads.claim(credentials.ticket, credentials.address)
         if credentials.workspace is not None:
             self.upkeep.require_loaded()
             return await self._of_workspaces.identify(credentials, credentials.workspace)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from doorleaf.access.callers import Identity, Tell, untold
 from doorleaf.access.datacube.databases import Databases
 from doorleaf.access.datacube.owned import Owned
+from doorleaf.access.downloads import Downloads
 from doorleaf.access.identity.accounts import Accounts
 from doorleaf.access.identity.collection_credentials import CollectionCredentials
 from doorleaf.access.identity.happenings import Happenings
@@ -57,6 +58,7 @@ class Directory:
         self.mail = Mail(smtp, settings.mail_from)
         self.sessions = Sessions(system, clock=clock, audit=audit)
         self.saved = SavedQueries(system)
+        self.downloads = Downloads(system, clock=clock)
         ends = self.sessions.revoke_of
         self.keys = Keys(system, own=own, clock=clock, audit=audit, end_sessions=ends, forget=self.saved.delete_of)
         uris = {name: source.uri for name, source in settings.sources.items()}
@@ -154,7 +156,7 @@ class Directory:
 
     async def prepare(self) -> None:
         """Make the indexes that are needed."""
-        own = (self.workspaces, self.collection_credentials)
+        own = (self.workspaces, self.collection_credentials, self.downloads)
         for part in (self.sessions, self.users, self.user_keys, self.accounts, *own):
             await part.prepare()
 

@@ -7,19 +7,16 @@ as this is good; and the database knows neither.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from hashlib import sha256
 
-import bson
-
+from doorleaf.access import sealing
 from doorleaf.access.callers import Credentials
 from doorleaf.access.system_store import SystemStore, as_date, as_seconds
-from doorleaf.documents import CODEC, Document
+from doorleaf.documents import Document
 from doorleaf.errors import Unauthenticated
 
 COLLECTION = "workspace_tickets"
@@ -28,7 +25,6 @@ SECONDS = 30
 
 PREFIX = "dlt_"
 _TEXT = re.compile(r"dlt_[A-Za-z0-9_-]{43}")
-_NONCE = 12
 
 
 class Tickets:
@@ -40,52 +36,31 @@ class Tickets:
 
     async def issue(self, shown: Credentials) -> Document:
         """Make a ticket for who showed these credentials at the door of a workspace; ``ticket`` is its text."""
-        from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305  # megabytes, for whom asks for tickets
-
         text, now = PREFIX + secrets.token_urlsafe(32), self._clock()
-        content = bson.encode({"bearer": shown.bearer, "api_key": shown.api_key}, codec_options=CODEC)
-        nonce = os.urandom(_NONCE)
-        sealed = nonce + ChaCha20Poly1305(_key(text)).encrypt(nonce, content, _place(shown.workspace))
-        await self._system.insert(COLLECTION, {"_id": _name(text), "created": as_date(now), "sealed": sealed})
+        content = {"bearer": shown.bearer, "api_key": shown.api_key}
+        sealed = sealing.seal(text, content, shown.workspace or "")
+        await self._system.insert(COLLECTION, {"_id": sealing.name_of(text), "created": as_date(now), "sealed": sealed})
         return {"ticket": text, "expiresAt": as_date(now + SECONDS).isoformat(timespec="milliseconds") + "Z"}
 
     async def redeem(self, text: str, shown: Credentials) -> Credentials:
         """The credentials of who made the ticket, which is used up by that; Unauthenticated for one that is not good,
         or for another workspace."""
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-
         if not _TEXT.fullmatch(text):
             raise _wrong()
-        name = {"_id": _name(text)}
+        name = {"_id": sealing.name_of(text)}
         found = await self._system.find_one(COLLECTION, name)
         if found is None or not await self._system.delete(COLLECTION, name):  # of several at once one takes it away
             raise _wrong()
         if (as_seconds(found["created"]) or 0.0) + SECONDS <= self._clock():
             raise _wrong()
-        sealed = bytes(found["sealed"])
-        try:
-            place = _place(shown.workspace)
-            content = ChaCha20Poly1305(_key(text)).decrypt(sealed[:_NONCE], sealed[_NONCE:], place)
-        except InvalidTag:
-            raise _wrong() from None
-        return replace(shown, **bson.decode(content, CODEC))
+        content = sealing.unseal(text, found["sealed"], shown.workspace or "")
+        if content is None:
+            raise _wrong()
+        return replace(shown, **content)
 
     async def prepare(self) -> None:
         """Let tickets that nobody used end."""
         await self._system.expire(COLLECTION, "created", SECONDS)
-
-
-def _name(text: str) -> str:
-    return sha256(b"name\0" + text.encode()).hexdigest()
-
-
-def _key(text: str) -> bytes:
-    return sha256(b"key\0" + text.encode()).digest()
-
-
-def _place(workspace: str | None) -> bytes:
-    return (workspace or "").encode("utf-8", "surrogatepass")
 
 
 def _wrong() -> Unauthenticated:

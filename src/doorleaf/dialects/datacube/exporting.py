@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
 from typing import Annotated
-from urllib.parse import quote
 
 from pydantic import Field
 
 from doorleaf import ejson
-from doorleaf.apart import CODING
 from doorleaf.dialects.about import About, Gives
 from doorleaf.dialects.base import Reply, Request, Route
 from doorleaf.dialects.datacube import data_models as models
@@ -18,20 +15,14 @@ from doorleaf.dialects.datacube.errors import cube_envelope
 from doorleaf.dialects.datacube.handling import data_routes
 from doorleaf.dialects.datacube.models import CubeQuery, Text, mistake
 from doorleaf.dialects.datacube.ownership import Cubes, Inside
-from doorleaf.dialects.handling import NOT_STORED
+from doorleaf.dialects.files import TYPES, file_reply
 from doorleaf.documents import Document
-from doorleaf.errors import DoorleafError
 from doorleaf.operations import Aggregate, Find, Scan
 from doorleaf.operations.results import DocumentStream
-from doorleaf.transfer.writing import Format, format_for
+from doorleaf.transfer.writing import format_for
 
-PIECE_BYTES = 256 * 1024
-PIECE_DOCUMENTS = 250
 MOST_COLUMNS = 5_000
 """Fields that the documents of a table may have together."""
-TYPES = {"ndjson": b"application/x-ndjson", "json": b"application/json", "csv": b"text/csv; charset=utf-8"}
-
-_WRITING_SECONDS = 30.0
 
 
 class CubeExport(CubeQuery):
@@ -78,38 +69,11 @@ def export_routes(cubes: Cubes) -> list[Route]:
         mode = ejson.mode_of(request.headers.get(b"accept"), ejson.Mode.RELAXED)
         form = format_for(kind, mode, columns)
         documents: DocumentStream = (await inside.run(Scan.of(query))).documents
-        shown = quote(f"{given.collection_name}.{kind}")
-        named = b"attachment; filename*=UTF-8''" + shown.encode()
-        return Reply(
-            200,
-            content_type=TYPES[kind],
-            headers=(*NOT_STORED, (b"content-disposition", named)),
-            pieces=_pieces(documents, form),
-            compressible=True,
-            last=_last(request),
-            close=documents.close,
+        return file_reply(
+            documents, form, kind, given.collection_name, lambda error: cube_envelope(error, request).body
         )
 
     return data_routes("GET", "export_data", export, EXPORT)
-
-
-def _last(request: Request) -> Callable[[DoorleafError], bytes]:
-    """What is written behind what was cut off."""
-
-    def last(error: DoorleafError) -> bytes:
-        return b"\n" + cube_envelope(error, request).body + b"\n"
-
-    return last
-
-
-async def _pieces(documents: DocumentStream, form: Format) -> AsyncIterator[bytes]:
-    while (found := await documents.next()) is not None:
-        for part in found.parts(PIECE_BYTES, PIECE_DOCUMENTS):
-            piece = await CODING.run(_WRITING_SECONDS, form.encode, part)
-            if piece:
-                yield piece
-    if end := form.end():
-        yield end
 
 
 async def _columns(inside: Inside, query: Find) -> list[str]:
