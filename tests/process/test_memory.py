@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from servers import Doorleaf, start_doorleaf
+from servers import Doorleaf, start_doorleaf, until
 
 REQUESTS = 1_500
 COMMAND = """
@@ -63,6 +64,39 @@ def test_an_answered_request_leaves_nothing_that_only_a_collection_finds(server:
     server.call("GET", "/collect")
     ask(server, 400, "findOne", filter={"_id": 1})
     assert int(server.call("GET", "/collect").body) < 200
+
+
+def test_connections_leave_nothing_that_only_a_collection_finds(server: Doorleaf) -> None:
+    def come_and_go(count: int) -> None:
+        for _ in range(count):
+            ask(server, 20, "findOne", filter={"_id": 1})
+
+    come_and_go(5)
+    server.call("GET", "/collect")
+    come_and_go(40)
+    assert int(server.call("GET", "/collect").body) < 200
+
+
+def test_clients_who_leave_before_their_answer_leave_nothing_either(server: Doorleaf) -> None:
+    server.ok("insertMany", documents=[{"text": "x" * 50} for _ in range(3_000)], collection="many")
+    body = json.dumps({"database": "d", "collection": "many", "filter": {"text": {"$regex": "y+z$"}}}).encode()
+    head = f"POST /action/find HTTP/1.1\r\nHost: x\r\napiKey: {server.key}\r\nContent-Length: {len(body)}\r\n\r\n"
+
+    key = {"apiKey": server.key}
+
+    def leave(count: int) -> bool:
+        for _ in range(count):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+                connection.sendall(head.encode() + body)
+                time.sleep(0.005)
+        until(lambda: b"\ndoorleaf_requests_in_flight 1.0\n" in server.call("GET", "/metrics", headers=key).body)
+        return False
+
+    leave(5)
+    server.call("GET", "/collect")
+    left = server.output().count("ClientGone")
+    until(lambda: leave(20) or server.output().count("ClientGone") >= left + 40)
+    assert int(server.call("GET", "/collect").body) < 500
 
 
 def test_memory_is_flat(server: Doorleaf) -> None:

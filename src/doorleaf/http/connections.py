@@ -151,7 +151,10 @@ class Connection(PassingOver):
             # Nobody waits for what it reads any more; a write is carried through.
             if self._task is not None and cycle.scope.get(READING):
                 self._task.cancel()
+        # What knows the connection it knows itself: a circle that only the collector would find.
         self._running = self._task = None
+        self.cycle = None  # type: ignore[assignment]  # as it was before the first request
+        self.pipeline.clear()
 
     def shutdown(self) -> None:
         super().shutdown()

@@ -241,6 +241,7 @@ class Endpoint:
             if not scope.get(READING):
                 raise error
             self._tell(target.route, request, Reply(GONE, code=_LEFT))  # who left while it was read for
+            let_go(error)
             return None
         if not isinstance(error, Exception):
             raise error
