@@ -150,10 +150,13 @@ NAMES = [name for name, _, _ in guesses(HIDDEN)]
 @pytest.mark.parametrize("rules", RULES)
 def test_what_is_hidden_is_neither_written_nor_found_out(rules: str) -> None:
     app = App({"things": RULES[rules]}, {"things": STORED, "others": []})
+    left = Find(namespace=At("app", "things"), sort={"_id": 1})
+    names, steps = [], []
     for (name, action, right), (_, _, wrong) in zip(guesses(HIDDEN), guesses("a guess"), strict=True):
-        left = Find(namespace=At("app", "things"), sort={"_id": 1})
-        steps = [(operation(action, **fields), user()) for fields in (right, wrong)]
-        good, bad, after = app.run([*steps, (left, ADMIN)])
+        names.append(name)
+        steps += [*((operation(action, **fields), user()) for fields in (right, wrong)), (left, ADMIN)]
+    answers = iter(app.run(steps))
+    for name, good, bad, after in zip(names, answers, answers, answers, strict=True):
         assert isinstance(good, DoorleafError), (name, good)
         assert isinstance(bad, DoorleafError), (name, bad)
         assert good.status == 403, (name, said(good))

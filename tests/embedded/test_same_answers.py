@@ -340,6 +340,7 @@ async def _ask(
 
 
 async def _fill(store: EmbeddedStore, make: Maker) -> None:
+    taken = []
     for number in range(make.random.choice([make.random.randrange(1, 30), make.random.randrange(30, 150)])):
         document = make.document(number)
         try:
@@ -348,7 +349,9 @@ async def _fill(store: EmbeddedStore, make: Maker) -> None:
             if error.number not in (171, 16766):
                 raise
             continue
-        await store.execute(InsertMany(namespace=PLAIN, documents=[document]))
+        taken.append(document)
+    if taken:
+        await store.execute(InsertMany(namespace=PLAIN, documents=taken))
 
 
 async def _prepare(store: EmbeddedStore, make: Maker) -> None:

@@ -127,16 +127,10 @@ LOOPS: list[tuple[str, Work, int]] = [
 
 
 @pytest.mark.parametrize(("work", "steps"), [loop[1:] for loop in LOOPS], ids=[loop[0] for loop in LOOPS])
-def test_it_looks_at_the_clock_all_the_time(work: Work, steps: int) -> None:
+def test_it_looks_at_the_clock_all_the_time_and_gives_back_what_it_was_charged(work: Work, steps: int) -> None:
     context = Watched()
     work(context)
     assert context.looks >= steps // ELEMENTS
-
-
-@pytest.mark.parametrize("work", [loop[1] for loop in LOOPS], ids=[loop[0] for loop in LOOPS])
-def test_it_gives_back_what_it_was_charged(work: Work) -> None:
-    context = Context()
-    work(context)
     assert context._charged == 0
 
 
@@ -156,6 +150,8 @@ MANY: Any = {"$range": [0, 2_000_000]}
 DOUBLE: Any = {"$group": {"_id": None, "a": {"$first": "$$ROOT"}, "b": {"$first": "$$ROOT"}}}
 NEST: Any = {"$addFields": {"a": "$$ROOT", "b": "$$ROOT"}}
 LARGE = "x" * (1 << 20)
+FEW_BYTES = 25 << 20
+"""A quarter of what an operation may hold, and far less than each of these would."""
 TOO_MUCH: list[tuple[str, list[Any]]] = [
     ("documents that double by $group", [DOUBLE] * 60),
     ("documents that double by $addFields", [NEST] * 60),
@@ -184,9 +180,11 @@ TOO_MUCH: list[tuple[str, list[Any]]] = [
 @pytest.mark.parametrize("number", range(len(TOO_MUCH)), ids=[case[0] for case in TOO_MUCH])
 def test_what_is_too_much_ends_early(number: int) -> None:
     pipeline = TOO_MUCH[number][1]
-    document = {"_id": 1, "t": LARGE, "wide": {f"k{number}": 1 for number in range(700_000)}}
+    document: dict[str, Any] = {"_id": 1, "t": LARGE}
+    if "$wide" in str(pipeline):
+        document["wide"] = {f"k{number}": 1 for number in range(700_000)}
     with pytest.raises(DataError) as raised:
-        list(compile_pipeline(pipeline, Context())([document]))
+        list(compile_pipeline(pipeline, Context(memory_limit=FEW_BYTES))([document]))
     assert raised.value.number in (146, 292, 10334, 4568, 15)
 
 
