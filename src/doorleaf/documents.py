@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from struct import Struct
 from time import time
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, overload
 
 import bson
 from bson import ObjectId
@@ -78,6 +78,31 @@ class Exact(dict[str, Any]):
         """Read ``raw``, unless what it says is known already: ``values``."""
         super().__init__(bson.decode(raw, CODEC) if values is None else values)
         self.raw = raw
+
+
+class Encoded(Sequence[Document]):
+    """Documents to be put in, as the BSON that they become, each with its ``_id`` first, which is known.
+
+    Whoever looks inside gets values; who hands them on takes ``raw``, and reads nothing.
+    """
+
+    __slots__ = ("ids", "raw")
+
+    def __init__(self, raw: list[bytes], ids: list[Any]) -> None:
+        self.raw = raw
+        self.ids = ids
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    @overload
+    def __getitem__(self, place: int) -> Document: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Document]: ...
+    def __getitem__(self, place: int | slice) -> Document | Sequence[Document]:
+        if isinstance(place, slice):
+            return Encoded(self.raw[place], self.ids[place])
+        return bson.decode(self.raw[place], CODEC)
 
 
 class Documents:

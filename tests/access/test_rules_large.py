@@ -9,7 +9,8 @@ import bson
 import pytest
 from ruled import ADMIN, App, operation, user
 
-from doorleaf.documents import Documents
+from doorleaf.documents import CODEC, Documents, Encoded
+from doorleaf.errors import PermissionDenied
 
 DOCUMENTS = [
     {
@@ -70,3 +71,18 @@ def test_large_answers_are_redacted_in_parts(
     assert size > 1_000_000
     assert sizes
     assert sorted(sizes)[-3] < 400_000, "but for what this test itself decodes"
+
+
+def test_documents_that_are_put_in_as_bson_are_judged_by_their_values() -> None:
+    def given(*owners: str) -> Encoded:
+        documents = [{"_id": number, "owner": owner} for number, owner in enumerate(owners)]
+        raw = [bson.encode(document, codec_options=CODEC) for document in documents]
+        return Encoded(raw, [document["_id"] for document in documents])
+
+    own = {"name": "own", "apply_when": {}, "insert": {"owner": "%%user.id"}, "write": {"owner": "%%user.id"}}
+    app = App({"things": {"roles": [{**own, "read": True}]}}, {"things": []})
+    mine = user().id
+    for owners, refused in ((["somebody", mine], True), ([mine, "somebody"], True), ([mine] * 300, False)):
+        answer, after = app.ask(operation("insertMany", documents=given(*owners), ordered=False), user())
+        assert isinstance(answer, PermissionDenied) is refused
+        assert after == ([] if refused else [{"_id": number, "owner": mine} for number in range(300)])

@@ -51,6 +51,30 @@ def test_five_thousand_documents(server: Doorleaf) -> None:
     assert server.ok("deleteMany", filter={"_id": {"$gte": 0}}, **PLACE) == {"deletedCount": MANY}
 
 
+@pytest.mark.parametrize("spoiled", ["", "an _id elsewhere"])
+def test_a_large_insert_says_which_documents_were_there(server: Doorleaf, spoiled: str) -> None:
+    documents: list[dict[str, Any]] = [{"_id": number, "text": f"number {number} " * 20} for number in range(300)]
+    for number in range(0, 300, 3):
+        del documents[number]["_id"]
+    if spoiled:
+        documents[1] = {"text": "first", "_id": 1}
+    place = {**PLACE, "collection": f"said {bool(spoiled)}"}
+    ids = server.ok("insertMany", documents=documents, **place)["insertedIds"]
+    assert [ids[number] for number in range(300) if number % 3] == [number for number in range(300) if number % 3]
+    assert len({ids[number] for number in range(0, 300, 3)}) == 100
+    found = server.ok("find", limit=1000, **place)["documents"]
+    assert sorted(document["text"] for document in found) == sorted(document["text"] for document in documents)
+    assert {str(document["_id"]) for document in found} == {str(one) for one in ids}
+    for ordered, inserted, first in ((True, 1, [1]), (False, 100, [number for number in range(300) if number % 3])):
+        answer = server.act("insertMany", documents=documents, ordered=ordered, **place)
+        assert (answer.status, answer.json["insertedCount"]) == (409, inserted)
+        assert [entry["index"] for entry in answer.json["writeErrors"]] == first
+    wrong = server.act("insertMany", documents=[*documents, 5], **place)
+    assert (wrong.status, wrong.json["error"]) == (400, "documents[300]: expected an object, got a number")
+    assert server.ok("countDocuments", **place) == {"count": 401}
+    server.ok("dropCollection", **place)
+
+
 def large(size: int) -> dict[str, Any]:
     """A document of about ``size`` bytes, with text that needs several bytes a character and with escapes."""
     line = 'ÄÖ\n"€ ' + "x" * 89

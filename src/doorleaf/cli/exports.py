@@ -18,7 +18,7 @@ from doorleaf.documents import Document
 from doorleaf.ejson import Mode
 from doorleaf.errors import DoorleafError
 from doorleaf.operations import EstimatedDocumentCount, Find
-from doorleaf.settings.load import SettingsError
+from doorleaf.settings.error import SettingsError
 from doorleaf.transfer import bson_file, collections
 from doorleaf.transfer.exporting import export
 from doorleaf.transfer.files import compression_of, format_of, metadata_beside, sink

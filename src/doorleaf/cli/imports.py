@@ -24,7 +24,7 @@ from doorleaf.cli.target import KINDS_HELP, DataSource, Key, Target, Url, listed
 from doorleaf.documents import Document
 from doorleaf.errors import DataError, InvalidParameter
 from doorleaf.operations import DropCollection
-from doorleaf.settings.load import SettingsError
+from doorleaf.settings.error import SettingsError
 from doorleaf.transfer import bson_file, collections
 from doorleaf.transfer.files import Source, metadata_beside, opened
 from doorleaf.transfer.importing import PROBLEMS, Importer, Plan, Report
@@ -182,7 +182,7 @@ def _rejects(path: Path | None) -> Iterator[Callable[[Row], None]]:
 
 
 def _text(row: Row) -> str:
-    if row.document is not None and row.source[:1] not in (b"{", b" ", b"\t") and row.source[-1:] == b"\0":
+    if row.is_good and row.source[:1] not in (b"{", b" ", b"\t") and row.source[-1:] == b"\0":
         return ejson.encode_document(row.source, ejson.Mode.CANONICAL).decode()
     return row.source.decode(errors="replace")
 
@@ -217,7 +217,7 @@ def _dry_run(found: Opened, *, as_json: bool) -> None:
     report = Report()
     for row in (*first, *found.rows):
         report.rows += 1
-        if row.document is None:
+        if not row.is_good:
             report.rejected += 1
             if report.rejected <= PROBLEMS:
                 report.problems.append((row.number, row.reason))

@@ -12,9 +12,8 @@ from typing import Annotated
 
 import typer
 
-from doorleaf.cli.service import service_for
 from doorleaf.operations import Namespace
-from doorleaf.settings.load import SettingsError, load
+from doorleaf.settings.error import SettingsError
 from doorleaf.transfer.importing import Execute
 from doorleaf.transfer.outline import KINDS
 from doorleaf.transfer.remote import Server
@@ -50,6 +49,10 @@ class Target:
             return
         if self.key is not None:
             raise SettingsError("--key: is for --url; a database that is opened here needs none")
+        # Who speaks to a server loads neither stores nor settings, which takes half of a small import.
+        from doorleaf.cli.service import service_for
+        from doorleaf.settings.load import load
+
         settings = load({"uri": self.uri, "data_dir": self.data_dir}, config=self.config)
         async with service_for(settings, makes=makes) as execute:
             yield execute

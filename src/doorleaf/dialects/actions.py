@@ -13,7 +13,7 @@ from doorleaf.dialects.inserting import Execute, Inserting
 from doorleaf.dialects.lines import lines_reply
 from doorleaf.dialects.watching import WATCH, Watching
 from doorleaf.documents import Document
-from doorleaf.ejson import Mode, encode_result, lines_of, loads, mode_of
+from doorleaf.ejson import Mode, encode_result, lines_of, loads, loads_insert, mode_of
 from doorleaf.errors import NotFound
 from doorleaf.operations import OPERATIONS, Aggregate, Effect, Find, InsertMany, Operation, Scan, Watch
 from doorleaf.operations.decode import Decoder
@@ -57,7 +57,7 @@ def actions(
     routes: list[Route] = []
     for name, operation in OPERATIONS.items():
         decoder = Decoder(operation, places)
-        decode = _decode_query(decoder) if operation in (Find, Aggregate) else _decode(decoder)
+        decode = _decode_query(decoder) if operation in (Find, Aggregate) else _decode(decoder, operation)
         inserts = name in ("insertOne", "insertMany")
         gives = Gives(status=insert_status, description="Inserted.") if inserts else Gives()
         about = About(
@@ -97,9 +97,11 @@ def app_check(app_ids: Collection[str]) -> Callable[[Request], None] | None:
     return check
 
 
-def _decode(decoder: Decoder) -> Callable[[Request], Operation[Any]]:
+def _decode(decoder: Decoder, operation: type[Operation[Any]]) -> Callable[[Request], Operation[Any]]:
+    read = loads_insert if operation is InsertMany else loads
+
     def decode(request: Request) -> Operation[Any]:
-        body = loads(request.body or b"{}")
+        body = read(request.body or b"{}")
         return decoder.decode(body, decoder.namespace(body))
 
     return decode

@@ -96,7 +96,7 @@ class Inserting:
         rows = await CODING.run(_DECODING_SECONDS, _rows, batch)
         good = []
         for row in rows:
-            if row.document is not None:
+            if row.is_good:
                 good.append(row)
             elif done.ordered:
                 break

@@ -4,9 +4,10 @@ Reading takes Extended JSON v2, relaxed and canonical, value by value, whatever 
 guesses: a string of 24 hexadecimal digits stays a string. Writing has three modes, see :class:`Mode`.
 """
 
+from doorleaf.ejson.inserts import loads_insert, with_id
 from doorleaf.ejson.modes import Mode, lines_of, lines_type, mode_of
 from doorleaf.ejson.pieces import require_few
-from doorleaf.ejson.read import loads, loads_documents
+from doorleaf.ejson.read import loads, loads_bson, loads_documents
 from doorleaf.ejson.write import (
     dumps,
     encode_document,
@@ -29,7 +30,10 @@ __all__ = [
     "lines_of",
     "lines_type",
     "loads",
+    "loads_bson",
     "loads_documents",
+    "loads_insert",
     "mode_of",
     "require_few",
+    "with_id",
 ]

@@ -69,22 +69,22 @@ def _parts(data: bytes, begin: int, end: int) -> Iterator[Any]:
     first = at = begin + 4
     while at < end - 1:
         name = at + 1, data.index(0, at + 1)
-        behind = _behind(data, data[at], name[1] + 1)
-        if data[at] in (_OBJECT, _ARRAY) and behind - at > PART_BYTES:
+        after = behind(data, data[at], name[1] + 1)
+        if data[at] in (_OBJECT, _ARRAY) and after - at > PART_BYTES:
             if first < at:
                 yield _decoded(data, first, at)
             inside = _members if data[at] == _OBJECT else _elements
-            yield name, inside(data, name[1] + 1, behind)
-            first = behind
-        elif behind - first >= PART_BYTES:
-            yield _decoded(data, first, behind)
-            first = behind
-        at = behind
+            yield name, inside(data, name[1] + 1, after)
+            first = after
+        elif after - first >= PART_BYTES:
+            yield _decoded(data, first, after)
+            first = after
+        at = after
     if first < at:
         yield _decoded(data, first, at)
 
 
-def _behind(data: bytes, kind: int, at: int) -> int:
+def behind(data: bytes, kind: int, at: int) -> int:
     """Where the value of a ``kind`` that begins at ``at`` is over."""
     fixed = _FIXED.get(kind)
     if fixed is not None:

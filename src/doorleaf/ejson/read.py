@@ -56,9 +56,7 @@ def loads(body: bytes, start: int = 0) -> dict[str, Any]:
             values: dict[str, Any] | None = native.values(body)
             if values is not None:
                 return values
-        elif len(body) >= LARGE_BYTES:
-            require_sensible(body)
-        found: bytes | None = native.bson(body)
+        found = loads_bson(body)
         if found is not None:
             return decode(found)
     if body.startswith(BOM_UTF8):
@@ -75,6 +73,16 @@ def loads(body: bytes, start: int = 0) -> dict[str, Any]:
         return _read(root, body)
     except _Inexact:
         return _read(_exact(body, start), None)
+
+
+def loads_bson(body: bytes) -> bytes | None:
+    """Read a JSON object as :func:`loads` does, to BSON; None where that has to read it."""
+    if native is None:
+        return None
+    if len(body) >= LARGE_BYTES:
+        require_sensible(body)
+    found: bytes | None = native.bson(body)
+    return found
 
 
 def loads_documents(body: bytes) -> Any:

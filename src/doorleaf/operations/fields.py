@@ -14,6 +14,7 @@ from bson import Code, Decimal128, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.binary import Binary
 from bson.datetime_ms import DatetimeMS
 
+from doorleaf.documents import Encoded
 from doorleaf.errors import InvalidParameter
 from doorleaf.operations.parameters import Kind, Parameter
 
@@ -85,6 +86,8 @@ def count(value: Any, name: str) -> int:
 
 
 def _objects(value: Any, name: str) -> Any:
+    if type(value) is Encoded:
+        return value
     if type(value) is not list:
         raise wrong(name, "an array of objects", value)
     for index, item in enumerate(value):

@@ -105,7 +105,7 @@ class InsertMany(Guarded, Ordered, Operation[results.InsertManyResult]):
     summary = "Insert several documents"
     result = results.InsertManyResult
 
-    documents: list[Document] = parameter(Kind.DOCUMENTS, "The documents, inserted in this order.", required=True)
+    documents: Sequence[Document] = parameter(Kind.DOCUMENTS, "The documents, inserted in this order.", required=True)
 
 
 @_listed

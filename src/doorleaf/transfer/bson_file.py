@@ -70,15 +70,15 @@ def _row(number: int, encoded: bytes) -> Row:
     if len(encoded) > MOST_BYTES:
         return Row(number, None, b"", too_large(len(encoded)))
     try:
-        document: Document = Exact(encoded)
+        document = Exact(encoded)
         if "_id" in document and next(iter(document)) != "_id":
             document = _id_first(document, encoded)
     except (BSONError, ValueError, OverflowError, RecursionError) as error:
         return Row(number, None, encoded, f"the document is damaged: {str(error)[:200]}")
-    return Row(number, document, encoded)
+    return Row(number, document, encoded, raw=document.raw)
 
 
-def _id_first(document: Document, encoded: bytes) -> Document:
+def _id_first(document: Exact, encoded: bytes) -> Exact:
     """``document`` as a server stores it, with its ``_id`` first."""
     ordered = {"_id": document["_id"], **document}
     moved = bson.encode(ordered, codec_options=CODEC)

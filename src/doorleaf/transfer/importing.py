@@ -8,8 +8,9 @@ import makes: then it is counted as ``present``. Any other is rejected as a dupl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Protocol
@@ -18,7 +19,8 @@ import bson
 from bson import ObjectId, Timestamp
 from bson.errors import BSONError
 
-from doorleaf.documents import CODEC, Document, Exact
+from doorleaf.documents import CODEC, Document, Encoded, Exact
+from doorleaf.ejson import with_id
 from doorleaf.errors import (
     DoorleafError,
     InvalidParameter,
@@ -41,6 +43,9 @@ ATTEMPTS = 6
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
 """How often a batch is sent where the database cannot answer, and the seconds between."""
+
+_NO_BSON = (BSONError, OverflowError, RecursionError)
+"""Why values cannot be BSON."""
 
 PROBLEMS = 20
 """Rejected rows that the report itself names."""
@@ -115,14 +120,14 @@ def take(rows: Rows, most: int) -> Batch:
 
 def _bounded(row: Row) -> None:
     """Take the document from a row whose document no database takes: what else that would end is the import."""
-    if row.document is None:
+    if not row.is_good:
         return
     try:
-        size = len(bson.encode(row.document, codec_options=CODEC))
-    except (BSONError, OverflowError, RecursionError):
+        size = len(row.bson())
+    except _NO_BSON:
         return  # the store says why
     if size > MOST_BYTES:
-        row.document, row.reason = None, too_large(size)
+        row.refuse(too_large(size))
 
 
 def _placed(rows: Rows) -> Rows:
@@ -165,7 +170,7 @@ class Importer:
     async def _take_in(self, rows: list[Row]) -> None:
         good, first_bad = [], None
         for row in rows:
-            if row.document is None:
+            if not row.is_good:
                 if self._plan.ordered:
                     first_bad = row
                     break
@@ -218,7 +223,7 @@ class Importer:
     async def _insert(self, rows: list[Row], again: bool) -> None:
         """Put in ``rows``, and take those out of the list whose outcome is in the report."""
         while rows and not self.report.stopped:
-            documents = [self._with_id(row) for row in rows]
+            documents = self._documents(rows)
             operation = InsertMany(namespace=self._plan.namespace, documents=documents, ordered=self._plan.ordered)
             errors: dict[int, Document] = {}
             try:
@@ -229,7 +234,7 @@ class Importer:
             if doubled and self._plan.ordered:  # what comes behind was not tried, and may be there as well
                 doubled = [*range(doubled[0], len(rows))]
             there = await self._there([documents[place]["_id"] for place in doubled]) if doubled else {}
-            ours = {place for place in doubled if self._is_ours(rows[place], documents[place], there)}
+            ours = {place for place in doubled if self._is_ours(rows[place], _exactly(documents, place), there)}
             self._account(rows, errors, ours, again)
 
     def _account(self, rows: list[Row], errors: dict[int, Document], ours: set[int], again: bool) -> None:
@@ -298,6 +303,21 @@ class Importer:
                 self._refuse(row, error.message)
         return writes, ""
 
+    def _documents(self, rows: list[Row]) -> Sequence[Document]:
+        """The documents of ``rows`` with their ids: as BSON, or as values where that says nothing of an ``_id``."""
+        raw: list[bytes] = []
+        ids: list[Any] = []
+        try:
+            for row in rows:
+                found = with_id(row.bson(), partial(self._made, row.place))
+                if found is None:
+                    return [*map(self._with_id, rows)]
+                raw.append(found[0])
+                ids.append(found[1])
+        except _NO_BSON:
+            return [*map(self._with_id, rows)]  # the store says why
+        return Encoded(raw, ids)
+
     def _with_id(self, row: Row) -> Document:
         document = row.document
         assert document is not None  # noqa: S101  # rows without one went before
@@ -321,6 +341,10 @@ class Importer:
         if stored is None:
             return False
         return (row.document is not None and "_id" not in row.document) or _same(document, stored)
+
+
+def _exactly(documents: Sequence[Document], place: int) -> Document:
+    return Exact(documents.raw[place]) if isinstance(documents, Encoded) else documents[place]
 
 
 def _key(identity: Any) -> bytes:

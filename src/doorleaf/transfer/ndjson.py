@@ -21,6 +21,7 @@ def rows(read: Read) -> Rows:
 def row(number: int, source: bytes) -> Row:
     """The row whose text is ``source``."""
     try:
-        return Row(number, ejson.loads(source), source)
+        raw = ejson.loads_bson(source)
+        return Row(number, ejson.loads(source) if raw is None else None, source, raw=raw)
     except DoorleafError as error:
         return Row(number, None, source, error.message.replace("the body", "the row"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 import bson
 
 from doorleaf import ejson
-from doorleaf.documents import CODEC, Document, Documents, Exact
+from doorleaf.documents import CODEC, Document, Documents, Encoded, Exact
 from doorleaf.errors import (
     CODE_NAMES,
     DataError,
@@ -103,7 +103,7 @@ class Server:
             return self._asked(operation.name, _body(operation))
         ids: list[Any] = []
         errors: list[Document] = []
-        for start, documents in _parts([_text(document) for document in operation.documents]):
+        for start, documents in _parts(_texts(operation.documents)):
             try:
                 answer = self._asked("insertMany", _joined(operation, b"documents", documents))
                 ids += cast("InsertManyResult", answer).inserted_ids
@@ -255,11 +255,17 @@ def connect(at: SplitResult) -> HTTPConnection:
 # --- requests --------------------------------------------------------------------------------------------------------
 
 
+def _texts(documents: Sequence[Document]) -> list[bytes]:
+    """Documents as canonical Extended JSON. Raises InvalidParameter for what that cannot hold."""
+    return [*map(_exactly, documents.raw)] if isinstance(documents, Encoded) else [*map(_text, documents)]
+
+
 def _text(document: Document) -> bytes:
-    """A document as canonical Extended JSON. Raises InvalidParameter for what that cannot hold."""
-    if not isinstance(document, Exact):
-        return ejson.dumps(document, ejson.Mode.CANONICAL)
-    written = ejson.encode_exactly(document.raw, ejson.Mode.CANONICAL)
+    return _exactly(document.raw) if isinstance(document, Exact) else ejson.dumps(document, ejson.Mode.CANONICAL)
+
+
+def _exactly(document: bytes) -> bytes:
+    written = ejson.encode_exactly(document, ejson.Mode.CANONICAL)
     if written is None:
         raise InvalidParameter("the document has values that Extended JSON does not hold exactly")
     return written

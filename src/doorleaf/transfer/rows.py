@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from doorleaf.documents import Document
+from doorleaf.ejson.parts import decode
+from doorleaf.ejson.transcoder import encode
 from doorleaf.errors import InvalidParameter
 
 CHUNK_BYTES = 512 * 1024
@@ -18,21 +19,53 @@ Read = Callable[[int], bytes]
 """Reads at most so many bytes; none at the end. What it raises besides OSError is Unreadable."""
 
 
-@dataclass(slots=True)
 class Row:
     """One row of a file: its document, or the ``reason`` why it is none.
 
     ``number`` is the line where it begins, in BSON its place, both from 1 on. ``source`` is the row as it is in the
     file, as far as it was kept. ``place`` is its place among all rows once somebody counts them: several may begin in
-    one line. ``names`` are bytes of names that its document has and its text has not.
+    one line. ``names`` are bytes of names that its document has and its text has not. ``raw`` is its document as BSON
+    where the reader has that; values become of it once somebody asks for its ``document``.
     """
 
-    number: int
-    document: Document | None
-    source: bytes = b""
-    reason: str = ""
-    place: int = 0
-    names: int = 0
+    __slots__ = ("_document", "names", "number", "place", "raw", "reason", "source")
+
+    def __init__(
+        self,
+        number: int,
+        document: Document | None,
+        source: bytes = b"",
+        reason: str = "",
+        names: int = 0,
+        raw: bytes | None = None,
+    ) -> None:
+        self.number = number
+        self._document = document
+        self.source = source
+        self.reason = reason
+        self.place = 0
+        self.names = names
+        self.raw = raw
+
+    @property
+    def document(self) -> Document | None:
+        """The document as values."""
+        if self._document is None and self.raw is not None:
+            self._document = decode(self.raw)
+        return self._document
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the row has a document."""
+        return self._document is not None or self.raw is not None
+
+    def refuse(self, reason: str) -> None:
+        """Take the document from the row, for ``reason``."""
+        self._document, self.raw, self.reason = None, None, reason
+
+    def bson(self) -> bytes:
+        """Its document as BSON. Raises what the encoder raises for what that cannot hold."""
+        return encode(self._document or {}) if self.raw is None else self.raw
 
     @property
     def size(self) -> int:

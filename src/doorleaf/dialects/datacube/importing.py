@@ -341,7 +341,7 @@ def _looked_through(form: Form, asked: _Asked) -> tuple[list[Document], bool]:
 
 
 def _rejected(asked: _Asked, rows: list[Row]) -> bool:
-    bad = [row for row in rows if row.document is None]
+    bad = [row for row in rows if not row.is_good]
     for row in bad:
         _reject(asked, row)
     return bool(bad)

@@ -16,7 +16,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 from pymongo.results import UpdateResult as DriverUpdateResult
 
-from doorleaf.documents import Document, new_id
+from doorleaf.documents import Document, Encoded, Exact, new_id
 from doorleaf.errors import DoorleafError, InvalidParameter, Unsupported
 from doorleaf.operations import (
     BulkWrite,
@@ -64,7 +64,8 @@ async def insert_one(database: Database, operation: InsertOne, session: Session 
 
 
 async def insert_many(database: Database, operation: InsertMany, session: Session = None) -> InsertManyResult:
-    documents = [identified(document) for document in operation.documents]
+    given = operation.documents
+    documents = [*map(Exact, given.raw)] if isinstance(given, Encoded) else [*map(identified, given)]
     ids = [document["_id"] for document in documents]
     try:
         await _collection(database, operation).insert_many(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from doorleaf.documents import Document
+from doorleaf.documents import Document, Encoded
 from doorleaf.operations import (
     Aggregate,
     BulkWrite,
@@ -277,6 +277,8 @@ def _written(operation: Operation[Any], conditions: _Weigher, content: _Weigher)
     if not all(guard.small for guard in operation.guards):
         raise _TooMuch
     if isinstance(operation, InsertMany):
+        if isinstance(operation.documents, Encoded):
+            raise _TooMuch  # only many come so
         content.value(operation.documents)
     elif isinstance(operation, InsertOne):
         content.value(operation.document)

@@ -7,13 +7,13 @@ Where rules have to see all of it first, they see it before, or all of it is one
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import bson
 
-from doorleaf.documents import CODEC, Document, Documents
+from doorleaf.documents import CODEC, Document, Documents, Encoded
 from doorleaf.errors import DataError, DoorleafError, RequestError
 from doorleaf.mql.context import Context
 from doorleaf.operations import BulkWrite, CreateIndex, DeleteMany, Guard, InsertMany, Operation, UpdateMany, Write
@@ -228,13 +228,13 @@ def _some(transaction: Transaction, bulk: _Bulk, context: Context) -> None:
 # --- many documents --------------------------------------------------------------------------------------------------
 
 
-def batches(documents: list[Document]) -> list[bytes]:
+def batches(documents: Sequence[Document]) -> list[bytes]:
     """Documents as BSON, many end to end. Raises ``InvalidParameter`` for what BSON cannot hold."""
     found: list[bytes] = []
     held: list[bytes] = []
     size = 0
-    for document in documents:
-        held.append(encode(document))
+    for encoded in documents.raw if isinstance(documents, Encoded) else map(encode, documents):
+        held.append(encoded)
         size += len(held[-1])
         if size >= BATCH_BYTES:
             found.append(b"".join(held))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import repeat
 from typing import Any
 
 import bson
 
-from doorleaf.documents import CODEC, Document
+from doorleaf.documents import CODEC, Document, Encoded
 from doorleaf.errors import DataError
 from doorleaf.mql.context import Context
 from doorleaf.mql.filters.compile import compile_filter, compile_positional
@@ -64,11 +65,13 @@ def insert_many(transaction: Transaction, operation: InsertMany, context: Contex
     rows = transaction.rows(collection, context, operation.guard)
     ids: list[Any] = []
     failures = Failures()
-    for number, document in enumerate(operation.documents):
+    given = operation.documents
+    raw: Iterable[bytes | None] = given.raw if isinstance(given, Encoded) else repeat(None)
+    for number, (document, encoded) in enumerate(zip(given, raw, strict=False)):
         context.check()
         try:
             with transaction.attempt(explains=failures.explains):
-                ids.append(rows.insert(document))
+                ids.append(rows.insert(document, encoded))
         except DataError as error:
             rows.collection = collection_for_write(transaction, operation.namespace)
             failures.add(number, error.number, error)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pymongo.errors import BulkWriteError, OperationFailure, WriteConcernError
 
-from doorleaf.documents import Document
+from doorleaf.documents import Document, Encoded
 from doorleaf.ejson.transcoder import encode
 from doorleaf.operations import (
     DeleteMany,
@@ -66,14 +66,20 @@ async def insert_one(way: ShortWay, operation: InsertOne, deadline: float) -> In
 
 
 async def insert_many(way: ShortWay, operation: InsertMany, deadline: float) -> InsertManyResult | None:
-    documents = [identified(document) for document in operation.documents]
-    ids = [document["_id"] for document in documents]
-    parts, size = [], 0
-    for document in documents:
-        parts.append(encode(document))
-        size += len(parts[-1])
-        if size > LARGEST_WRITE:
+    given = operation.documents
+    if isinstance(given, Encoded):
+        parts, ids = given.raw, given.ids
+        if sum(map(len, parts)) > LARGEST_WRITE:
             return None
+    else:
+        documents = [identified(document) for document in given]
+        ids = [document["_id"] for document in documents]
+        parts, size = [], 0
+        for document in documents:
+            parts.append(encode(document))
+            size += len(parts[-1])
+            if size > LARGEST_WRITE:
+                return None
     try:
         fields = {"ordered": operation.ordered}
         reply = await _sent(way, operation, deadline, "insert", fields, b"documents\0", b"".join(parts))

@@ -1,0 +1,78 @@
+"""Documents to be put in, as BSON that is handed on as it was read: nobody makes values of them on the way.
+
+A document needs its ``_id`` first, as a server stores it. Where one may have it elsewhere, all are read as values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+import bson
+from bson import ObjectId
+
+from doorleaf.documents import CODEC, Encoded, new_id
+from doorleaf.ejson import read
+from doorleaf.ejson.parts import behind, decode
+
+_LENGTH = Struct("<i")
+_FIRST = b"_id\0"
+_ANYWHERE = re.compile(rb"[\x01-\x13\x7f\xff]_id\0")
+"""The type of a value and the name `_id`. It may also be within a text or a document inside."""
+
+_ARRAY, _OBJECT, _OBJECT_ID = 0x04, 0x03, 0x07
+
+
+def with_id(document: bytes, made: Callable[[], ObjectId]) -> tuple[bytes, Any] | None:
+    """``document`` with its ``_id`` first, which is ``made`` where it has none, and that; None where it may be
+    elsewhere. It is what our own reader or encoder made."""
+    if document[5:9] == _FIRST:
+        if document[4] == _OBJECT_ID:
+            return document, ObjectId(document[9:21])
+        value = document[4 : behind(document, document[4], 9)]
+        return document, bson.decode(b"".join((_LENGTH.pack(len(value) + 5), value, b"\0")), CODEC)["_id"]
+    if _ANYWHERE.search(document):
+        return None
+    identity = made()
+    size = _LENGTH.pack(len(document) + 17)
+    return b"".join((size, b"\x07_id\0", identity.binary, document[4:])), identity
+
+
+def loads_insert(body: bytes) -> dict[str, Any]:
+    """Read a JSON object as :func:`loads` does; its ``documents`` are :class:`Encoded` where they are many and
+    ordinary. Raises InvalidParameter."""
+    found = read.loads_bson(body) if len(body) >= read.SHORT_BYTES else None
+    if found is None:
+        return read.loads(body)
+    at = 4
+    while at < len(found) - 1:
+        value = found.index(0, at + 1) + 1
+        end = behind(found, found[at], value)
+        if found[at] == _ARRAY and found[at + 1 : value] == b"documents\0":
+            documents = _split(found, value, end)
+            if documents is None:
+                break
+            rest = b"".join((_LENGTH.pack(len(found) - (end - at)), found[4:at], found[end:]))
+            return {**decode(rest), "documents": documents}
+        at = end
+    return decode(found)
+
+
+def _split(data: bytes, begin: int, end: int) -> Encoded | None:
+    """The documents of the array that lies between ``begin`` and ``end``."""
+    raw: list[bytes] = []
+    ids: list[Any] = []
+    at, last = begin + 4, end - 1
+    while at < last:
+        value = data.index(0, at) + 1
+        if data[at] != _OBJECT:
+            return None
+        at = value + _LENGTH.unpack_from(data, value)[0]
+        found = with_id(data[value:at], new_id)
+        if found is None:
+            return None
+        raw.append(found[0])
+        ids.append(found[1])
+    return Encoded(raw, ids) if raw else None
