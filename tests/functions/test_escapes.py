@@ -133,7 +133,9 @@ LEAVE = [
     "Object.getPrototypeOf(globalThis).left = 1", "Object.getPrototypeOf([][Symbol.iterator]()).left = 1", "context.values.get('v').left = 1",
     "(() => { Promise.prototype.then = () => { throw 1 } })()", "(() => { JSON.stringify = () => 'stolen' })()",
     "(() => { Object.defineProperty(Object.prototype, 'toJSON', { value: () => 'stolen' }) })()",
-    "(() => { setInterval(() => { globalThis.left = 1 }, 0) })()", "(() => { const f = () => Promise.resolve().then(f); f() })()",
+    "(() => { setInterval(() => { globalThis.left = 1 }, 0) })()", "(() => { for (let i = 0; i < 5000; i++) Promise.reject(i) })()",
+    "(() => { Promise.reject({ get message() { globalThis.left = 1 }, toString() { globalThis.left = 1 } }) })()", "(() => { const h = () => h(); new Promise(h) })()",
+    "(() => { context.functions.execute('other'); setTimeout(() => { globalThis.left = 1 }) })()", "(() => { const f = () => Promise.resolve().then(f); f() })()",
     "URL.left = 1", "Buffer.left = 1", "URL.prototype.left = 1", "crypto.left = 1", "require('events').left = 1", "TextEncoder.prototype.left = 1",
     "(() => { globalThis.context = { user: { id: 'somebody' } } })()", "(() => { exports.left = 1; module.left = 1 })()",
 ]  # fmt: skip

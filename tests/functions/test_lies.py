@@ -19,6 +19,10 @@ GOOD = "exports = (n) => n + 1"
 WAITS = "exports = () => context.services.get('mongodb-atlas').db('d').collection('c').findOne({})"
 
 
+THIS = 0x5EEDF00D
+"""Stands for the number of the call that goes on."""
+
+
 def message(kind: int, text: bytes = b"", number: int = 0, length: int | None = None) -> bytes:
     return struct.pack("<IBI", len(text) if length is None else length, kind, number) + text
 
@@ -41,15 +45,16 @@ ENDS = [
     (REQUEST * (MOST_WAITING + 1), "1000 things at once"),
     (message(Kind.SLEEP, b"60000") * 2, "has no meaning"),
     (b"".join(message(Kind.SLEEP, b"60000", number) for number in range(MOST_WAITING + 1)), "has no meaning"),
-    (message(Kind.FAILED, b"not JSON"), "the function failed"),
-    (message(Kind.FAILED, b'{"message":{"a":1},"name":[],"stack":5}'), "the function failed"),
-    (message(Kind.FAILED, b"[1]"), "the function failed"),
-    (message(Kind.RESULT, b"not JSON"), "nothing that can be read"),
-    (message(Kind.RESULT, b"[]"), "nothing that can be read"),
-    (message(Kind.RESULT, b'{"value":1}') + message(Kind.RESULT, b'{"value":2}'), "answered"),
-    (message(Kind.RESULT, b'{"value":1}') + REQUEST * 50, "answered"),
-    (message(Kind.RESULT, b'{"value":1}') + message(Kind.ASK, b"{}"), "answered"),
-    (message(Kind.READY, number=12345), "answered"),
+    (message(Kind.FAILED, b"not JSON", THIS), "the function failed"),
+    (message(Kind.FAILED, b'{"message":{"a":1},"name":[],"stack":5}', THIS), "the function failed"),
+    (message(Kind.FAILED, b"[1]", THIS), "the function failed"),
+    (message(Kind.RESULT, b"not JSON", THIS), "nothing that can be read"),
+    (message(Kind.RESULT, b"[]", THIS), "nothing that can be read"),
+    (message(Kind.RESULT, b'{"value":1}', THIS) + message(Kind.RESULT, b'{"value":2}', THIS), "answered"),
+    (message(Kind.RESULT, b'{"value":1}', THIS) + REQUEST * 50, "answered"),
+    (message(Kind.RESULT, b'{"value":1}', THIS) + message(Kind.ASK, b"{}"), "answered"),
+    (message(Kind.RESULT, b'{"value":1}', number=12345), "answered"),
+    (message(Kind.FAILED, b'{}'), "answered"),
     (message(Kind.FORGET, number=9) * 3, "answered"),
     (message(Kind.LINE, b"\xff\xfe"), "answered"),
     (message(Kind.LINE, b"x" * 100_000), "answered"),
@@ -77,7 +82,7 @@ def test_what_a_process_makes_up_costs_its_own_call_at_most() -> None:
         calling = asyncio.ensure_future(sandbox.pool.call(call("waits"), server, 60))
         await until(partial(bool, server.requests))
         [process] = sandbox.pool.processes
-        process.pipe_data_received(1, told)
+        process.pipe_data_received(1, told.replace(struct.pack("<I", THIS), struct.pack("<I", process.number)))
         process.reply(1, b'{"value":null}')
         try:
             result(await calling)
@@ -99,7 +104,9 @@ def test_a_message_in_pieces_and_many_at_once_are_the_same() -> None:
         calling = asyncio.ensure_future(sandbox.pool.call(call("waits"), server, 60))
         await until(partial(bool, server.requests))
         [process] = sandbox.pool.processes
-        told = message(Kind.LINE, b"a") + message(Kind.LINE, b"bc") + message(Kind.RESULT, b'{"value":5}')
+        told = (
+            message(Kind.LINE, b"a") + message(Kind.LINE, b"bc") + message(Kind.RESULT, b'{"value":5}', process.number)
+        )
         for index in range(len(told)):
             process.pipe_data_received(1, told[index : index + 1])
         return [result(await calling), server.lines]

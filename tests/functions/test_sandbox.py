@@ -84,6 +84,51 @@ def test_many_requests_are_open_at_once_and_timers_go_on_meanwhile() -> None:
     assert [request["fields"]["filter"]["index"] for request in server.requests] == list(range(50))
 
 
+def test_what_a_function_asks_for_and_says_goes_out_in_its_order_whatever_comes_behind() -> None:
+    source = """exports = async function (size) {
+      const c = context.services.get('mongodb-atlas').db('d').collection('c');
+      const asked = [c.findOne({ a: 1 }), c.insertOne({ text: 'é'.repeat(size) }), c.findOne({ a: 2 })];
+      console.log(size);
+      asked.push(c.findOne({ a: 3 }));
+      return (await Promise.all(asked)).length;
+    }"""
+
+    async def work(sandbox: Sandbox) -> None:
+        for size in (1, 20_000, 40_000, 3_000_000):
+            server = Recorder(b'{"value":1}')
+            assert await sandbox.run("f", size, server=server) == 4
+            told = [request["fields"] for request in server.requests]
+            texts = [{"document": {"text": "é" * size}}]
+            assert told == [{"filter": {"a": 1}}, *texts, {"filter": {"a": 2}}, {"filter": {"a": 3}}]
+            assert server.lines == [str(size)]
+
+    run({"f": source}, work)
+
+
+def test_what_a_function_does_not_wait_for_is_asked_for_all_the_same() -> None:
+    source = """exports = function () {
+      const c = context.services.get('mongodb-atlas').db('d').collection('c');
+      c.insertOne({ a: 1 });
+      setTimeout(() => c.insertOne({ a: 2 }), 1);
+      return 'done';
+    }"""
+    server = Recorder()
+    assert run({"f": source}, lambda sandbox: sandbox.run("f", server=server)) == "done"
+    assert [request["fields"]["document"] for request in server.requests] == [{"a": 1}]
+
+
+def test_rejections_that_nobody_takes_are_let_go() -> None:
+    """Each holds five megabytes; a process has 64 for all."""
+    source = "exports = () => { Promise.reject(new Array(640_000).fill(1.5)); return 'done' }"
+
+    async def work(sandbox: Sandbox) -> None:
+        for _ in range(40):
+            assert await sandbox.run("f") == "done"
+        assert len(sandbox.pool.processes) == 1
+
+    run({"f": source}, work, memory_mb=64)
+
+
 def test_timers_go_off_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "MOST_SLEEPS", 20)
     source = """exports = (count) => new Promise((done) => {
@@ -137,6 +182,7 @@ GOOD = {"good": "exports = (n) => n + 1"}
         ("exports = async () => { for (;;) await null }", FunctionTimeout, "longer than it may"),
         ("exports = () => new Promise((done) => setTimeout(done, 60000))", FunctionTimeout, "longer than it may"),
         ("exports = () => { const f = () => Promise.resolve().then(f); f(); return new Promise(() => {}) }", FunctionTimeout, "longer"),
+        ("exports = () => { const f = () => { Promise.resolve().then(f) }; f(); return 'an answer' }", FunctionTimeout, "longer than it may"),
         ("exports = () => /(a+)+$/.test('a'.repeat(40) + 'b')", FunctionTimeout, "longer than it may"),
         ("exports = () => new Promise(() => {})", FunctionFailed, "something that never comes"),
         ("exports = () => { const all = []; for (;;) all.push(new Array(1000).fill(all.length)) }", FunctionFailed, "memory"),

@@ -448,7 +448,6 @@ function receive(kind, number, text) {
       waiting.failed(error);
     }
   } else if (kind === CALL) start(text);
-  else if (kind === FAILED) sending(FAILED, 0, stringify({ name: "Error", message: text }));
   else timers.get(number)?.();
 }
 

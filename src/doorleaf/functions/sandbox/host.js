@@ -7,10 +7,13 @@ import vm from "node:vm";
 import { setImmediate } from "node:timers";
 
 const SETUP = 1, CALL = 2, REPLY = 3, CHECK = 4, WOKEN = 5; // from the server
-const RESULT = 10, FAILED = 11, REQUEST = 12, READY = 13, LINE = 14, ASK = 15, CHECKED = 16, SLEEP = 17, FORGET = 18; // to the server
+const RESULT = 10, FAILED = 11, REQUEST = 12, LINE = 14, ASK = 15, CHECKED = 16, SLEEP = 17, FORGET = 18; // to the server
 const WHOLE = { filename: "doorleaf:prelude" };
 
 const { stdin, stdout } = Deno;
+const { core } = Deno[Deno.internal];
+// Run what promises wait to do until there is no more of it; whether rejections are kept that nobody took.
+const { runMicrotasks: settle, eventLoopHasMoreWork: hasMore } = core;
 const { URL } = globalThis, random = crypto.getRandomValues.bind(crypto);
 const readSync = stdin.readSync.bind(stdin), writeSync = stdout.writeSync.bind(stdout);
 const { Script, createContext, constants } = vm;
@@ -18,7 +21,7 @@ const fromBase64 = Uint8Array.fromBase64.bind(Uint8Array);
 const toBase64 = (bytes) => bytes.toBase64();
 const toText = new TextDecoder(), toBytes = new TextEncoder();
 const decode = toText.decode.bind(toText), encode = toBytes.encode.bind(toBytes);
-globalThis.addEventListener("unhandledrejection", (event) => event.preventDefault());
+core.setUnhandledPromiseRejectionHandler(() => true);
 
 // --- what a function could reach if it got out of its realm: nothing, and nothing that stays -----------------------
 
@@ -98,33 +101,49 @@ function next() {
   for (;;) {
     const message = whole();
     if (message !== undefined) return message;
+    flush();
     const got = readSync(room());
     if (got === null) throw new Error("the server has gone");
     to += got;
   }
 }
 
-const out = new Uint8Array(65536), head = new DataView(out.buffer);
+const out = new Uint8Array(65536);
+let filled = 0;
 
 function write(bytes) {
   for (let done = 0; done < bytes.length; ) done += writeSync(bytes.subarray(done));
 }
 
+function flush() {
+  if (filled === 0) return;
+  write(out.subarray(0, filled));
+  filled = 0;
+}
+
 function send(kind, number, text) {
-  let size = text.length * 3 + 9 <= out.length ? toBytes.encodeInto(text, out.subarray(9)).written : -1;
-  const bytes = size < 0 ? encode(text) : undefined;
-  if (bytes !== undefined) size = bytes.length;
+  // Messages go out together, at the latest when the thread waits for one. A stack that is full leaves a message out whole.
+  const most = text.length * 3 + 9;
+  if (filled + most > out.length) flush();
+  const alone = most > out.length ? encode(text) : undefined;
+  const bytes = alone === undefined ? out : new Uint8Array(9 + alone.length);
+  const at = alone === undefined ? filled : 0;
+  const size = alone === undefined ? toBytes.encodeInto(text, out.subarray(at + 9)).written : alone.length;
+  const head = new DataView(bytes.buffer, at, 9);
   head.setUint32(0, size, true);
   head.setUint8(4, kind);
   head.setUint32(5, number, true);
-  if (bytes === undefined) return write(out.subarray(0, 9 + size));
-  write(out.subarray(0, 9));
-  write(bytes);
+  if (alone === undefined) filled = at + 9 + size;
+  else {
+    bytes.set(alone, 9);
+    write(bytes);
+  }
 }
 
 // --- a call --------------------------------------------------------------------------------------------------------
 
 const functions = new Map(), modules = new Map(), waiting = [];
+const NEVER = '{"name":"Error","message":"the function waits for something that never comes"}';
 let shared = "", prelude, spare, asleep = 0;
 
 function compiled(name, text, file) {
@@ -133,15 +152,22 @@ function compiled(name, text, file) {
 }
 
 function realm() {
-  const call = { alive: true, done: false, open: 0, timers: new Map() };
+  const call = { alive: true, kind: 0, told: "", open: 0, timers: new Map() };
   const global = createContext(constants.DONT_CONTEXTIFY);
   const boot = prelude.runInContext(global);
   const tell = bare((kind, number, text) => {
     if (!call.alive || typeof kind !== "number" || typeof number !== "number" || typeof text !== "string") return;
-    if (kind === REQUEST) call.open += 1;
-    else if (kind === RESULT || kind === FAILED) [call.alive, call.done] = [false, true];
-    else if (kind !== LINE) return;
-    send(kind, number, text);
+    if (kind === RESULT || kind === FAILED) {
+      call.alive = false;
+      call.kind = kind;
+      call.told = text;
+    } else if (kind === REQUEST) {
+      call.open += 1;
+      send(kind, number, text);
+    } else if (kind === LINE) {
+      send(kind, number, text);
+      flush(); // what comes behind it may never end
+    }
   });
   const load = bare((name) => {
     if (typeof name !== "string") return "expected the name of a function";
@@ -189,28 +215,28 @@ function realm() {
   return call;
 }
 
-async function run(text, number) {
+function run(text, number) {
+  // The call that has ended, and nothing of it is left to run: what never ends is killed with its call.
   const call = spare ?? realm();
   spare = undefined;
   call.receive(CALL, number, text);
   for (;;) {
-    await drained();
-    if (call.done) break;
+    settle();
+    if (call.kind !== 0) break;
     if (waiting.length > 0) answer(call, waiting.shift());
     else if (call.open > 0 || call.timers.size > 0) {
       // The server is at work: the next call's scope is made meanwhile.
+      flush();
       spare ??= realm();
       answer(call, next());
-    } else call.receive(FAILED, 0, "the function waits for something that never comes");
+    } else {
+      call.alive = false;
+      call.kind = FAILED;
+      call.told = NEVER;
+    }
   }
   waiting.length = 0;
-  // What the call left behind in the microtask queue runs before anybody else's call; what never ends is killed.
-  await drained();
-}
-
-function drained() {
-  // Comes when the microtask queue is empty.
-  return new Promise((done) => setImmediate(done));
+  return call;
 }
 
 function answer(call, message) {
@@ -254,13 +280,25 @@ function setUp(text) {
   prelude = new Script(told.prelude, WHOLE);
 }
 
-for (;;) {
-  if (prelude !== undefined) spare ??= realm();
-  const message = next();
-  if (message.kind === SETUP) setUp(message.text);
-  else if (message.kind === CHECK) send(CHECKED, 0, await check(message.text));
-  else if (message.kind === CALL) {
-    await run(message.text, message.number);
-    send(READY, message.number, "");
+function ended(call, number) {
+  send(call.kind, number, call.told);
+  flush();
+}
+
+function serve() {
+  // Called by the event loop, with no promise at work: it is the only place where `settle` does anything.
+  for (;;) {
+    if (prelude !== undefined) spare ??= realm();
+    const { kind, number, text } = next();
+    if (kind === SETUP) setUp(text);
+    else if (kind === CHECK) return check(text).then((found) => send(CHECKED, 0, found)).then(flush);
+    else if (kind === CALL) {
+      const call = run(text, number);
+      // Rejections that nobody took are let go by the event loop, before anybody else's call.
+      if (hasMore()) return setImmediate(() => { ended(call, number); serve(); });
+      ended(call, number);
+    }
   }
 }
+
+setImmediate(serve);

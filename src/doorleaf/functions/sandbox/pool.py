@@ -51,7 +51,7 @@ class Pool:
             return await process.call(text, server, seconds)
         finally:
             server.process = None
-            process.when_settled(self._settled)
+            self._settled(process)
 
     def _free(self) -> Process | None:
         while self._idle:
@@ -96,7 +96,7 @@ class Pool:
         return process
 
     def _settled(self, process: Process) -> None:
-        """Take a process back that is done with what its call left behind, or let it go."""
+        """Take a process back whose call has ended, or let it go."""
         if process.alive and not self._closed:
             self._give(process)
             return

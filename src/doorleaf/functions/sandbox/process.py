@@ -12,7 +12,7 @@ import os
 import struct
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -30,8 +30,6 @@ MOST_WAITING = 1000
 """Things that a function may wait for at once."""
 MOST_SLEEPS = 20_000
 """How often timers of one call may go off: each wakes the server."""
-READY_SECONDS = 1.0
-"""How long a process may go on with what a call left behind."""
 START_SECONDS = 20.0
 OVERHEAD_BYTES = 704 * 1024 * 1024
 """What a process may reserve beside its heap, of which V8 takes 560 MiB at its start and hardly touches any."""
@@ -52,12 +50,16 @@ class Kind(IntEnum):
     RESULT = 10
     FAILED = 11
     REQUEST = 12
-    READY = 13
     LINE = 14
     ASK = 15
     CHECKED = 16
     SLEEP = 17
     FORGET = 18
+
+
+_ANSWERS = frozenset({Kind.RESULT, Kind.FAILED})
+_LATE = _ANSWERS | {Kind.LINE, Kind.REQUEST, Kind.SLEEP, Kind.FORGET}
+"""What may come of a call that is over."""
 
 
 class Server(Protocol):
@@ -93,7 +95,9 @@ def prelude() -> str:
 
 def command(memory_mb: int) -> list[str]:
     """How a process is started."""
+    # The last two keep a process small: each call leaves a scope behind, and what collects in idle time has no turn.
     flags = f"--max-old-space-size={memory_mb},--disallow-code-generation-from-strings"
+    flags += ",--no-incremental-marking,--max-semi-space-size=6"
     bound = memory_mb * 1024 * 1024 * 3 // 2 + OVERHEAD_BYTES
     launch = [sys.executable, "-I", "-S", str(_FOLDER / "launch.py"), str(bound), str(os.getpid())]
     options = ["--quiet", "--no-prompt", "--no-remote", "--no-npm", "--no-config", "--no-lock", "--cached-only"]
@@ -114,10 +118,8 @@ class Process(asyncio.SubprocessProtocol):
         self._waiting = self._sleeps = 0
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._done: asyncio.Future[bytes] | None = None
-        self._settling = False
-        self._settled: Callable[[Process], None] | None = None
-        self._patience: asyncio.TimerHandle | None = None
-        self._number = 0
+        self.number = 0
+        """The number of its last call, which its answer has."""
         self._ended = asyncio.get_running_loop().create_future()
         self.alive = True
 
@@ -158,7 +160,7 @@ class Process(asyncio.SubprocessProtocol):
     # --- calls ---
 
     async def call(self, text: bytes, server: Server, seconds: float) -> bytes:
-        """Call the function and return its answer as JSON, within ``seconds``.
+        """Call the function and return its answer as JSON, within ``seconds``; then nothing of the call is left to run.
 
         Raises FunctionFailed with what the function threw, FunctionTimeout, and FunctionsUnavailable when the process
         was ended from outside.
@@ -167,11 +169,11 @@ class Process(asyncio.SubprocessProtocol):
             raise FunctionsUnavailable(_GONE)
         loop = asyncio.get_running_loop()
         self._server, self._waiting, self._sleeps = server, 0, 0
-        self._number = (self._number + 1) & 0xFFFFFFFF
-        self._done, self._settling = loop.create_future(), True
+        self.number = (self.number + 1) & 0xFFFFFFFF
+        self._done = loop.create_future()
         limit = loop.call_later(seconds, self._too_long, self._done)
         try:
-            self.send(Kind.CALL, self._number, text)
+            self.send(Kind.CALL, self.number, text)
             return await self._done
         finally:
             limit.cancel()
@@ -189,27 +191,6 @@ class Process(asyncio.SubprocessProtocol):
         async with asyncio.timeout(START_SECONDS):
             found: dict[str, str] = orjson.loads(await self._done)
         return found
-
-    def when_settled(self, told: Callable[[Process], None]) -> None:
-        """Call ``told`` when the process is ready for another call, within a second or it is killed, or has ended."""
-        if self._settling and self.alive:
-            self._settled = told
-            self._patience = asyncio.get_running_loop().call_later(READY_SECONDS, self._impatient)
-        else:
-            told(self)
-
-    def _impatient(self) -> None:
-        self.kill()
-        self._is_settled()
-
-    def _is_settled(self) -> None:
-        self._settling = False
-        told, self._settled = self._settled, None
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-        if told is not None:
-            told(self)
 
     def reply(self, number: int, text: bytes) -> None:
         """Answer a request of the call; nothing once that is over."""
@@ -267,11 +248,8 @@ class Process(asyncio.SubprocessProtocol):
 
     def _take(self, kind: int, number: int, text: bytes) -> None:
         server, done = self._server, self._done
-        if kind == Kind.READY:
-            if number == self._number:
-                self._is_settled()
-        elif done is None or done.done():
-            if kind not in (Kind.LINE, Kind.REQUEST, Kind.SLEEP, Kind.FORGET):  # sent before it was told
+        if done is None or done.done() or (kind in _ANSWERS and number != self.number):
+            if kind not in _LATE:
                 self._end(FunctionFailed("the process said something that nobody asked for"))
         elif kind == Kind.RESULT or kind == Kind.CHECKED:
             done.set_result(text)
@@ -306,7 +284,6 @@ class Process(asyncio.SubprocessProtocol):
     def _end(self, error: DoorleafError) -> None:
         self._fail(error)
         self.kill()
-        self._is_settled()
 
     def _fail(self, error: DoorleafError) -> None:
         done = self._done
@@ -320,7 +297,6 @@ class Process(asyncio.SubprocessProtocol):
             self._fail(FunctionFailed(f"the function used more memory than {self._memory_mb} MB"))
         else:
             self._fail(FunctionsUnavailable(_GONE))
-        self._is_settled()
         if not self._ended.done():
             self._ended.set_result(None)
 
