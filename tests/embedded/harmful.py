@@ -30,7 +30,7 @@ def hold_the_lock(writing: Any, context: Any) -> None:
     """Keep others from writing, and never look at the clock."""
     from doorleaf.stores.embedded.writing.planned import for_a_moment
 
-    with writing.transaction(context), for_a_moment(writing, context, 0.1):
+    with writing.transaction(context), for_a_moment(writing, context):
         hold_the_interpreter(writing, context)
 
 
@@ -38,7 +38,7 @@ def take_a_long_step(writing: Any, context: Any) -> str:
     """What one call into C does with a large document: look at no clock while others cannot write."""
     from doorleaf.stores.embedded.writing.planned import for_a_moment
 
-    with writing.transaction(context), for_a_moment(writing, context, 0.1):
+    with writing.transaction(context), for_a_moment(writing, context):
         context.check_now()
         until = time.process_time() + 0.4
         while time.process_time() < until:

@@ -50,6 +50,19 @@ with open(sys.argv[1], "r+b") as file:
     sys.stdin.read()
 """
 
+WAITER = """
+import sys
+from pathlib import Path
+from doorleaf.stores.embedded.file import sharing
+sharing._LINUX = {linux}
+mine = sharing.Sharing(Path(sys.argv[1]))
+mine.open()
+mine.take({behind})
+with open({order!r}, "a") as file:
+    file.write("{name} ")
+mine.give()
+"""
+
 
 def started(code: str, argument: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code, argument], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -57,6 +70,12 @@ def started(code: str, argument: str) -> subprocess.Popen[bytes]:
 
 def length(log: Path) -> int:
     return os.path.getsize(log)
+
+
+def locks(path: Path) -> int:
+    """How many locks of parts of a file processes have, as Linux tells."""
+    number = f":{path.stat().st_ino} "
+    return sum(number in line and "POSIX" in line for line in Path("/proc/locks").read_text().splitlines())
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -99,6 +118,45 @@ def test_a_turn_that_does_not_come_is_an_error(tmp_path: Path, monkeypatch: pyte
     mine.take()
     mine.give()
     mine.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux who waits")
+@pytest.mark.parametrize("linux", [True, False])
+def test_turns_come_in_the_order_of_asking_but_for_those_who_stand_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linux: bool
+) -> None:
+    monkeypatch.setattr(sharing, "_LINUX", linux)
+    mine = Sharing(tmp_path / FILE)
+    mine.open()
+    mine.take()
+    assert not mine.wanted()
+    order = tmp_path / "order"
+    waiting: list[subprocess.Popen[bytes]] = []
+
+    def ask(name: str, behind: float) -> None:
+        waiting.append(
+            started(WAITER.format(linux=linux, order=str(order), name=name, behind=behind), str(tmp_path / FILE))
+        )
+        wait_for(lambda: locks(tmp_path / "doorleaf.lock") == len(waiting) + 1)
+
+    try:
+        ask("behind", 600.0)
+        ask("killed", 0.0)
+        ask("first", 0.0)
+        ask("second", 0.0)
+        assert mine.wanted()
+        waiting[1].kill()
+        waiting[1].wait()
+        mine.give()
+        wait_for(lambda: order.exists() and order.read_text().count(" ") == 3)
+        assert order.read_text() == "first second behind "
+        mine.take()
+        mine.give()
+    finally:
+        for process in waiting:
+            process.kill()
+            process.communicate()
+        mine.close()
 
 
 def test_a_hold_is_seen_by_all_and_ends(tmp_path: Path) -> None:

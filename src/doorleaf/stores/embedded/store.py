@@ -62,8 +62,9 @@ from doorleaf.stores.embedded.file.files import SYSTEM_DATABASE, Files
 from doorleaf.stores.embedded.file.room import NOTE
 from doorleaf.stores.embedded.file.sqlite import failure
 from doorleaf.stores.embedded.file.storage import Session, Storage
+from doorleaf.stores.embedded.processes.counts import Counts
 from doorleaf.stores.embedded.processes.forking import AVAILABLE
-from doorleaf.stores.embedded.processes.pool import Counts, Pool
+from doorleaf.stores.embedded.processes.pool import Pool
 from doorleaf.stores.embedded.processes.wire import Place, Request
 from doorleaf.stores.embedded.reading import reads, small
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed

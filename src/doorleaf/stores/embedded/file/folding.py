@@ -6,6 +6,7 @@ when the log is long those that are about to start wait until the ones under way
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import apsw
@@ -66,12 +67,20 @@ class Folding:
         """Fold in what can be, when it is time."""
         if self._pages >= LONG:
             self._start_anew()
-        elif self._pages >= self._next:
+        else:
+            self.ease()
+
+    def ease(self) -> None:
+        """Fold in what can be, if much was committed since, and leave it to others to start the log anew."""
+        if self._pages >= self._next:
             self._next = self._pages + OFTEN
-            try:
+            with contextlib.suppress(apsw.BusyError, apsw.LockedError):
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            except (apsw.BusyError, apsw.LockedError):
-                return
+
+    def ease_quietly(self) -> None:
+        """The same behind a commit, which stays whatever becomes of the log."""
+        with contextlib.suppress(apsw.Error):
+            self.ease()
 
     def _start_anew(self) -> None:
         now = time.monotonic()

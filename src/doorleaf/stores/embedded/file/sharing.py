@@ -1,7 +1,8 @@
 """What the processes that share a data folder tell one another, by a small file beside the database.
 
-Whose turn it is to write: two locks, so that whoever has written and wants to go on stands behind those who wait. And
-whether long reads have to wait for a moment, so that the write-ahead log can be folded in.
+Whose turn it is to write: a lock, and one for each who waits, at the instant since which it does, so that they come in
+that order and those of a process that ends are gone. And whether long reads have to wait for a moment, so that the
+write-ahead log can be folded in.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import sys
 import threading
 import time
 from pathlib import Path
+from struct import Struct
 
 from doorleaf.errors import StoreUnavailable
 
@@ -26,7 +29,15 @@ LOCK_SECONDS = 30.0
 LONGEST_HOLD = 300.0
 """Seconds that long reads can be held back. A time that is further off was written before the machine started."""
 
-_QUEUE, _TURN, _WORK = 1024, 1025, 2048
+_TURN, _WORK = 1025, 2048
+_TICKETS = 1 << 40
+"""Where the locks of those who wait begin: each at its instant, in microseconds, behind here."""
+
+_ALL = 1 << 60
+_LINUX = sys.platform == "linux" and sys.maxsize > 2**32
+_FLOCK = Struct("hhqqi4x")
+"""Linux's ``struct flock`` on 64 bits."""
+
 _PAUSE_SECONDS = 0.0002
 
 
@@ -55,45 +66,61 @@ class Sharing:
 
     # --- taking turns ------------------------------------------------------------------------------------------------
 
-    def take(self) -> None:
-        """Wait for this process's turn to write; raises ``StoreUnavailable`` when the others do not let go."""
+    def take(self, behind: float = 0.0) -> None:
+        """Wait for this process's turn to write, behind those who begin to within so many seconds from now.
+
+        Raises ``StoreUnavailable`` when the others do not let go.
+        """
         if self._file < 0 or fcntl is None:
             return
-        until = time.monotonic() + LOCK_SECONDS
-        self._wait(_QUEUE, until)
+        now = time.monotonic()
+        until = now + LOCK_SECONDS
+        place = _TICKETS + int((now + behind) * 1e6)
+        while not self._try(place):  # another has the same, or looks whether anybody has
+            _pause(until, 1)
+            place += 1
         try:
-            self._wait(_TURN, until)
+            while True:
+                first = not self._waits(place - _TICKETS)
+                if first and self._try(_TURN):
+                    return
+                _pause(until, 1 if first else 5)
         finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _QUEUE)
+            self._free(place)
 
     def give(self) -> None:
         """Let the next process write."""
         if self._file < 0 or fcntl is None:
             time.sleep(_PAUSE_SECONDS)
             return
-        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _TURN)
+        self._free(_TURN)
 
     def wanted(self) -> bool:
         """Whether another process waits for the turn that this one has."""
         if self._file < 0 or fcntl is None:
             return True  # nobody can tell
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _QUEUE)
-        except (BlockingIOError, PermissionError):
+        return self._waits(_ALL)
+
+    def _waits(self, length: int) -> bool:
+        """Whether another process waits in one of the first places."""
+        if _LINUX:  # which tells it without having the places for a moment, in which nobody could take one
+            asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _TICKETS, length, 0)
+            found: int = _FLOCK.unpack(fcntl.fcntl(self._file, fcntl.F_GETLK, asked))[0]
+            return found != fcntl.F_UNLCK
+        if not self._try(_TICKETS, length):
             return True
-        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _QUEUE)
+        self._free(_TICKETS, length)
         return False
 
-    def _wait(self, place: int, until: float) -> None:
-        while True:
-            try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-                return
-            except (BlockingIOError, PermissionError):  # which of them is the system's choice
-                pass
-            if time.monotonic() > until:
-                raise StoreUnavailable("the database is busy: another process holds it")
-            time.sleep(random.uniform(0.0001, 0.0004))  # noqa: S311 - jitter
+    def _try(self, place: int, length: int = 1) -> bool:
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, place)
+        except (BlockingIOError, PermissionError):  # which of them is the system's choice
+            return False
+        return True
+
+    def _free(self, place: int, length: int = 1) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_UN, length, place)
 
     # --- long work ---------------------------------------------------------------------------------------------------
 
@@ -105,7 +132,7 @@ class Sharing:
     def disclaim(self, number: int) -> None:
         """Take a claim back."""
         if self._file >= 0 and fcntl is not None:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _WORK + number)
+            self._free(_WORK + number)
 
     def claimed(self, number: int) -> bool:
         """Whether another process works on it."""
@@ -144,3 +171,9 @@ class Sharing:
                 os.pwrite(self._file, int(until * 1e6).to_bytes(8, "little"), 0)
             except OSError:  # a full disk: nobody is held back, and the log grows
                 return
+
+
+def _pause(until: float, times: int) -> None:
+    if time.monotonic() > until:
+        raise StoreUnavailable("the database is busy: another process holds it")
+    time.sleep(times * random.uniform(0.0001, 0.0004))  # noqa: S311 - jitter

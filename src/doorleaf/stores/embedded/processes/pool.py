@@ -23,6 +23,7 @@ from doorleaf.mql.context import timed_out
 from doorleaf.stores.embedded.processes import wire
 from doorleaf.stores.embedded.processes.answers import HELD_BYTES, WORKER_ENDED, Answer, WorkerLost
 from doorleaf.stores.embedded.processes.connected import Worker, within
+from doorleaf.stores.embedded.processes.counts import Counts
 from doorleaf.stores.embedded.processes.endings import told
 from doorleaf.stores.embedded.processes.flows import STANDING_SECONDS, Flow
 from doorleaf.stores.embedded.processes.forking import FORKS
@@ -45,6 +46,9 @@ RESTING = 4
 LONG_SLICE = 0.5
 """Seconds after which one in the long lane begins anew where somebody waits who has used less of late; twice as many
 each time, so that what is long comes to its end."""
+
+BEHIND = 0.05
+"""Seconds that each place of its caller's puts a write behind others that wait for the turn to write."""
 
 LONG_LOOK = 0.25
 """How often that is looked at."""
@@ -84,26 +88,6 @@ PICKLED_NODES = 2_000
 """Values in a request that are pickled on the event loop."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Counts:
-    """The counts of what the pool has done so far, and of how it stands. Times are in seconds."""
-
-    started: int = 0
-    """Workers that were forked."""
-    killed: int = 0
-    """Those that were killed: past a deadline, or because their caller left."""
-    lost: int = 0
-    """Those that ended by themselves in the middle of an operation."""
-    restarted: int = 0
-    """Operations that were stopped to make room and began anew."""
-    waited: float = 0.0
-    """Time that operations waited for their turns."""
-    running: int = 0
-    waiting: int = 0
-    held_bytes: int = 0
-    """Bytes set aside for answers."""
 
 
 @dataclass(slots=True, eq=False)
@@ -201,6 +185,7 @@ class Pool:
     async def carry_out(self, request: Request, caller: str) -> Any:
         """Have a worker run ``request.work``, and return its result; raises what it raises, and ``StoreTimeout`` soon
         after the deadline whatever it does."""
+        request.behind = self._behind(caller)
         packed = await _packed(request)
         answer = Answer(self._room, caller, request.deadline, request.max_bytes)
         try:
@@ -219,6 +204,9 @@ class Pool:
             if not answer.complete:
                 answer.restart()
         return await asyncio.to_thread(answer.value) if answer.lengthy else answer.value()
+
+    def _behind(self, caller: str) -> float:
+        return BEHIND * (self._quick.held(caller) + self._long.held(caller))
 
     async def flow(self, request: Request, caller: str) -> Flow:
         """The batches that ``request.work`` yields, as they are taken; raises what it raises before its first batch."""
@@ -328,7 +316,7 @@ class Pool:
             running.release()
             running.turns = longer
             _slow(worker, request)
-        elif not request.writes or await worker.stopped(request.deadline + GRACE):
+        elif await self._stopped(running):
             await self._anew(running)
 
     def _room_for_long(self, request: Request, caller: str) -> list[Turn] | None:
@@ -349,7 +337,7 @@ class Pool:
         self._counts.restarted += 1
         running.answer.restart()
         if request.sliceable and not request.sliced:
-            request.sliced = True
+            request.sliced, request.behind = True, self._behind(running.caller)
             running.packed = await _packed(request)
         await self._begin(running, long=True)
 
@@ -369,22 +357,23 @@ class Pool:
                 continue
             if request.deadline - now < 2 * took:
                 continue  # begun anew it would not come as far again, and waste what others have to wait for
-            if not request.writes or await self._stopped(running):
+            if await self._stopped(running):
                 await self._anew(running)
                 began, slice_seconds = time.monotonic(), 2 * slice_seconds
 
     async def _stopped(self, running: _Running) -> bool:
-        """End a write that has committed nothing, so that it can begin anew; whether that could be."""
-        worker = running.worker
-        return worker is not None and not worker.begun and await worker.stopped(running.request.deadline + GRACE)
+        """Whether it may begin anew: what reads, and a write that has committed nothing, which is ended."""
+        request, worker = running.request, running.worker
+        assert worker is not None  # noqa: S101  # begun before
+        return not request.writes or (not worker.begun and await worker.stopped(request.deadline + GRACE))
 
     async def _rested(self, running: _Running) -> bool:
-        """Have a write rest between two transactions until its turn comes again; whether it did. What would have to do
-        much again is waited for, and has its place until it rests."""
+        """Have a write rest between two transactions until its turn comes again; whether it did."""
         request, worker = running.request, running.worker
         assert worker is not None  # noqa: S101  # begun before
         if self._resting >= RESTING:
             return worker.begun
+        # What would have to do much again is waited for, and has its place until it rests.
         patience = request.deadline + GRACE if worker.begun else time.monotonic() + LONG_LOOK
         self._resting += 1
         try:

@@ -70,6 +70,8 @@ class Request:
     sliceable: bool = False
     """It may be carried out in several transactions, where it takes long; ``sliced`` says that it is to be."""
     sliced: bool = False
+    behind: float = 0.0
+    """Seconds that it stands behind others who begin to wait for the turn to write."""
     pace: float = 0.0
     """Seconds for each batch of documents, which the server takes as slowly as it likes; 0 where all is one answer."""
 

@@ -22,6 +22,7 @@ from doorleaf.mql.context import Context
 from doorleaf.operations.results import DocumentResult
 from doorleaf.stores.base import answer_too_large
 from doorleaf.stores.embedded import statistics  # noqa: F401  # what requests name
+from doorleaf.stores.embedded.file.folding import Folding
 from doorleaf.stores.embedded.file.sqlite import DISK_FULL, FULL_IN_PART, failure, is_full
 from doorleaf.stores.embedded.file.storage import Session, Storage
 from doorleaf.stores.embedded.processes import wire
@@ -49,6 +50,7 @@ class _Opened:
         self._place: Place | None = None
         self._session: Session | None = None
         self._writer: Session | None = None
+        self._folding: Folding | None = None
 
     def at(self, place: Place) -> Session:
         """A session that reads in ``place``."""
@@ -68,7 +70,9 @@ class _Opened:
         reader = self.at(place)
         if self._writer is None:
             self._writer = reader.storage.session(busy=0.0, writing=True)
-        return Writing(reader, self._writer, prepared)
+            self._folding = Folding(self._writer.connection, reader.storage.sharing)
+        assert self._folding is not None  # noqa: S101  # just made
+        return Writing(reader, self._writer, prepared, self._folding.ease_quietly)
 
 
 class _Sender:
@@ -134,10 +138,12 @@ def _carried_out(received: list[bytearray], opened: _Opened, sender: _Sender) ->
         context.max_scan, context.max_bytes = request.max_scan, request.max_bytes
         if request.writes:
             writing = opened.writing(request.place, lambda: _prepared(sender))
-            writing.sliced = request.sliced
+            writing.sliced, writing.behind = request.sliced, request.behind
             writing.alarm = lambda until: _alarm(until or request.deadline + _LATE_SECONDS)
             writing.watch = _watch
             writing.begun = lambda: sender.now(wire.BEGUN)
+            if request.sliceable and not request.sliced:
+                writing.moment /= 2  # what takes longer begins anew in slices of that time
             if request.sliced:
                 writing.turn = lambda: _rest(sender, context)
             return wire.RESULT, _sent(_written(request, writing, context), context, sender)

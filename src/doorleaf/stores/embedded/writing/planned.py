@@ -203,7 +203,13 @@ class _PlannedRows(Rows):
 class Writing:
     """How a worker writes: a session to read with, one to write with, and what to call before a commit."""
 
-    def __init__(self, reader: Session, writer: Session, prepared: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reader: Session,
+        writer: Session,
+        prepared: Callable[[], None],
+        fold: Callable[[], None] = lambda: None,
+    ) -> None:
         self.session = reader
         self.alarm: Callable[[float | None], None] = lambda until: None
         """Called with the instant at which the process ends unless it is called again; None for the usual one."""
@@ -213,6 +219,10 @@ class Writing:
         """Called after the commit of what counts for nothing yet."""
         self.turn: Callable[[], None] = lambda: None
         """Called before each transaction; it returns when this operation's turn has come."""
+        self.behind = 0.0
+        """Seconds that it stands behind others who begin to wait for the turn to write."""
+        self.moment = HELD_SECONDS
+        """Seconds of the processor's time that a transaction may have while others wait to write."""
         self.sliced = False
         """Whether what takes long is to be done in several transactions."""
         self.committed = False
@@ -221,6 +231,7 @@ class Writing:
         """Seconds for which the last transaction kept others from writing, its commit apart."""
         self._writer = writer
         self._prepared = prepared
+        self._fold = fold
 
     def version(self) -> int:
         """A number that changes with every commit of others than the reader."""
@@ -252,7 +263,7 @@ class Writing:
         sharing = session.storage.sharing
         failed: WriteFailed | None = None
         self.turn()
-        sharing.take()
+        sharing.take(self.behind)
         began = time.monotonic()
         try:
             session.storage.presence.require()
@@ -282,6 +293,7 @@ class Writing:
             session.end()
             session.catalog = session.storage.latest
             sharing.give()
+        self._fold()  # nobody has to wait for the log
         if failed is not None:
             raise failed
 
@@ -328,13 +340,13 @@ def write(writing: Writing, operation: Operation[Any], context: Context) -> Any:
 
 
 @contextlib.contextmanager
-def for_a_moment(writing: Writing, context: Context, seconds: float = HELD_SECONDS) -> Iterator[None]:
+def for_a_moment(writing: Writing, context: Context) -> Iterator[None]:
     """End what keeps others from writing for long: with an error where it looks at the clock, else with its process.
 
-    It has ``seconds`` of the processor where others wait, and :data:`ALONE_SECONDS` where nobody does; and one
+    It has ``writing.moment`` of the processor where others wait, and :data:`ALONE_SECONDS` where nobody does; and one
     step more that cannot be interrupted, such as reading a large document.
     """
-    deadline = context.deadline
+    deadline, seconds = context.deadline, writing.moment
     began, worked = time.monotonic(), time.process_time()
 
     def later() -> float | None:
