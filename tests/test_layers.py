@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -195,6 +196,24 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
 
 def test_no_circle() -> None:
     assert circle(arrows()) == []
+
+
+CONSOLE = ROOT.parents[1] / "console/src"
+
+
+def console_arrows() -> dict[str, set[str]]:
+    """The modules that each module of the console imports: late and for types alone as well."""
+    found: dict[str, set[str]] = {}
+    for path in CONSOLE.rglob("*.ts*"):
+        named = re.findall(r"""(?:from |import |import\()"(\.[^"]*)\"""", path.read_text(encoding="utf-8"))
+        found[str(path.with_suffix(""))] = {os.path.normpath(path.parent / target) for target in named}
+    return found
+
+
+def test_no_circle_in_the_console() -> None:
+    found = console_arrows()
+    assert len(set.union(*found.values()) & found.keys()) > 50
+    assert circle(found) == []
 
 
 def test_circles_are_seen() -> None:

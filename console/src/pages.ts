@@ -3,14 +3,9 @@
 import type { FunctionComponent } from "preact";
 import type { IconName } from "./ui/icons";
 import { DataSection } from "./data/section";
+import type { PageProps } from "./router";
 import type { Session } from "./session";
 import { later } from "./ui/later";
-
-export interface PageProps {
-  /** The parts of the address behind the section's name. */
-  readonly path: readonly string[];
-  readonly query: URLSearchParams;
-}
 
 export interface Section {
   /** The first part of its addresses. */

@@ -10,6 +10,13 @@ export interface Location {
   readonly query: URLSearchParams;
 }
 
+/** What the page of a section is told of the address. */
+export interface PageProps {
+  /** The parts behind the section's name. */
+  readonly path: readonly string[];
+  readonly query: URLSearchParams;
+}
+
 /** The view that the address names. */
 export function here(): Location {
   const [path = "", query = ""] = splitOnce(window.location.hash.replace(/^#\/?/, ""), "?");

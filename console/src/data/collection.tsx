@@ -15,7 +15,7 @@ interface Props {
   readonly changed: () => void;
 }
 
-export interface ViewProps {
+interface ViewProps {
   readonly place: Namespace;
   readonly query: URLSearchParams;
 }

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { PageProps } from "../pages";
+import type { PageProps } from "../router";
 import { useSession } from "../session";
 import { Beside } from "../ui/page";
 import { CollectionPage } from "./collection";

@@ -2,8 +2,7 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { PageProps } from "../pages";
-import { link } from "../router";
+import { link, type PageProps } from "../router";
 import { useSession } from "../session";
 import { FormDialog, textIn } from "../ui/form";
 import { plural } from "../ui/format";

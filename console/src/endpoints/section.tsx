@@ -3,8 +3,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { ApiError } from "../api";
-import type { PageProps } from "../pages";
-import { link } from "../router";
+import { link, type PageProps } from "../router";
 import { useSession } from "../session";
 import { Icon } from "../ui/icons";
 import { List } from "../ui/list";

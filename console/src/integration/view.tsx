@@ -1,13 +1,13 @@
 /** How programs reach a collection: ready requests, and credentials of its own. */
 
 import type { JSX } from "preact";
-import type { ViewProps } from "../data/collection";
+import type { Namespace } from "../api";
 import { Snippets } from "../keys/snippets";
 import { link } from "../router";
 import { useSession } from "../session";
 import { Credentials } from "./credentials";
 
-export function IntegrationView({ place }: ViewProps): JSX.Element {
+export function IntegrationView({ place }: { place: Namespace }): JSX.Element {
   const { caller } = useSession();
   return (
     <div class="panel">

@@ -14,7 +14,7 @@ import { tell } from "../ui/toasts";
 import { SessionList } from "../users/sessions";
 import { KeyForm } from "./form";
 import { type Key, LIMITS, LISTS, type NewKey, pathOf, stateOf } from "./model";
-import { NewKeyDialog, State } from "./section";
+import { NewKeyDialog, State } from "./parts";
 import { Snippets } from "./snippets";
 
 type Doing = "change" | "rotate" | "revoke" | "delete" | null;

@@ -2,19 +2,17 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { PageProps } from "../pages";
-import { go, link } from "../router";
+import { go, link, type PageProps } from "../router";
 import { useSession } from "../session";
-import { SecretDialog } from "../ui/form";
 import { Icon } from "../ui/icons";
 import { List } from "../ui/list";
 import { Moment } from "../ui/moment";
 import { Empty, Failure, useLoaded, useTitle } from "../ui/parts";
 import { Page, PageHead } from "../ui/page";
 import { KeyForm } from "./form";
-import { type Key, listed, type NewKey, rightsOf, stateOf } from "./model";
+import { type Key, listed, type NewKey, rightsOf } from "./model";
 import { KeyPage } from "./page";
-import { Snippets } from "./snippets";
+import { NewKeyDialog, State } from "./parts";
 
 export function KeysSection({ path }: PageProps): JSX.Element {
   const [name] = path;
@@ -97,19 +95,5 @@ function KeyTable({ keys }: { keys: readonly Key[] }): JSX.Element {
         </tr>
       ))}
     </List>
-  );
-}
-
-export function State({ of: key }: { of: Key }): JSX.Element {
-  const state = stateOf(key);
-  return <span class={state === "in force" ? "badge good" : state === "disabled" ? "badge warn" : "badge bad"}>{state}</span>;
-}
-
-/** Shows a key's text, which the server tells this once. */
-export function NewKeyDialog({ made, onClose }: { made: NewKey; onClose: () => void }): JSX.Element {
-  return (
-    <SecretDialog title={`The key ${made.name}`} secrets={[made.key]} onClose={onClose}>
-      <Snippets secret={made.key} database={made.databases?.[0]} collection={made.collections?.[0]?.split(".").slice(1).join(".") || undefined} />
-    </SecretDialog>
   );
 }

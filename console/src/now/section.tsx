@@ -1,8 +1,7 @@
 /** What happens on the server now, what was audited, and the settings in effect. */
 
 import type { JSX } from "preact";
-import type { PageProps } from "../pages";
-import { link } from "../router";
+import { link, type PageProps } from "../router";
 import { Page, PageHead } from "../ui/page";
 import { Audit } from "./audit";
 import { Live } from "./live";

@@ -1,8 +1,7 @@
 /** The API: every action and route, to read about and to try with one's own rights and data. */
 
 import type { JSX } from "preact";
-import type { PageProps } from "../pages";
-import { go, link } from "../router";
+import { go, link, type PageProps } from "../router";
 import { useSession } from "../session";
 import { Beside } from "../ui/page";
 import { Empty, Failure, useLoaded, useTitle } from "../ui/parts";

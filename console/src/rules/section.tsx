@@ -1,8 +1,7 @@
 /** Rules: who may do what, whether others would be right, and why a request is allowed or refused. */
 
 import type { JSX } from "preact";
-import type { PageProps } from "../pages";
-import { link } from "../router";
+import { link, type PageProps } from "../router";
 import { Page, PageHead } from "../ui/page";
 import { Check } from "./check";
 import { Table } from "./table";

@@ -2,8 +2,7 @@
 
 import type { JSX } from "preact";
 import type { Namespace } from "../api";
-import type { PageProps } from "../pages";
-import { go, link } from "../router";
+import { go, link, type PageProps } from "../router";
 import { useSession } from "../session";
 import { Page, PageHead } from "../ui/page";
 import { Export } from "./export";

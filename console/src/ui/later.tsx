@@ -2,7 +2,7 @@
 
 import type { FunctionComponent, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import type { PageProps } from "../pages";
+import type { PageProps } from "../router";
 import { Page as Content } from "./page";
 import { Failure } from "./parts";
 

@@ -2,8 +2,7 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { PageProps } from "../pages";
-import { go, link } from "../router";
+import { go, link, type PageProps } from "../router";
 import { useSession } from "../session";
 import { Ask, TypedConfirm } from "../ui/form";
 import { Icon } from "../ui/icons";
