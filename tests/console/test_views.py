@@ -153,6 +153,10 @@ def test_a_sample_tells_what_documents_have_in_common(console: Console) -> None:
     write(console, "Filter", "{ kind: 'b' }")
     page.keyboard.press("Enter")
     expect(page.get_by_text("A random sample of 15 documents")).to_be_visible()
+    console.go("data", "default", "shop", "orders", "schema")
+    shares = fields.get_by_role("row", name="status")
+    expect(shares).to_contain_text("open 67 %")
+    expect(shares).to_contain_text("shipped 33 %")
 
 
 def test_indexes_are_made_asked_and_dropped(console: Console) -> None:

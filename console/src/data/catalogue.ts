@@ -1,7 +1,8 @@
 /** What there is: databases, collections, and how much is in them. */
 
 import type { Api, Namespace } from "../api";
-import { type Value, field, int, itemsOf, numberOf, object, string, textOf } from "../values/model";
+import { fieldsOf, type Query } from "../query/query";
+import { type Value, field, itemsOf, numberOf, object, string, textOf } from "../values/model";
 
 export interface DatabaseInfo {
   readonly name: string;
@@ -55,10 +56,9 @@ export async function estimate(api: Api, place: Namespace, signal?: AbortSignal)
   return numberOf(field(await api.act("estimatedDocumentCount", place, [], signal), "count"));
 }
 
-/** How many documents a filter matches; `upTo` ends the counting. */
-export async function matching(api: Api, place: Namespace, filter: Value, upTo = 0, signal?: AbortSignal): Promise<number> {
-  const limit = upTo ? ([["limit", int(upTo)]] as const) : [];
-  return numberOf(field(await api.act("countDocuments", place, [["filter", filter], ...limit], signal), "count"));
+/** How many documents match. */
+export async function matching(api: Api, place: Namespace, { filter, collation }: Pick<Query, "filter" | "collation">, signal?: AbortSignal): Promise<number> {
+  return numberOf(field(await api.act("countDocuments", place, fieldsOf({ filter, collation }), signal), "count"));
 }
 
 const at = (result: Value | undefined, name: string): number => numberOf(field(result, name));

@@ -65,7 +65,7 @@ export function useDocuments(place: Namespace, texts: QueryText): Documents {
       first.documents.forEach((one) => mine.keys.add(keyOf(one)));
       const full = query.limit > 0 && first.documents.length >= query.limit;
       show({ query, rows: first.documents, next: full ? null : first.next, cut: first.cut, loading: false, ms: performance.now() - began, began });
-      const counting = query.filter.entries.length === 0 ? estimate(api, place, mine.stop.signal) : matching(api, place, query.filter, 0, mine.stop.signal);
+      const counting = query.filter.entries.length === 0 ? estimate(api, place, mine.stop.signal) : matching(api, place, query, mine.stop.signal);
       counting.then((total) => show({ total: Number.isFinite(total) ? total : null }), () => undefined);
     };
     run().catch((error: unknown) => isAborted(error) || show({ ...NOTHING, loading: false, error }));
@@ -93,6 +93,7 @@ export function useDocuments(place: Namespace, texts: QueryText): Documents {
       }
       const rows = [...mine.state.rows, ...fresh];
       const full = query.limit > 0 && rows.length >= query.limit;
+      if (next && fresh.length === 0) [next, cut] = [null, "There may be more that are alike in this order, which cannot be shown."];
       show({ rows: full ? rows.slice(0, query.limit) : rows, next: full ? null : next, cut, loading: false });
     };
     run(mine.state.query)

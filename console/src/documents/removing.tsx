@@ -6,20 +6,23 @@ import { type Api, messageOf, type Namespace } from "../api";
 import { matching } from "../data/catalogue";
 import { Code } from "../edit/code";
 import { parseAny } from "../query/parse";
+import { fieldsOf, type Query } from "../query/query";
+import { link } from "../router";
 import { useSession } from "../session";
 import { count, plural } from "../ui/format";
 import { FormDialog, TypedConfirm } from "../ui/form";
 import { Failure, useLoaded } from "../ui/parts";
 import { tell } from "../ui/toasts";
-import { among, changeBack, changedOnes, putBack, REMEMBERED, remembered } from "./undoing";
-import { array, field, itemsOf, NULL, numberOf, type ObjectValue, object, int } from "../values/model";
-
-/** The filter of documents by their ids. */
-export const byIds = (documents: readonly ObjectValue[]): ObjectValue =>
-  object([["_id", object([["$in", array(documents.map((one) => field(one, "_id") ?? NULL))]])]]);
+import { type Entry, field, numberOf, type ObjectValue } from "../values/model";
+import { write } from "../values/write";
+import { among, byIds, changeBack, changedOnes, putBack, REMEMBERED, remembered } from "./undoing";
 
 /** Said to whom rules judge: they may hide fields from the person, which would not be put back. */
 const FOR_GOOD = "This cannot be undone: rules may hide some of what would be deleted from you.";
+
+/** Whether so many documents can be put back. */
+const undoable = (number: number): string =>
+  number <= REMEMBERED ? "You can undo this for ten seconds." : `This cannot be undone: more than ${count(REMEMBERED)} are not remembered.`;
 
 /** Delete documents that are on the screen, and offer to put them back where all of them is `seen`. */
 async function remove(api: Api, place: Namespace, documents: readonly ObjectValue[], seen: boolean, changed: () => void): Promise<void> {
@@ -29,9 +32,10 @@ async function remove(api: Api, place: Namespace, documents: readonly ObjectValu
     tell({ text: `${plural(numberOf(field(answer, "deletedCount")), "document")} deleted.` });
     return;
   }
-  const found = await api.act("find", place, [["filter", filter], ["limit", int(documents.length)]]);
-  const whole = itemsOf(found, "documents").filter((one): one is ObjectValue => one.kind === "object");
+  const whole = await remembered(api, place, [["filter", filter]]);
   const answer = await api.act("deleteMany", place, [["filter", filter]]);
+  const text = `${plural(numberOf(field(answer, "deletedCount")), "document")} deleted.`;
+  if (!whole) return tell({ text });
   const undo = async (): Promise<void> => {
     try {
       tell({ text: `${plural(await putBack(api, place, whole), "document")} put back.` });
@@ -40,7 +44,7 @@ async function remove(api: Api, place: Namespace, documents: readonly ObjectValu
     }
     changed();
   };
-  tell({ text: `${plural(numberOf(field(answer, "deletedCount")), "document")} deleted.`, action: { label: "Undo", run: () => void undo() } });
+  tell({ text, action: { label: "Undo", run: () => void undo() } });
 }
 
 export function DeleteSome(props: { place: Namespace; documents: readonly ObjectValue[]; onClose: () => void; onDone: () => void; changed: () => void }): JSX.Element {
@@ -49,17 +53,24 @@ export function DeleteSome(props: { place: Namespace; documents: readonly Object
   const run = (): Promise<void> => remove(api, props.place, props.documents, seen, props.changed).then(props.onDone);
   return (
     <FormDialog title={`Delete ${plural(props.documents.length, "document")}?`} verb="Delete" danger onClose={props.onClose} onSubmit={run}>
-      <p>{seen ? "You can undo this for ten seconds." : FOR_GOOD}</p>
+      <p>{seen ? undoable(props.documents.length) : FOR_GOOD}</p>
     </FormDialog>
   );
 }
 
+/** What says which documents are meant. */
+export type Which = Pick<Query, "filter" | "collation">;
+
 interface MatchingProps {
   readonly place: Namespace;
-  readonly filter: ObjectValue;
+  readonly which: Which;
   readonly onClose: () => void;
   readonly onDone: () => void;
 }
+
+/** What says which of the documents are meant that were remembered. */
+const amongThem = (which: Which, before: readonly ObjectValue[] | null): Entry[] =>
+  fieldsOf(before ? { ...which, filter: among(which.filter, before) } : which);
 
 /** Offer to take something back, and say what became of it. */
 function offer(text: string, back: () => Promise<string>, done: () => void): void {
@@ -72,23 +83,33 @@ function offer(text: string, back: () => Promise<string>, done: () => void): voi
 }
 
 /** How many match, and whether it can be undone; not `seen` are those of which rules may hide something. */
-function Told({ number, verb, seen = true }: { number: number | undefined; verb: string; seen?: boolean }): JSX.Element {
+function Told({ place, which, verb, seen = true }: { place: Namespace; which: Which; verb: string; seen?: boolean }): JSX.Element {
+  const { api } = useSession();
+  const { value: number, error } = useLoaded((signal) => matching(api, place, which, signal), [api]);
+  if (error !== undefined) return <Failure error={error} />;
   if (number === undefined) return <p>Counting …</p>;
-  const few = number <= REMEMBERED ? "You can undo this for ten seconds." : `This cannot be undone: more than ${count(REMEMBERED)} are not remembered.`;
+  const final = !seen || number > REMEMBERED;
+  const address = link(["transfer", "export", place.source, place.database, place.collection], { filter: write(which.filter), collation: which.collation.entries.length > 0 ? write(which.collation) : "" });
   return (
-    <p>
-      <strong>{plural(number, "document")}</strong> {verb}. {seen ? few : FOR_GOOD}
-    </p>
+    <>
+      <p>
+        <strong>{plural(number, "document")}</strong> {verb}. {seen ? undoable(number) : FOR_GOOD}
+      </p>
+      {final && (
+        <p>
+          <a href={address}>Export them first</a> to have a copy.
+        </p>
+      )}
+    </>
   );
 }
 
-export function DeleteMatching({ place, filter, onClose, onDone }: MatchingProps): JSX.Element {
+export function DeleteMatching({ place, which, onClose, onDone }: MatchingProps): JSX.Element {
   const { api, caller } = useSession();
   const seen = caller.administrator;
-  const found = useLoaded((signal) => matching(api, place, filter, 0, signal), [api]);
   const run = async (): Promise<void> => {
-    const before = seen ? await remembered(api, place, filter) : null;
-    const answer = await api.act("deleteMany", place, [["filter", before ? among(filter, before) : filter]]);
+    const before = seen ? await remembered(api, place, fieldsOf(which)) : null;
+    const answer = await api.act("deleteMany", place, amongThem(which, before));
     const deleted = numberOf(field(answer, "deletedCount"));
     const text = `${plural(deleted, "document")} deleted.`;
     if (before && deleted > 0) offer(text, async () => `${plural(await putBack(api, place, before), "document")} put back.`, onDone);
@@ -97,20 +118,19 @@ export function DeleteMatching({ place, filter, onClose, onDone }: MatchingProps
   };
   return (
     <TypedConfirm title="Delete all that match" name={place.collection} verb="Delete them" onClose={onClose} onConfirm={run}>
-      {found.error !== undefined && <Failure error={found.error} />}
-      <Told number={found.value} verb={`of ${place.collection} would be gone`} seen={seen} />
+      <Told place={place} which={which} verb={`of ${place.collection} would be gone`} seen={seen} />
     </TypedConfirm>
   );
 }
 
-export function UpdateMatching({ place, filter, onClose, onDone }: MatchingProps): JSX.Element {
+/** Change what matches: `chosen` are those that somebody has selected, and everything without that. */
+export function UpdateMatching({ place, which, chosen, onClose, onDone }: MatchingProps & { chosen?: number }): JSX.Element {
   const { api } = useSession();
   const [text, setText] = useState('{ $set: { "": "" } }');
-  const found = useLoaded((signal) => matching(api, place, filter, 0, signal), [api]);
   const run = async (): Promise<void> => {
     const update = await parseAny(text);
-    const before = await remembered(api, place, filter);
-    const answer = await api.act("updateMany", place, [["filter", before ? among(filter, before) : filter], ["update", update]]);
+    const before = await remembered(api, place, fieldsOf(which));
+    const answer = await api.act("updateMany", place, [...amongThem(which, before), ["update", update]]);
     const told = `${plural(numberOf(field(answer, "modifiedCount")), "document")} changed.`;
     const changed = before ? await changedOnes(api, place, before) : [];
     const back = async (): Promise<string> => {
@@ -122,11 +142,18 @@ export function UpdateMatching({ place, filter, onClose, onDone }: MatchingProps
     else tell({ text: told });
     onDone();
   };
+  const editor = <Code label="Update" rows={5} value={text} onChange={setText} />;
+  if (chosen !== undefined)
+    return (
+      <FormDialog title={`Update ${plural(chosen, "document")}`} verb="Update them" danger onClose={onClose} onSubmit={run}>
+        {editor}
+        <p>{undoable(chosen)}</p>
+      </FormDialog>
+    );
   return (
     <TypedConfirm title="Update all that match" name={place.collection} verb="Update them" onClose={onClose} onConfirm={run}>
-      <Code label="Update" value={text} onChange={setText} />
-      {found.error !== undefined && <Failure error={found.error} />}
-      <Told number={found.value} verb={`of ${place.collection} match`} />
+      {editor}
+      <Told place={place} which={which} verb={`of ${place.collection} match`} />
     </TypedConfirm>
   );
 }

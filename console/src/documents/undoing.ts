@@ -2,8 +2,9 @@
 
 import type { Api, Namespace } from "../api";
 import { changesOf, updateOf } from "../edit/changes";
+import { documentsOf } from "../query/lines";
 import { keyOf } from "../query/pages";
-import { array, bool, type Entry, field, int, itemsOf, numberOf, type ObjectValue, object, type Value } from "../values/model";
+import { array, bool, type Entry, field, int, itemsOf, NULL, numberOf, type ObjectValue, object, type Value } from "../values/model";
 import { write } from "../values/write";
 
 /** How many documents are remembered to be put back. */
@@ -11,18 +12,29 @@ export const REMEMBERED = 1000;
 const AT_ONCE = 200;
 const AT_ONCE_CHARACTERS = 4_000_000;
 
-/** The documents that match, whole; null where they are too many to be remembered. */
-export async function remembered(api: Api, place: Namespace, filter: ObjectValue): Promise<readonly ObjectValue[] | null> {
-  const answer = await api.act("find", place, [["filter", filter], ["limit", int(REMEMBERED + 1)]]);
-  const found = itemsOf(answer, "documents").filter((one): one is ObjectValue => one.kind === "object");
-  return found.length > REMEMBERED || found.some((one) => !field(one, "_id")) ? null : found;
+/** How many characters of them, as JSON. */
+const MOST_CHARACTERS = 100_000_000;
+
+/** The documents that match, whole; null where they are too many, or too large, to be remembered. */
+export async function remembered(api: Api, place: Namespace, query: readonly Entry[]): Promise<readonly ObjectValue[] | null> {
+  const found: ObjectValue[] = [];
+  let size = 0;
+  for await (const some of documentsOf(api, place, [...query, ["limit", int(REMEMBERED + 1)]])) {
+    found.push(...some);
+    for (const one of some) size += write(one).length;
+    if (found.length > REMEMBERED || size > MOST_CHARACTERS || some.some((one) => !field(one, "_id"))) return null;
+  }
+  return found;
 }
 
 /** The filter of what matches and is among `documents`, so that nothing is touched that is not remembered. */
 export function among(filter: ObjectValue, documents: readonly ObjectValue[]): ObjectValue {
-  const ids = documents.map((one) => field(one, "_id") as Value);
-  return object([["$and", array([filter, object([["_id", object([["$in", array(ids)]])]])])]]);
+  return object([["$and", array([filter, byIds(documents)])]]);
 }
+
+/** The filter of documents by their ids. */
+export const byIds = (documents: readonly ObjectValue[]): ObjectValue =>
+  object([["_id", object([["$in", array(documents.map((one) => field(one, "_id") ?? NULL))]])]]);
 
 /** Put documents back that were deleted; how many are there again. */
 export async function putBack(api: Api, place: Namespace, documents: readonly ObjectValue[]): Promise<number> {
@@ -52,8 +64,8 @@ function* batches<T extends Value>(values: readonly T[]): Generator<readonly T[]
 
 /** What documents are now that were changed, beside what they were. */
 export async function changedOnes(api: Api, place: Namespace, before: readonly ObjectValue[]): Promise<readonly (readonly [was: ObjectValue, is: ObjectValue])[]> {
-  const answer = await api.act("find", place, [["filter", among(object([]), before)], ["limit", int(REMEMBERED)]]);
-  const now = new Map(itemsOf(answer, "documents").flatMap((one) => (one.kind === "object" ? [[keyOf(one), one] as const] : [])));
+  const now = new Map<string, ObjectValue>();
+  for await (const some of documentsOf(api, place, [["filter", among(object([]), before)]])) for (const one of some) now.set(keyOf(one), one);
   return before.flatMap((was) => {
     const is = now.get(keyOf(was));
     return is && changesOf(was, is).length > 0 ? [[was, is] as const] : [];

@@ -10,12 +10,12 @@ import { CopyAs } from "../query/copy";
 import { ExplainDialog } from "../query/explain";
 import { SavedOnes } from "../query/saving";
 import { keyOf } from "../query/pages";
-import { fieldsOf, PARTS, QueryError, type QueryText, textsOf } from "../query/query";
+import { fieldsOf, PARTS, type Query, QueryError, type QueryText, textsOf } from "../query/query";
 import { go, link } from "../router";
 import { useSession } from "../session";
 import { count } from "../ui/format";
 import { Icon } from "../ui/icons";
-import { Choice, Empty, Failure, IconButton } from "../ui/parts";
+import { Choice, Empty, Failure, IconButton, IconLink } from "../ui/parts";
 import { copyText } from "../ui/text";
 import { tell } from "../ui/toasts";
 import { field, int, numberOf, type ObjectValue, object, string, type Value } from "../values/model";
@@ -25,10 +25,11 @@ import { ColumnChoice } from "./columns";
 import { type Documents, useDocuments } from "./loading";
 import { DeleteMatching, DeleteSome, UpdateMatching } from "./removing";
 import { columnsOf, Table } from "./table";
+import { byIds } from "./undoing";
 
 type View = "table" | "json" | "tree";
 type Open =
-  | { readonly what: "insert" | "copy" | "explain" | "delete-all" | "update-all" | "delete" }
+  | { readonly what: "insert" | "copy" | "explain" | "delete-all" | "update-all" | "delete" | "update" }
   | { readonly what: "clone"; readonly document: ObjectValue }
   | { readonly what: "edit"; readonly document: ObjectValue; readonly wanted?: ObjectValue };
 
@@ -107,9 +108,9 @@ export function DocumentsView({ place, query }: { place: Namespace; query: URLSe
   return (
     <>
       <QueryBar texts={texts} fields={fields} error={error} past={asked.get(name) ?? []} onRun={run} />
-      <Toolbar {...{ documents, view, show, setOpen, chosen }} saved={<SavedOnes kind="query" place={place} asked={{ ...texts, hide, view: view === "table" ? "" : view }} />} columns={<ColumnChoice all={all} hidden={hidden} onChange={(next) => show({ hide: next.size > 0 ? JSON.stringify([...next]) : "" })} />} />
+      <Toolbar {...{ place, documents, view, show, setOpen, chosen }} saved={<SavedOnes kind="query" place={place} asked={{ ...texts, hide, view: view === "table" ? "" : view }} />} columns={<ColumnChoice all={all} hidden={hidden} onChange={(next) => show({ hide: next.size > 0 ? JSON.stringify([...next]) : "" })} />} />
       {error !== undefined && !(error instanceof QueryError) && <Failure error={error} retry={documents.again} />}
-      {rows.length === 0 && !documents.loading && error === undefined && <Nothing query={texts} insert={() => setOpen({ what: "insert" })} />}
+      {rows.length === 0 && !documents.loading && error === undefined && <Nothing place={place} query={texts} insert={() => setOpen({ what: "insert" })} />}
       {rows.length > 0 && view === "table" && (
         <Table
           key={documents.began}
@@ -188,11 +189,13 @@ function Opened(props: {
     const command = object([["find", string(place.collection)], ["filter", filter ?? object([])], ...Object.entries(rest), ...limit]);
     return <ExplainDialog place={place} command={command} onClose={close} />;
   }
+  if (open.what === "update") return <UpdateMatching place={place} which={{ filter: byIds(props.chosen), collation: object([]) }} chosen={props.chosen.length} onClose={close} onDone={done} />;
   const Matching = open.what === "delete-all" ? DeleteMatching : UpdateMatching;
-  return <Matching place={place} filter={query.filter} onClose={close} onDone={done} />;
+  return <Matching place={place} which={query} onClose={close} onDone={done} />;
 }
 
 function Toolbar(props: {
+  place: Namespace;
   documents: Documents;
   view: View;
   show: (next: { view: View }) => void;
@@ -202,6 +205,7 @@ function Toolbar(props: {
   columns: JSX.Element;
 }): JSX.Element {
   const { documents, view, show, setOpen, chosen } = props;
+  const names = [props.place.source, props.place.database, props.place.collection];
   const ready = documents.query !== null;
   return (
     <div class="toolbar">
@@ -212,6 +216,9 @@ function Toolbar(props: {
         <>
           <button type="button" class="button" onClick={() => setOpen({ what: "delete" })}>
             <Icon name="trash" /> Delete {count(chosen.length)}
+          </button>
+          <button type="button" class="button" onClick={() => setOpen({ what: "update" })}>
+            <Icon name="edit" /> Update {count(chosen.length)}
           </button>
           {chosen.length === 1 && chosen[0] && (
             <button type="button" class="button" onClick={() => setOpen({ what: "clone", document: chosen[0] as ObjectValue })}>
@@ -240,10 +247,18 @@ function Toolbar(props: {
       </span>
       {props.saved}
       {view === "table" && props.columns}
+      <IconLink icon="import" label="Import a file" href={link(["transfer", "import", ...names])} />
+      <IconLink icon="export" label="Export what matches" href={link(["transfer", "export", ...names], documents.query ? exported(documents.query) : {})} />
       <IconButton icon="refresh" label="Ask again" onClick={documents.again} />
       <Choice label="Shown as" value={view} options={[["table", "Table", "table"], ["json", "JSON", "braces"], ["tree", "Tree", "tree"]]} onChange={(next) => show({ view: next })} />
     </div>
   );
+}
+
+/** A query as the page for exports has it in its address. */
+function exported(query: Query): Record<string, string> {
+  const fields = fieldsOf(query).map(([name, value]) => [name, write(value)] as const);
+  return { ...Object.fromEntries(fields), limit: query.limit ? String(query.limit) : "" };
 }
 
 function told({ rows, total, loading, hasMore, ms }: Documents): string {
@@ -254,7 +269,7 @@ function told({ rows, total, loading, hasMore, ms }: Documents): string {
   return `${of} ${rows.length === 1 && of === "1" ? "document" : "documents"}${hasMore && total === null ? ", and more" : ""}${took}`;
 }
 
-function Nothing({ query, insert }: { query: QueryText; insert: () => void }): JSX.Element {
+function Nothing({ place, query, insert }: { place: Namespace; query: QueryText; insert: () => void }): JSX.Element {
   const all = query.filter.trim() === "" || query.filter.trim() === "{}";
   return (
     <Empty title={all ? "No documents" : "Nothing matches"} icon={all ? "collection" : "search"}>
@@ -262,7 +277,10 @@ function Nothing({ query, insert }: { query: QueryText; insert: () => void }): J
         <p>
           <button type="button" class="button" onClick={insert}>
             Insert the first one
-          </button>
+          </button>{" "}
+          <a class="button" href={link(["transfer", "import", place.source, place.database, place.collection])}>
+            Import a file
+          </a>
         </p>
       ) : (
         <p>A filter compares types too: the text "5" is not the number 5, and an ObjectId is not the text of its digits.</p>

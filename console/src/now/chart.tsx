@@ -20,12 +20,14 @@ export function Chart(props: { title: string; times: readonly number[]; series: 
   const place = useRef<HTMLDivElement>(null);
   const drawn = useRef<uPlot | null>(null);
   const data = [times, ...series.map(({ values }) => values)] as unknown as uPlot.AlignedData;
+  const latest = useRef(data);
+  latest.current = data;
   useEffect(() => {
     const element = place.current;
     if (!element) return;
     const draw = (): void => {
       drawn.current?.destroy();
-      drawn.current = new uPlot(optionsOf(element, series, format, least), data, element);
+      drawn.current = new uPlot(optionsOf(element, series, format, least), latest.current, element);
     };
     draw();
     const scheme = window.matchMedia("(prefers-color-scheme: dark)");
@@ -69,7 +71,8 @@ function optionsOf(element: HTMLElement, series: readonly Series[], format: (val
     legend: { show: false },
     cursor: { show: false },
     scales: {
-      x: { range: (_, __, latest) => [latest - SHOWN_SECONDS, latest] },
+      // Of a single time uPlot makes an hour.
+      x: { range: ({ data }, _, last) => [(data[0].at(-1) ?? last) - SHOWN_SECONDS, data[0].at(-1) ?? last] },
       y: { range: (_, __, most) => [0, Math.max(most ?? 0, least) * 1.1] },
     },
     axes: [{ ...axis, space: 90, values: (_, splits) => splits.map((at) => CLOCK.format(at * 1000)) }, { ...axis, size: 64, values: (_, splits) => splits.map(format) }],

@@ -60,7 +60,7 @@ async function after(api: Api, place: Namespace, query: Query, sort: ObjectValue
   }
   const values = sort.entries.map(([name]) => at(whole, name.split(".")));
   if (values.includes(null)) return { next: null, cut: "Only the first page can be shown in an order by values inside arrays." };
-  return { next: beyond(sort.entries, values as Value[]), cut: "" };
+  return { next: beyond(sort.entries, values as Value[], query.collation.entries.length > 0), cut: "" };
 }
 
 /** The value at a path; a missing one is null, and null stands for one that is or goes through an array. */
@@ -71,24 +71,25 @@ function at(value: Value, path: readonly string[]): Value | null {
   return at(field(value, name) ?? NULL, value.kind === "object" ? rest : []);
 }
 
-/** The filter of what comes behind `values` in the order of `sort`. */
-function beyond(sort: readonly Entry[], values: readonly Value[]): ObjectValue {
+/** The filter of what comes behind `values` in the order of `sort`; `collated` are texts of which several are the same. */
+function beyond(sort: readonly Entry[], values: readonly Value[], collated: boolean): ObjectValue {
   const ways = sort.flatMap(([name, direction], index) => {
     const same = sort.slice(0, index).map(([before], place) => equal(before, values[place] ?? NULL));
     const ascending = "text" in direction && Number(direction.text) > 0;
-    return further(name, values[index] ?? NULL, ascending).map((one) => object([["$and", array([...same, one])]]));
+    const again = collated && index === sort.length - 1;
+    return further(name, values[index] ?? NULL, ascending, again).map((one) => object([["$and", array([...same, one])]]));
   });
   return object([["$or", array(ways)]]);
 }
 
 const equal = (name: string, value: Value): Value => object([[name, ROWS[value.kind] === NULLS ? NULL : object([["$eq", value]])]]);
 
-function further(name: string, value: Value, ascending: boolean): Value[] {
+function further(name: string, value: Value, ascending: boolean, again: boolean): Value[] {
   const row = ROWS[value.kind];
   const ways: Value[] = [];
   const isNan = value.kind === "double" && value.text === "NaN";
   if (row !== NULLS && value.kind !== "minKey" && value.kind !== "maxKey") {
-    const [operator, than] = isNan ? ["$gte", { kind: "double", text: "-Infinity" } as const] : [ascending ? "$gt" : "$lt", value];
+    const [operator, than] = isNan ? ["$gte", { kind: "double", text: "-Infinity" } as const] : [`${ascending ? "$gt" : "$lt"}${again ? "e" : ""}`, value];
     if (ascending || !isNan) ways.push(object([[name, object([[operator, than]])]]));
   }
   // NaN comes before all other numbers, and is not less than any.

@@ -8,13 +8,15 @@ import { write } from "../values/write";
 
 export const SAMPLE = 1000;
 const FREQUENT = 6;
+/** How many characters of a value count. */
+const LONGEST = 200;
 
 export interface TypeTold {
   readonly name: string;
   readonly share: number;
   /** From the least to the greatest value, where they have an order. */
   readonly range: string;
-  /** The most frequent values, with their shares of those that were kept. */
+  /** The most frequent values, with their shares. */
   readonly frequent: readonly (readonly [text: string, share: number])[];
   readonly distinct: number;
   /** Values far from all others, the farthest first. */
@@ -51,27 +53,50 @@ export async function analyze(api: Api, place: Namespace, filter: ObjectValue, s
   const pipeline = array([...match, object([["$sample", object([["size", int(SAMPLE)]])]])]);
   const answer = await api.act("aggregate", place, [["pipeline", pipeline]], signal);
   const documents = itemsOf(answer, "documents").map((one) => EJSON.parse(write(one), { relaxed: false }) as Record<string, unknown>);
-  const accessor = await analyzeDocuments(documents, { storedValuesLengthLimit: 200, signal });
+  const accessor = await analyzeDocuments(documents, { storedValuesLengthLimit: LONGEST, signal });
   const schema = await accessor.getInternalSchema();
   const fields: FieldTold[] = [];
-  collect(schema.fields, 0, fields);
+  collect(schema.fields, 0, fields, textsIn(documents));
   const jsonSchema = JSON.stringify(await accessor.getMongoDBJsonSchema(), null, 2);
   return { sampled: documents.length, fields, jsonSchema };
 }
 
-function collect(given: readonly SchemaField[], depth: number, fields: FieldTold[]): void {
+/** The texts, code and bytes in documents by path and type: of these the analysis keeps a hundred alone, whatever their number. */
+function textsIn(documents: readonly object[]): ReadonlyMap<string, unknown[]> {
+  const found = new Map<string, unknown[]>();
+  const visit = (value: object, path: readonly string[]): void => {
+    if (Array.isArray(value)) return value.forEach((one: unknown) => isNested(one) && visit(one, path));
+    for (const [name, inner] of Object.entries(value)) {
+      const at = [...path, name];
+      const kind = typeof inner === "string" ? "String" : (inner as { _bsontype?: string } | null)?._bsontype;
+      if (kind === "String" || kind === "Binary" || kind === "Code") {
+        const key = keyOf(at, kind);
+        const values = found.get(key) ?? [];
+        values.push(typeof inner === "string" ? inner.slice(0, LONGEST) : inner);
+        found.set(key, values);
+      } else if (isNested(inner)) visit(inner, at);
+    }
+  };
+  documents.forEach((one) => visit(one, []));
+  return found;
+}
+
+const isNested = (value: unknown): value is object => typeof value === "object" && value !== null && !("_bsontype" in value) && !(value instanceof Date);
+const keyOf = (path: readonly string[], type: string): string => JSON.stringify([type, ...path]);
+
+function collect(given: readonly SchemaField[], depth: number, fields: FieldTold[], texts: ReadonlyMap<string, unknown[]>): void {
   for (const one of given) {
     const types = (one.types as AnyType[]).filter(({ name }) => name !== "Undefined");
-    fields.push({ path: one.path.join("."), depth, present: one.probability, types: types.map(told) });
+    fields.push({ path: one.path.join("."), depth, present: one.probability, types: types.map((type) => told(type, texts.get(keyOf(one.path, type.bsonType)) ?? type.values ?? [])) });
     for (const type of types) {
-      if (type.fields) collect(type.fields, depth + 1, fields);
-      for (const item of type.types ?? []) if (item.fields) collect(item.fields, depth + 1, fields);
+      if (type.fields) collect(type.fields, depth + 1, fields, texts);
+      for (const item of type.types ?? []) if (item.fields) collect(item.fields, depth + 1, fields, texts);
     }
   }
 }
 
-function told(type: AnyType): TypeTold {
-  const values = (type.values ?? []).map(plain);
+function told(type: AnyType, all: readonly unknown[]): TypeTold {
+  const values = all.map(plain);
   const times = new Map<string, number>();
   for (const { text } of values) times.set(text, (times.get(text) ?? 0) + 1);
   const frequent = [...times].sort(([, one], [, other]) => other - one);

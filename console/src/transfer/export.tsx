@@ -11,7 +11,8 @@ import type { Entry, Value } from "../values/model";
 import { read } from "../values/read";
 import { exportOf, type FileKind, FILES } from "./exporting";
 
-const NAMES = { filter: "Filter", projection: "Projection", sort: "Sort" } as const;
+const NAMES = { filter: "Filter", projection: "Projection", sort: "Sort", collation: "Collation" } as const;
+const HINTS = { filter: "", projection: '{"secret": 0}', sort: '{"_id": 1}', collation: '{"locale": "en", "strength": 2}' } as const;
 
 function objectIn(text: string): Value {
   const value = read(text.trim() || "{}");
@@ -21,7 +22,7 @@ function objectIn(text: string): Value {
 
 export function Export({ place, query }: { place: Namespace; query: URLSearchParams }): JSX.Element {
   const { api } = useSession();
-  const [texts, setTexts] = useState({ filter: query.get("filter") ?? "{}", projection: query.get("projection") ?? "", sort: query.get("sort") ?? "" });
+  const [texts, setTexts] = useState({ filter: query.get("filter") ?? "{}", projection: query.get("projection") ?? "", sort: query.get("sort") ?? "", collation: query.get("collation") ?? "" });
   const [limit, setLimit] = useState(query.get("limit") ?? "");
   const [kind, setKind] = useState<FileKind>("canonical");
   const [error, setError] = useState<unknown>(null);
@@ -61,7 +62,7 @@ export function Export({ place, query }: { place: Namespace; query: URLSearchPar
           rows={name === "filter" ? 4 : 2}
           value={texts[name]}
           wrong={wrong[name] ?? null}
-          placeholder={name === "sort" ? '{"_id": 1}' : name === "projection" ? '{"secret": 0}' : ""}
+          placeholder={HINTS[name]}
           onChange={(text) => setTexts((before) => ({ ...before, [name]: text }))}
         />
       ))}

@@ -1,6 +1,7 @@
 /** What a query matches, read as it comes, and saved as a file. */
 
-import { type Api, ApiError, bodyOf, type Namespace } from "../api";
+import { type Api, bodyOf, type Namespace } from "../api";
+import { documentsOf } from "../query/lines";
 import { array, type Entry, string, textOf } from "../values/model";
 import { read } from "../values/read";
 
@@ -30,48 +31,11 @@ export async function exportOf(api: Api, place: Namespace, query: readonly Entry
 async function columnsOf(api: Api, place: Namespace, query: readonly Entry[], signal: AbortSignal, tell: (documents: number) => void): Promise<string[]> {
   const names = new Set<string>();
   let documents = 0;
-  for await (const lines of linesOf(await asLines(api, place, query, signal))) {
-    for (const line of lines) {
-      const document = read(line);
-      if (document.kind === "object") for (const [name] of document.entries) names.add(name);
-    }
-    tell((documents += lines.length));
+  for await (const found of documentsOf(api, place, query, signal)) {
+    for (const document of found) for (const [name] of document.entries) names.add(name);
+    tell((documents += found.length));
   }
   return [...names];
-}
-
-/** What a query matches, a document on each line as it is read, every type kept. Throws ApiError. */
-export const asLines = (api: Api, place: Namespace, query: readonly Entry[], signal?: AbortSignal): Promise<Response> =>
-  api.send("action/find", { body: bodyOf(place, query), accept: "application/x-ndjson; mode=canonical", signal });
-
-/** The lines of an answer, as many as come at once. An answer that was cut has the reason in its last line. */
-export async function* linesOf(response: Response): AsyncGenerator<string[]> {
-  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
-  let [left, last] = ["", ""];
-  while (reader) {
-    let part: ReadableStreamReadResult<string>;
-    try {
-      part = await reader.read();
-    } catch (error) {
-      if (error instanceof DOMException && error.name === "AbortError") throw error;
-      throw new ApiError(reasonIn(left.trim() || last), 0, "Cut");
-    }
-    if (part.done) break;
-    const lines = (left + part.value).split("\n");
-    left = lines.pop() ?? "";
-    last = lines.at(-1) ?? last;
-    if (lines.length) yield lines;
-  }
-}
-
-function reasonIn(line: string): string {
-  try {
-    const told = JSON.parse(line) as { error?: unknown };
-    if (typeof told.error === "string") return told.error;
-  } catch {
-    // The line is the beginning of a document.
-  }
-  return "The answer was cut before its end.";
 }
 
 /** Have the browser keep a file that is in the memory of the page. */

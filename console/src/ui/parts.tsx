@@ -28,6 +28,15 @@ export function IconButton(props: {
   );
 }
 
+/** A link that is an icon. */
+export function IconLink(props: { icon: IconName; label: string; href: string }): JSX.Element {
+  return (
+    <a class="icon-button" aria-label={props.label} title={props.label} href={props.href}>
+      <Icon name={props.icon} />
+    </a>
+  );
+}
+
 /** What went wrong, with what can be done about it. */
 export function Failure({ error, retry }: { error: unknown; retry?: (() => void) | undefined }): JSX.Element {
   const code = error instanceof ApiError ? error.code : "";
