@@ -46,6 +46,7 @@ class Came:
     """A request as our own server gives it to the endpoint, and what takes its answer at once."""
 
     address = "127.0.0.1"
+    method = "POST"
 
     def __init__(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         self.body = json.dumps(body).encode()

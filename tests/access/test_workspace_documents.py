@@ -269,7 +269,9 @@ def test_requests_that_come_again(fresh: tuple[Place, str]) -> None:
 
 def test_what_requests_say_of_themselves(own: Place) -> None:
     plain = own.ask("GET", own.documents("said"))
-    assert len(plain.headers["x-correlation-id"]) == 36
+    assert plain.headers["x-correlation-id"] == plain.headers["x-request-id"]
+    strange = own.ask("GET", own.documents("said"), headers={"x-request-id": "a/b"})
+    assert len(strange.headers["x-correlation-id"]) == 36
     named = own.ask(
         "GET", own.documents("said"), headers={"x-correlation-id": "my-request-1", "x-api-version": "2024-01-01"}
     )

@@ -24,6 +24,10 @@ def post(*fields: bytes, target: bytes = b"/data/v1/action/findOne", body: bytes
     return b"\r\n".join((b"POST " + target + b" HTTP/1.1", *told, b"", body))
 
 
+def get(target: bytes = b"/v1/mongo/w/collections/c/documents", *fields: bytes) -> bytes:
+    return b"\r\n".join((b"GET " + target + b" HTTP/1.1", b"Host: a.example:80", *fields, b"", b""))
+
+
 ORDINARY = {
     "short": post(),
     "all of them": post(
@@ -34,6 +38,11 @@ ORDINARY = {
     "a body with line ends": post(body=b"POST / HTTP/1.1\r\n\r\n"),
     "zeros": post(length=b"00018"),
     "names that come twice": post(b"Accept: a", b"accept: b", b"host: c"),
+    "a GET": get(),
+    "a GET of the root": get(b"/", b"Accept: */*"),
+    "a query": get(b"/a/b?filter.a%20b[$gte]=1&sort=-c,d&x=a+b:@!'()*;~/"),
+    "a query of nothing": get(b"/a?"),
+    "a long target": get(b"/?" + b"a" * 1022),
     "many fields": post(*(b"a%d: b" % number for number in range(46))),
 }
 OTHERS = {
@@ -43,11 +52,27 @@ OTHERS = {
     "a head alone": post(body=b"x")[:-1],
     "another method": post().replace(b"POST", b"PUT", 1),
     "another version": post().replace(b"HTTP/1.1", b"HTTP/1.0", 1),
-    "a query": post(target=b"/a?b"),
+    "a query of a POST": post(target=b"/a?b"),
+    "two questions": get(b"/a?b?c"),
+    "a fragment": get(b"/a?b#c"),
+    "what is encoded in the path of a GET": get(b"/a%2fb?c"),
+    "what has to be encoded": get(b'/a?filter={"a":1}'),
+    "a query beyond ASCII": get("/a?é".encode()),
+    "a GET with a body": get(b"/a", b"Content-Length: 1") + b"x",
+    "a GET that tells its length": get(b"/a", b"Content-Length: 0"),
+    "a GET and more": get() + b"G",
+    "a GET without a host": get().replace(b"Host", b"Hose", 1),
+    "a session": get(b"/a", b"Connection: Upgrade", b"Upgrade: websocket"),
+    "two slashes of a GET": get(b"//a/b"),
+    "a head": get().replace(b"GET", b"HEAD", 1),
+    "a small method": get().replace(b"GET", b"get", 1),
+    "no path": get(b"*"),
+    "a query alone": get(b"?a"),
     "what is encoded": post(target=b"/a%2fb"),
     "a whole URL": post(target=b"http://a/b"),
     "two slashes": post(target=b"//a/b"),
-    "a long path": post(target=b"/" + b"a" * 256),
+    "a target that is longer": get(b"/?" + b"a" * 1023),
+    "a long path": post(target=b"/" + b"a" * 1024),
     "no host": post().replace(b"Host", b"Hose", 1),
     "no length": post().replace(b"Content-Length", b"Content-Lengthy", 1),
     "two lengths": post(b"content-length: 18"),
@@ -109,7 +134,8 @@ def same(request: bytes) -> bool:
         return False
     parsed = Parsed(request)
     assert found == (parsed.target, parsed.fields, parsed.body)
-    assert (parsed.method, parsed.version, parsed.ended) == (b"POST", "1.1", 1)
+    assert parsed.method == (b"POST" if parsed.body else b"GET")
+    assert (parsed.version, parsed.ended) == ("1.1", 1)
     assert parsed.stays
     assert not parsed.offers
     return True

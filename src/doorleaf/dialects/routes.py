@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from doorleaf.dialects.base import Dialect, Request, Route
 from doorleaf.errors import MethodNotAllowed, NotFound
+
+_LONGEST_PATH = 256
+"""Characters of a path that is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Routes:
     def __init__(self, dialects: Iterable[Dialect]) -> None:
         self._exact: dict[str, dict[str, Target]] = {}
         self._tree = _Node()
+        self._remembered = lru_cache(maxsize=512)(lambda path: self._walked(_segments_of(path)))
         for dialect in dialects:
             for route in dialect.routes:
                 self._add(route, dialect)
@@ -83,8 +88,10 @@ class Routes:
         _put(node.targets, target)
 
     def _variable_path(self, request: Request) -> Target:
-        values: list[str] = []
-        targets = _walk(self._tree, _segments(request), 0, values)
+        if request.segments is None and len(request.path) <= _LONGEST_PATH:
+            targets, values = self._remembered(request.path)
+        else:
+            targets, values = self._walked(_segments(request))
         if targets is None:
             raise NotFound(f"no route for {request.method} on this path")
         target = targets.get(request.method)
@@ -94,6 +101,12 @@ class Routes:
             target = _by_type(target, target.by_type, request)
         request.params = dict(zip(target.variables, values, strict=True))
         return target
+
+    def _walked(self, segments: Sequence[str]) -> tuple[dict[str, Target] | None, tuple[str, ...]]:
+        """The targets of a path, None where there are none, and the values of its variables."""
+        values: list[str] = []
+        targets = _walk(self._tree, segments, 0, values)
+        return targets, tuple(values)
 
     def _other_method(self, targets: dict[str, Target], request: Request) -> Target:
         if request.method == "HEAD" and "GET" in targets:
@@ -106,7 +119,15 @@ class Routes:
 
 
 def _segments(request: Request) -> list[str]:
-    segments = request.path.split("/")[1:] if request.segments is None else [*request.segments]
+    return _segments_of(request.path) if request.segments is None else _whole([*request.segments])
+
+
+def _segments_of(path: str) -> list[str]:
+    return _whole(path.split("/")[1:])
+
+
+def _whole(segments: list[str]) -> list[str]:
+    """``segments`` without the empty one behind a slash at the end."""
     if len(segments) > 1 and not segments[-1]:
         segments.pop()
     return segments

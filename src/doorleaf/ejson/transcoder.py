@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,12 @@ try:
     native.give_back, native.reply, native.request, native.values  # noqa: B018
 except (ImportError, AttributeError):
     native = None
+
+
+Without = Callable[[list[bytes], bytes], list[bytes | None]]
+
+without: Without | None = getattr(native, "without", None)
+"""Documents without the elements that are the last of each, None in the place of one that has others there."""
 
 
 def encode(document: dict[str, Any]) -> bytes:

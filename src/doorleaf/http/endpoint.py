@@ -155,7 +155,7 @@ class Endpoint:
     def ordinary(self, came: Whole) -> Awaitable[None]:
         """Answer a request that came whole: the short way where nobody but its caller and its operation is asked."""
         headers, way = came.headers, self._short.get(came.target)
-        if way is None or b"content-encoding" in headers or len(headers) != len(came.fields):
+        if way is None or came.method != "POST" or b"content-encoding" in headers or len(headers) != len(came.fields):
             return self(came.asgi(), came.receive, came.send)
         started, request_id = perf_counter(), self._id_of(headers)
         request = Request("POST", way.path, headers, came.address, request_id, started=started)

@@ -30,13 +30,14 @@ class Ordinary(Exchange):
         self.flow = connection.flow
         self.default_headers = connection.server_state.default_headers
         self.on_response = connection.on_response_complete
+        self.method = method = "POST" if body else "GET"  # the native part takes no others
         self.target = target
         self.fields = fields
         self.headers = dict(fields)
         self.body = body  # type: ignore[assignment]  # nothing is added to it
         self.scope: Any = {
             "type": "http",
-            "method": "POST",
+            "method": method,
             "http_version": "1.1",
             "extensions": {WHOLE_ANSWER: self},
         }
@@ -49,7 +50,7 @@ class Ordinary(Exchange):
 
     def asgi(self) -> Any:
         """The scope, with all that ASGI has in one."""
-        self.scope |= scope_of(self.connection, self.target, self.fields, "1.1", "POST")
+        self.scope |= scope_of(self.connection, self.target, self.fields, "1.1", self.method)
         return self.scope
 
     def answered(self, app: Any) -> Awaitable[None]:

@@ -41,6 +41,7 @@ def answer_of(scope: Message) -> Answer | None:
 class Whole(Answer, Protocol):
     """A request that came whole, and what writes its answer. ``fields`` are its ``headers`` one by one."""
 
+    method: str
     target: bytes
     fields: Headers
     headers: dict[bytes, bytes]

@@ -40,6 +40,7 @@ DOCUMENTS = "/collections/{collection}/documents"
 ONE = f"{DOCUMENTS}/{{id}}"
 ESTIMATED = 10_000
 """Where counting ends that only estimates."""
+_PAGE = b',"pagination":{"limit":%d,"skip":%d,"total":%b,"hasMore":%b'
 _COUNTED = {"none": None, "estimated": ESTIMATED, "exact": 0}
 """What the words of ``count`` ask a find for."""
 _TIED = 3
@@ -84,15 +85,14 @@ async def _listed(asked: Asked, seal: Seal) -> Answer:
     about = f"{asked.place.id}/{asked.request.params['collection']}"
     found, more, total = await _page(asked, query, about, seal)
     count = len(found)
-    pagination: Document = {"limit": query.limit, "skip": query.skip, "total": total}
     if total is not None and query.count == "exact" and query.cursor is None:
         more = query.skip + count < total
-    pagination["hasMore"] = more
+    told = _PAGE % (query.limit, query.skip, b"null" if total is None else b"%d" % total, b"true" if more else b"false")
     if query.cursor is not None:
-        pagination["nextCursor"] = await _next(asked, query, found, about, seal) if more and count else None
-    head = ejson.dumps(pagination, ejson.Mode.PLAIN)
-    data = await _apart(found.size, ejson.encode_documents, found, asked.mode)
-    return Answer(b"".join((b'{"data":', data, b',"pagination":', head, b"}")))
+        after = await _next(asked, query, found, about, seal) if more and count else None
+        told += b',"nextCursor":' + ejson.dumps(after, ejson.Mode.PLAIN)
+    body = await _apart(found.size, ejson.encode_documents, found, asked.mode, b'{"data":', told + b"}}")
+    return Answer(body)
 
 
 async def _page(asked: Asked, query: Query, about: str, seal: Seal) -> tuple[Documents, bool, int | None]:

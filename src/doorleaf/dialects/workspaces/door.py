@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b, sha256
 from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl
@@ -123,9 +124,16 @@ def credentials(request: Request) -> Credentials:
     bearer = shown.bearer
     if bearer is None and key is None and request.query and request.path.endswith(("/changes", "/realtime/connect")):
         bearer = dict(parse_qsl(request.query.decode("latin-1"))).get("token")
-    return Credentials(
-        bearer=bearer, api_key=key, address=request.address, workspace=request.params.get("workspace", "")
-    )
+    made = _remembered if len(key or "") + len(bearer or "") <= _LONGEST_SHOWN else _credentials
+    return made(bearer, key, request.address, request.params.get("workspace", ""))
+
+
+def _credentials(bearer: str | None, key: str | None, address: str, workspace: str) -> Credentials:
+    return Credentials(bearer=bearer, api_key=key, address=address, workspace=workspace)
+
+
+_LONGEST_SHOWN = 1024
+_remembered = lru_cache(maxsize=1024)(_credentials)
 
 
 def etag_of(document: bytes | Document) -> str:

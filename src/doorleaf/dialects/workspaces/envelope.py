@@ -96,9 +96,15 @@ class _Noted:
 
 def _noted(request: Request) -> _Noted:
     if not isinstance(request.chosen, _Noted):
-        given = request.headers.get(CORRELATION, b"")
-        request.chosen = _Noted(given.decode() if _CORRELATION.fullmatch(given) else str(uuid.uuid4()))
+        given = request.headers.get(CORRELATION)
+        known = given is not None and _CORRELATION.fullmatch(given)
+        request.chosen = _Noted(given.decode() if given is not None and known else _new(request))
     return request.chosen
+
+
+def _new(request: Request) -> str:
+    """The id that the log has, where that can be one here."""
+    return request.id if _CORRELATION.fullmatch(request.id.encode()) else str(uuid.uuid4())
 
 
 def correlated(request: Request) -> tuple[bytes, bytes]:

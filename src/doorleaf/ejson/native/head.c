@@ -3,9 +3,8 @@
 
 #include <string.h>
 
-#define BEGIN "POST /"
 #define VERSION " HTTP/1.1\r\n"
-#define LONGEST_TARGET 256
+#define LONGEST_TARGET 1024
 #define MOST_DIGITS 5
 
 static int is_letter_or_digit(uint8_t byte) {
@@ -20,14 +19,33 @@ static int is_same(const uint8_t *at, size_t size, const char *word) {
     return 1;
 }
 
-/* The path: no query, nothing that is encoded, and no two slashes at its begin, which some read as a host. */
+/* Whether `request` begins with the method, a space and a slash; `at` is that of the slash then. */
+static int begins(const uint8_t *request, size_t size, const char *method, size_t *at) {
+    size_t length = strlen(method);
+    *at = length - 1;
+    return size >= length && !memcmp(request, method, length);
+}
+
+/* What a path may have that is not encoded, and what its query may have besides (RFC 3986, 3.4, and the brackets that
+ * most clients do not encode). */
+static int is_in_path(uint8_t byte) {
+    return is_letter_or_digit(byte) || byte == '/' || byte == '-' || byte == '_' || byte == '.' || byte == '~';
+}
+
+static int is_in_query(uint8_t byte) { return is_in_path(byte) || (byte && strchr("!$%&'()*+,:;=@[]", byte)); }
+
+/* The target: a path in which nothing is encoded, without two slashes at its begin, which some read as a host; that of a
+ * GET may have a query. */
 static int read_target(const uint8_t *request, size_t size, struct head *head, size_t *at) {
-    size_t start = sizeof BEGIN - 2, here = sizeof BEGIN - 1;
-    if (size < sizeof BEGIN - 1 || memcmp(request, BEGIN, sizeof BEGIN - 1)) return 0;
+    size_t start;
+    head->gets = begins(request, size, "GET /", &start);
+    if (!head->gets && !begins(request, size, "POST /", &start)) return 0;
+    size_t here = start + 1, end = size - start < LONGEST_TARGET ? size : start + LONGEST_TARGET;
     if (here < size && request[here] == '/') return 0;
-    for (; here < size && here - start < LONGEST_TARGET; here++) {
-        uint8_t byte = request[here];
-        if (!is_letter_or_digit(byte) && byte != '/' && byte != '-' && byte != '_' && byte != '.' && byte != '~') break;
+    while (here < end && is_in_path(request[here])) here++;
+    if (head->gets && here < end && request[here] == '?') {
+        here++;
+        while (here < end && is_in_query(request[here])) here++;
     }
     if (size - here < sizeof VERSION - 1 || memcmp(request + here, VERSION, sizeof VERSION - 1)) return 0;
     head->target = (struct part){start, here - start};
@@ -97,5 +115,6 @@ int ordinary(const uint8_t *request, size_t size, struct head *head) {
     if (size - at < 2 || request[at + 1] != '\n') return 0;
     at += 2;
     head->body = (struct part){at, size - at};
+    if (head->gets) return told.host && !told.sized && !head->body.size;
     return told.host && told.sized && told.length && told.length == head->body.size;
 }

@@ -1,5 +1,6 @@
-/* An HTTP/1.1 request (RFC 9112) as most are: a POST that came whole, with nothing in it that an HTTP parser would have
- * to think about. Anything else, valid or not, is none of these, and for a parser to read. */
+/* An HTTP/1.1 request (RFC 9112) as most are: a POST with a body or a GET without one that came whole, with nothing in it
+ * that an HTTP parser would have to think about. Anything else, valid or not, is none of these, and for a parser to
+ * read. */
 #ifndef DOORLEAF_HEAD_H
 #define DOORLEAF_HEAD_H
 
@@ -17,6 +18,7 @@ struct part {
 struct head {
     struct part target, body, names[MOST_FIELDS], values[MOST_FIELDS];
     size_t count;
+    int gets; /* whether it is a GET */
 };
 
 /* 1 when the `size` bytes are one such request and nothing else, whose parts are in `head` then; else 0. */

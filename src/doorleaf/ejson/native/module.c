@@ -6,6 +6,7 @@
 #include <malloc.h>
 #endif
 
+#include "cut.h"
 #include "head.h"
 #include "parts.h"
 #include "read.h"
@@ -203,6 +204,40 @@ static PyObject *reply(PyObject *module, PyObject *arguments) {
     return content;
 }
 
+/* `document` without its last `length` bytes but one, or None. */
+static PyObject *shorter(PyObject *document, const char *fields, Py_ssize_t length) {
+    char *bson;
+    Py_ssize_t size;
+    if (PyBytes_AsStringAndSize(document, &bson, &size) < 0) return NULL;
+    if (!ends_with((const uint8_t *)bson, (size_t)size, (const uint8_t *)fields, (size_t)length)) Py_RETURN_NONE;
+    PyObject *left = PyBytes_FromStringAndSize(bson, size - length);
+    if (left) {
+        char *written = PyBytes_AsString(left); /* nobody else has seen it yet */
+        for (int byte = 0; byte < 4; byte++) written[byte] = (char)((uint32_t)(size - length) >> 8 * byte);
+        written[size - length - 1] = 0;
+    }
+    return left;
+}
+
+static PyObject *without(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *given, *last;
+    char *fields;
+    Py_ssize_t length;
+    if (!PyArg_ParseTuple(arguments, "O!S", &PyList_Type, &given, &last)) return NULL;
+    if (PyBytes_AsStringAndSize(last, &fields, &length) < 0) return NULL;
+    Py_ssize_t count = PyList_Size(given);
+    PyObject *found = PyList_New(count);
+    for (Py_ssize_t index = 0; found && index < count; index++) {
+        PyObject *left = shorter(PyList_GetItem(given, index), fields, length);
+        if (left)
+            PyList_SetItem(found, index, left);
+        else
+            Py_CLEAR(found);
+    }
+    return found;
+}
+
 /* Without this the library of C gives a large block back to the system only until it has been freed once. */
 static PyObject *give_back(PyObject *module, PyObject *nothing) {
     (void)module;
@@ -227,9 +262,13 @@ static PyMethodDef functions[] = {
      "reply(message, asked, known): of MongoDB's whole answer to the request asked, all documents of a cursor as BSON, "
      "end to end, or what a write matched and changed; None where it says more, or a later cluster time than known."},
     {"request", request, METH_O,
-     "request(came): the target, the fields and the body of a whole POST without anything rare, or None."},
+     "request(came): the target, the fields and the body of a whole POST with a body or GET without one, and without "
+     "anything rare; or None."},
     {"values", values, METH_O,
      "values(json): the values of a JSON object with Extended JSON inside, or None where it has others than most do."},
+    {"without", without, METH_VARARGS,
+     "without(documents, fields): a list of BSON documents without their last fields, where those are the elements in "
+     "fields; None in the place of any other."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -6,12 +6,12 @@ documents have, they are cut out of the bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import bson
 
 from doorleaf.documents import CODEC, Document, is_string
+from doorleaf.ejson.transcoder import without
 from doorleaf.stores.embedded.catalog import Collection
 
 
@@ -28,40 +28,46 @@ def all_meet(collection: Collection, filter: Document) -> bool:
     return all(is_string(value) and constants.get(name) == value for name, value in filter.items())
 
 
-Cut = Callable[[bytes], bytes | None]
-"""Takes fields out of a document's BSON; None where it takes a look inside."""
+class Cut:
+    """Takes ``fields``, names with the values that all documents have in them, out of BSON."""
 
+    __slots__ = ("_elements", "_names", "_together")
 
-def cut(collection: Collection, projection: Document | None) -> Cut | None:
-    """A function that carries out a projection that only leaves out what all documents have; None for any other."""
-    constants = collection.constants
-    if not projection or not constants or not projection.keys() <= constants.keys():
-        return None
-    if any(value.__class__ is not int or value for value in projection.values()):
-        return None
-    return _without(tuple((name, constants[name]) for name in projection))
+    def __init__(self, fields: tuple[tuple[str, str], ...]) -> None:
+        self._names = [name.encode() + b"\0" for name, _ in fields]
+        self._elements = [bson.encode({name: value}, codec_options=CODEC)[4:-1] for name, value in fields]
+        self._together = b"".join(self._elements)
 
+    def all(self, documents: list[bytes]) -> list[bytes | None]:
+        """Each document without the fields; None in the place of one that takes a look inside."""
+        if without is None:
+            return [self._one(document) for document in documents]
+        found = without(documents, self._together)
+        if None in found:
+            return [left or self._one(document) for document, left in zip(documents, found, strict=True)]
+        return found
 
-@lru_cache(maxsize=256)
-def _without(fields: tuple[tuple[str, str], ...]) -> Cut:
-    names = [name.encode() + b"\0" for name, _ in fields]
-    elements = [bson.encode({name: value}, codec_options=CODEC)[4:-1] for name, value in fields]
-    together = b"".join(elements)
-    tail, first, size = together + b"\0", names[0], len(together)
-
-    def without(document: bytes) -> bytes | None:
-        # Each is there, as a field of the document itself: what is there once is that, and no text that looks so. Of
-        # fields that are together it is enough to know where the first one is.
-        if document.endswith(tail) and document.count(first) == 1:
-            return b"".join(((len(document) - size).to_bytes(4, "little"), document[4 : -size - 1], b"\0"))
-        for name in names:
+    def _one(self, document: bytes) -> bytes | None:
+        # Each is there, as a field of the document itself: what is there once is that, and no text that looks so.
+        for name in self._names:
             if document.count(name) != 1:
                 return None
-        for element in elements:
+        for element in self._elements:
             before, found, behind = document.partition(element)
             if not found:
                 return None
             document = before + behind
         return len(document).to_bytes(4, "little") + document[4:]
 
-    return without
+
+def cut(collection: Collection, projection: Document | None) -> Cut | None:
+    """Make what carries out a projection that only leaves out what all documents have; None for any other."""
+    constants = collection.constants
+    if not projection or not constants or not projection.keys() <= constants.keys():
+        return None
+    if any(value.__class__ is not int or value for value in projection.values()):
+        return None
+    return _cut(tuple((name, constants[name]) for name in projection))
+
+
+_cut = lru_cache(maxsize=256)(Cut)

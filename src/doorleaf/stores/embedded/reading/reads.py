@@ -91,8 +91,12 @@ def find_soon(
     matches = _matches(session, operation, context, budget)
     if matches is None:
         return Documents([]), 0 if isinstance(operation, Find) and operation.total is not None else None
-    shown = _shown(matches, operation, context)
-    documents = matches.found() if shown is None else Documents.each([*shown])
+    without = cut(matches.query.collection, operation.projection)
+    if without is not None:  # all at once, since a budget sees to it that they are few
+        documents = Documents.each(_cut_out([*matches.stored()], without, matches, operation, context))
+    else:
+        shown = _shown(matches, operation, context)
+        documents = matches.found() if shown is None else Documents.each([*shown])
     if not isinstance(operation, Find) or operation.total is None:
         return documents, None
     total = operation.told(len(documents))
@@ -130,7 +134,9 @@ def _shown(matches: Matches, operation: Find | FindOne, context: Context) -> Ite
     """The documents as the projection shows them; None where there is none."""
     without = cut(matches.query.collection, operation.projection)
     if without is not None:
-        return _cut_out(matches, without, operation, context)
+        return (
+            document for each in matches.stored() for document in _cut_out([each], without, matches, operation, context)
+        )
     project = _projection(matches, operation, context)
     if project is None:
         return None
@@ -142,15 +148,19 @@ def _projection(matches: Matches, operation: Find | FindOne, context: Context) -
     return compile_projection(operation.projection, context, filter=operation.filter, variables=variables)
 
 
-def _cut_out(matches: Matches, without: Cut, operation: Find | FindOne, context: Context) -> Iterator[bytes]:
-    project = None
-    for document in matches.stored():
-        left = without(document)
-        if left is None:
-            project = project or _projection(matches, operation, context)
-            assert project is not None  # noqa: S101  # there is something to cut out
-            left = bson.encode(project(decode(document)), codec_options=CODEC)
-        yield left
+def _cut_out(
+    some: list[bytes], without: Cut, matches: Matches, operation: Find | FindOne, context: Context
+) -> list[bytes]:
+    """Some of what matches as a projection shows it that cuts out."""
+    left = without.all(some)
+    if None not in left:
+        return left  # type: ignore[return-value]  # there is none
+    project = _projection(matches, operation, context)
+    assert project is not None  # noqa: S101  # there is something to cut out
+    return [
+        bson.encode(project(decode(document)), codec_options=CODEC) if found is None else found
+        for document, found in zip(some, left, strict=True)
+    ]
 
 
 def _query(session: Session, operation: Find | FindOne, context: Context, limit: int) -> Query | None:

@@ -34,6 +34,7 @@ MOST_WRITTEN_TEXT = 4 * 1024 * 1024
 _COMPARED = frozenset(("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists", "$size", "$type"))
 _JOINED = frozenset(("$and", "$or", "$nor"))
 _SIZED = frozenset((str, bytes))
+_NUMBERS = frozenset((int, bool, float))
 _LISTED = 10
 """Values of a list that take about as long to test as one condition."""
 
@@ -224,11 +225,12 @@ def _is_path(value: Any) -> bool:
 
 def _is_plain(fields: Document) -> bool:
     """Whether a sort or a projection only names fields, and few of them."""
-    return (
-        len(fields) <= MOST_FIELDS
-        and all(value.__class__ in (int, bool, float) for value in fields.values())
-        and not any(len(name) > 512 or name.endswith(".$") for name in fields)
-    )
+    if len(fields) > MOST_FIELDS:
+        return False
+    for name, value in fields.items():
+        if value.__class__ not in _NUMBERS or len(name) > 512 or name.endswith(".$"):
+            return False
+    return True
 
 
 # --- writes ----------------------------------------------------------------------------------------------------------
