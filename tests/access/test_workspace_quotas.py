@@ -117,10 +117,25 @@ def test_schemas(own: Place, other: Place) -> None:
         {"allOf": [{"additionalProperties": False}]},
         {"properties": {"_tenantId": {}}},
         {"nonsense": 1},
+        # What tells of the fields that nobody sees, or has no room for them, however deep it is in a combination.
+        {"required": ["_workspaceId"]},
+        {"enum": [{"_id": 1, "_tenantId": "a"}]},
+        {"dependencies": {"_tenantId": ["total"]}},
+        {"dependencies": {"total": ["_tenantId"]}},
+        {"dependencies": {"total": {"properties": {"_tenantId": {"enum": ["a"]}}}}},
+        {"not": {"properties": {"_tenantId": {"enum": ["a"]}}}},
+        {"anyOf": [{"not": {"required": ["_tenantId"]}}]},
+        {"oneOf": [{"allOf": [{"maxProperties": 1}]}]},
+        {"allOf": [{"allOf": [{"patternProperties": {"^_t": {"enum": ["a"]}}}]}]},
+        {"not": {"enum": [{}]}},
     ]
     for given in wrong:
         body = {"schema": given}
         own.refused("PUT", "/collections/judged/schema", body, status=400, code="VALIDATION_ERROR")
+    inner = {"properties": {"_tenantId": {"enum": ["a"]}}, "patternProperties": {"^_": {}}, "required": ["_tenantId"]}
+    given = {"schema": {"properties": {"inside": inner}}}  # whose fields are its own
+    assert own.ask("PUT", "/collections/judged/schema", given).json == {"data": given}
+    assert own.ask("DELETE", "/collections/judged/schema").status == 200
 
 
 def test_a_quota_of_collections(app: Application) -> None:

@@ -127,6 +127,8 @@ def attempts(victim: str) -> list[tuple[str, str, Any, dict[str, str]]]:
         (PATCH, f"{DOCUMENTS}/mine", {"$pull": {"_tenantId.a": 1}}),
         (PUT, f"{DOCUMENTS}/mine", {"_tenantId": "victim", "_workspaceId": victim}),
         (POST, DOCUMENTS, {"_id": "planted", **owner}),
+        (POST, DOCUMENTS, {"_id": "planted", "_tenantId.x": 1}),
+        (PUT, f"{DOCUMENTS}/mine", {"_workspaceId.x": victim}),
         (POST, f"/collections/{victim}.orders/documents", {"_id": "planted"}),
         (GET, f"/collections/{victim}.orders/documents", None),
         (GET, "/collections/..%2f/documents", None),

@@ -254,8 +254,8 @@ def _refuse_server(value: Any) -> None:
 def stamped(document: Document, place: Workspace) -> Document:
     """``document`` as one of the workspace's; PermissionDenied where it says to be another's."""
     own = place.predicate
-    for name in HIDDEN:
-        if name in document and document[name] != own[name]:
+    for name, value in document.items():
+        if _is_hidden(name) and not (name in own and value == own[name]):
             raise _hidden()
     return {**{name: value for name, value in document.items() if name not in own}, **own}
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from doorleaf.documents import Document
+from doorleaf.documents import Document, is_string
 from doorleaf.errors import InvalidParameter, PermissionDenied
 from doorleaf.operations.fields import wrong
 
 _HIDDEN = ("_tenantId", "_workspaceId")
 _COUNTS = ("minProperties", "maxProperties")
-_CLOSING = ("additionalProperties", "patternProperties", *_COUNTS)
+_CLOSING = ("additionalProperties", *_COUNTS)
 _INSIDE = ("allOf", "anyOf", "oneOf")
 
 
@@ -21,15 +22,9 @@ def validator_of(schema: Any) -> Document:
     """
     if type(schema) is not dict:
         raise wrong("schema", "an object", schema)
-    if "patternProperties" in schema:
-        raise InvalidParameter("schema: patternProperties is not available for the document itself")
-    parts = [part for name in _INSIDE if isinstance(schema.get(name), list) for part in schema[name]]
-    for part in (*parts, schema.get("not")):
-        if isinstance(part, dict) and (found := next((name for name in _CLOSING if name in part), None)):
-            raise InvalidParameter(f"schema: {found} is available for the document itself alone, not in a combination")
+    for part, inner in _of_document(schema, inner=False):
+        _require_fitting(part, inner=inner)
     properties = schema.get("properties")
-    if isinstance(properties, dict) and not properties.keys().isdisjoint(_HIDDEN):
-        raise InvalidParameter("schema: has fields that are not the caller's")
     fitted = dict(schema)
     if "additionalProperties" in schema and (properties is None or isinstance(properties, dict)):
         fitted["properties"] = {**(properties or {}), **{name: {} for name in _HIDDEN}}
@@ -37,6 +32,36 @@ def validator_of(schema: Any) -> Document:
         if isinstance(schema.get(name), int) and not isinstance(schema[name], bool):
             fitted[name] = schema[name] + len(_HIDDEN)
     return {"$jsonSchema": fitted}
+
+
+def _of_document(schema: Document, *, inner: bool) -> Iterator[tuple[Document, bool]]:
+    """Every part of a schema that is about the document itself, and whether it is one of a combination."""
+    yield schema, inner
+    several = [part for name in _INSIDE if isinstance(schema.get(name), list) for part in schema[name]]
+    depending = schema.get("dependencies")
+    several += [schema.get("not"), *(depending.values() if isinstance(depending, dict) else ())]
+    for part in several:
+        if isinstance(part, dict):
+            yield from _of_document(part, inner=True)
+
+
+def _require_fitting(schema: Document, *, inner: bool) -> None:
+    """Refuse what has no room for two more fields, or would tell of them."""
+    for name in ("patternProperties", "enum"):
+        if name in schema:
+            raise InvalidParameter(f"schema: {name} is not available for the document itself")
+    if inner and (found := next((name for name in _CLOSING if name in schema), None)):
+        raise InvalidParameter(f"schema: {found} is available for the document itself alone, not in a combination")
+    for name in ("properties", "dependencies", "required"):
+        _require_unnamed(schema.get(name))
+    depending = schema.get("dependencies")
+    for names in depending.values() if isinstance(depending, dict) else ():
+        _require_unnamed(names)
+
+
+def _require_unnamed(names: Any) -> None:
+    if isinstance(names, dict | list) and any(is_string(name) and name in _HIDDEN for name in names):
+        raise InvalidParameter("schema: has fields that are not the caller's")
 
 
 def schema_of(validator: Document | None) -> Document | None:
