@@ -128,11 +128,7 @@ def test_nobody_guesses_what_an_operation_has() -> None:
             where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.arg) and node.arg == "operation" and node.annotation is not None:
                 assert ast.unparse(node.annotation) != "Any", f"{where}: an operation of no kind"
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id in ("getattr", "hasattr")
-            ):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in GUESSING:
                 asked = ast.unparse(node.args[0])
                 if asked in ("operation", "write", "part", "query") or asked.endswith(".operation"):
                     found.add((node.func.id, str(path.relative_to(ROOT))))
