@@ -270,7 +270,7 @@ MAY: dict[str, set[str]] = {
         "stores.embedded.reading",
         "stores.embedded.writing",
     },
-    "stores.embedded.reading": {"stores", "stores.embedded", "stores.embedded.file", "stores.embedded.writing"},
+    "stores.embedded.reading": {"stores", "stores.embedded", "stores.embedded.file"},
     "stores.embedded.writing": {
         "stores",
         "stores.embedded",

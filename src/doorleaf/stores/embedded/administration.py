@@ -29,7 +29,7 @@ from doorleaf.stores.embedded.catalog import (
 from doorleaf.stores.embedded.changes.log import log_at, log_of
 from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.file.sqlite import DamagedDatabase
-from doorleaf.stores.embedded.file.storage import Session
+from doorleaf.stores.embedded.file.storage import Session, counts
 from doorleaf.stores.embedded.indexes import (
     ID_INDEX,
     add_index,
@@ -40,7 +40,7 @@ from doorleaf.stores.embedded.indexes import (
     specification,
 )
 from doorleaf.stores.embedded.keys import DATE, encode, invert, successor
-from doorleaf.stores.embedded.writing.rows import Rows, Transaction, counts
+from doorleaf.stores.embedded.writing.rows import Rows, Transaction
 
 _REFUSED_OPTIONS = (
     *("capped", "size", "max", "timeseries", "expireAfterSeconds", "clusteredIndex", "viewOn", "pipeline"),

@@ -16,8 +16,7 @@ from doorleaf.operations import Namespace
 from doorleaf.stores.embedded.administration import list_databases
 from doorleaf.stores.embedded.catalog import CONSTANTS, Collection, Index
 from doorleaf.stores.embedded.file import verify
-from doorleaf.stores.embedded.file.storage import Session
-from doorleaf.stores.embedded.writing.rows import counts
+from doorleaf.stores.embedded.file.storage import Session, counts
 
 
 def _index_bytes(session: Session, index: Index, context: Context) -> int:

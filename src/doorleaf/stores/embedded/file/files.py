@@ -22,9 +22,9 @@ from doorleaf.stores.embedded.administration import drop_database, make_collecti
 from doorleaf.stores.embedded.catalog import Collection, load, seal_index
 from doorleaf.stores.embedded.file import verify
 from doorleaf.stores.embedded.file.sqlite import DamagedDatabase, opening_failure
-from doorleaf.stores.embedded.file.storage import FILE, FORMAT, SYSTEM_FILE, Session, Storage, begin_writing
+from doorleaf.stores.embedded.file.storage import FILE, FORMAT, SYSTEM_FILE, Session, Storage, begin_writing, counts
 from doorleaf.stores.embedded.indexes import ID_INDEX, add_index
-from doorleaf.stores.embedded.writing.rows import Transaction, counts
+from doorleaf.stores.embedded.writing.rows import Transaction
 
 SYSTEM_DATABASE = "doorleaf"
 """The database of what the server knows about callers, unless the settings name another."""

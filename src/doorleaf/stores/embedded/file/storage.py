@@ -18,7 +18,7 @@ from bson.errors import BSONError
 
 from doorleaf.errors import StoreUnavailable
 from doorleaf.mql.context import Context, timed_out
-from doorleaf.stores.embedded.catalog import SCHEMAS, VERSION, Catalog, load, seal
+from doorleaf.stores.embedded.catalog import SCHEMAS, VERSION, Catalog, Collection, load, seal
 from doorleaf.stores.embedded.file.presence import Presence
 from doorleaf.stores.embedded.file.room import Room
 from doorleaf.stores.embedded.file.sharing import LOCK_SECONDS, Sharing
@@ -367,6 +367,12 @@ class Storage:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
                 connection.close()
+
+
+def counts(session: Session, collection: Collection) -> tuple[int, int]:
+    """Documents and bytes of ``collection`` as of the last commit."""
+    found = session.execute("SELECT documents, size FROM counts WHERE collection = ?", (collection.id,)).get
+    return found or (0, 0)
 
 
 def _add_schemas(connection: apsw.Connection) -> None:

@@ -18,7 +18,7 @@ from doorleaf.mql.order import SortKey, compile_sort, sort_documents, top
 from doorleaf.stores.base import scan_refused
 from doorleaf.stores.embedded.catalog import Collection
 from doorleaf.stores.embedded.encoding import decode
-from doorleaf.stores.embedded.file.storage import Session
+from doorleaf.stores.embedded.file.storage import Session, counts
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed
 from doorleaf.stores.embedded.reading.choosing import MOST_WALKED, Choice, Match, Walking, choose
 from doorleaf.stores.embedded.reading.constants import unmet
@@ -26,7 +26,6 @@ from doorleaf.stores.embedded.reading.needles import needle_test
 from doorleaf.stores.embedded.reading.planner import plan
 from doorleaf.stores.embedded.reading.plans import Plan
 from doorleaf.stores.embedded.reading.scan import Row, Scan
-from doorleaf.stores.embedded.writing.rows import counts
 
 MOST_SORTED_BYTES = 48 * 1024 * 1024
 """Bytes of documents, by their average, that are rather sorted than read in the order of an index."""

@@ -26,7 +26,7 @@ from doorleaf.mql.values import MISSING, approximate_size, canonical
 from doorleaf.operations import Aggregate, CountDocuments, Distinct, Find, FindOne, Namespace
 from doorleaf.stores.base import MOST_RESULT_BYTES, answer_too_large
 from doorleaf.stores.embedded.encoding import check_bson, decode
-from doorleaf.stores.embedded.file.storage import Session
+from doorleaf.stores.embedded.file.storage import Session, counts
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed
 from doorleaf.stores.embedded.reading.constants import Cut, all_meet, cut
 from doorleaf.stores.embedded.reading.distinct import VALUE_WEIGHT, leaps, values_of
@@ -35,7 +35,6 @@ from doorleaf.stores.embedded.reading.planner import plan
 from doorleaf.stores.embedded.reading.plans import Plan
 from doorleaf.stores.embedded.reading.scan import Scan
 from doorleaf.stores.embedded.reading.sources import source_of
-from doorleaf.stores.embedded.writing.rows import counts
 
 MOST_DISTINCT_BYTES = 16 * 1024 * 1024
 

@@ -12,9 +12,8 @@ from doorleaf.mql.context import Context
 from doorleaf.mql.stages.reach import stage_of
 from doorleaf.mql.values import is_nan, is_number, type_name
 from doorleaf.operations import Namespace
-from doorleaf.stores.embedded.file.storage import Session
+from doorleaf.stores.embedded.file.storage import Session, counts
 from doorleaf.stores.embedded.statistics import collection_statistics
-from doorleaf.stores.embedded.writing.rows import counts
 
 _NOT_MEASURED = ("latencyStats", "queryExecStats", "operationStats")
 

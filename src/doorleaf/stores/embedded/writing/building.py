@@ -27,7 +27,7 @@ from doorleaf.operations.results import CreateIndexResult
 from doorleaf.stores.embedded import administration
 from doorleaf.stores.embedded.catalog import Collection, Index, tables_of, unfinished
 from doorleaf.stores.embedded.encoding import decode
-from doorleaf.stores.embedded.file.storage import Session
+from doorleaf.stores.embedded.file.storage import Session, counts
 from doorleaf.stores.embedded.indexes import (
     existing,
     make_table,
@@ -37,7 +37,7 @@ from doorleaf.stores.embedded.indexes import (
     specification,
 )
 from doorleaf.stores.embedded.writing.planned import Held, Overdue, Writing
-from doorleaf.stores.embedded.writing.rows import Transaction, counts, duplicate
+from doorleaf.stores.embedded.writing.rows import Transaction, duplicate
 
 FEW_DOCUMENTS, FEW_BYTES = 1_000, 256 * 1024
 """An index on so few is built in one transaction."""

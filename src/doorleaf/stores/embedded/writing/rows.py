@@ -37,7 +37,7 @@ from doorleaf.stores.embedded.catalog import (
 )
 from doorleaf.stores.embedded.changes.log import log_of
 from doorleaf.stores.embedded.encoding import check_depth, decode, encode
-from doorleaf.stores.embedded.file.storage import Session
+from doorleaf.stores.embedded.file.storage import Session, counts
 from doorleaf.stores.embedded.reading import small
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed
 
@@ -141,12 +141,6 @@ def is_small(collection: Collection) -> bool:
     validator = collection.options.get("validator")
     conditions = [*([validator] if validator else []), *(item.partial for item in collection.indexes if item.partial)]
     return all(small.filter_tests(condition) is not None for condition in conditions)
-
-
-def counts(session: Session, collection: Collection) -> tuple[int, int]:
-    """Documents and bytes of ``collection`` as of the last commit."""
-    found = session.execute("SELECT documents, size FROM counts WHERE collection = ?", (collection.id,)).get
-    return found or (0, 0)
 
 
 @dataclass(slots=True)
