@@ -55,10 +55,9 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "websockets": ("http.frames",),
     "jwt": ("access.",),
     "argon2": ("access.",),
-    "limits": ("access.",),
+    "limits": ("access.limits.shared",),
     "prometheus_client": ("metrics",),
     "pydantic": ("settings", "dialects", "openapi", "cli.openapi"),
-    "pydantic_settings": ("settings",),
     "starlette": (),
     "secantus": (),
 }

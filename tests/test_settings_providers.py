@@ -57,7 +57,7 @@ def test_tables_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.providers == ("api-key", "custom-token", "anon-user")
     assert settings.custom_token is not None
     monkeypatch.setenv("DOORLEAF_CUSTOM_TOKEN", "x")
-    with pytest.raises(SettingsError, match=r"custom_token \(environment DOORLEAF_CUSTOM_TOKEN\): expected a table"):
+    with pytest.raises(SettingsError, match="DOORLEAF_CUSTOM_TOKEN: expected a JSON object"):
         load()
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from doorleaf import __version__, console, openapi
+from doorleaf import __version__, console
 from doorleaf.access.asking import Explainer
 from doorleaf.access.audit import AuditTrail
 from doorleaf.access.guards.checks import Guards
@@ -371,6 +371,8 @@ def _site(
     @lru_cache(maxsize=8)
     def document(prefix: str, own: Dialect | None) -> bytes:
         speaking = dialects() if own is None else (*dialects(), own)
+        from doorleaf import openapi  # examples and all
+
         return orjson.dumps(openapi.document_of(settings, speaking, prefix))
 
     return site(

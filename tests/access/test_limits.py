@@ -58,7 +58,7 @@ def admitted(limits: RateLimits, subject: Any, name: str, times: int, own: str |
     ],
 )
 def test_rates_in_words(text: str, windows: list[tuple[int, int]]) -> None:
-    assert [(item.amount, item.get_expiry()) for item in rates(text)] == windows
+    assert [(item.amount, item.seconds) for item in rates(text)] == windows
 
 
 @pytest.mark.parametrize("text", ["", "5", "0/second", "-1/second", "5/fortnight", "5/second;", "x/second", "5 second"])
@@ -167,11 +167,11 @@ def test_windows_that_ended_are_forgotten() -> None:
     clock = Clock()
     windows = Windows(clock)
     for number in range(25_000):
-        windows.incr(f"address/{number}", 1)
+        windows.count(f"address/{number}", 1)
         clock.now += 0.001
     assert len(windows._windows) < 12_000
-    assert windows.get("address/24999") == 1
-    assert windows.get("address/0") == 0
+    assert windows.counted("address/24999") == 1
+    assert windows.counted("address/0") == 0
 
 
 def test_the_cap_on_requests_at_once() -> None:
@@ -463,7 +463,7 @@ def test_a_url_that_cannot_be_used_is_not_quoted() -> None:
 def test_without_the_extra_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     with (
-        pytest.raises(ValueError, match="redis_url: needs the package redis"),
+        pytest.raises(ValueError, match="redis_url: needs the packages redis and limits"),
         application(tmp_path, redis_url="redis://127.0.0.1/0"),
     ):
         pass

@@ -156,9 +156,13 @@ def _sessions() -> Any:
     """What speaks WebSocket, where connections are our own."""
     if isinstance(_protocol(), str):
         return "none"
-    from doorleaf.http.frames import Frames
+    return _frames
 
-    return Frames
+
+def _frames(*args: Any, **kwargs: Any) -> Any:
+    from doorleaf.http.frames import Frames  # half a megabyte that no server without sessions needs
+
+    return Frames(*args, **kwargs)
 
 
 def _end(number: int, frame: Any) -> None:

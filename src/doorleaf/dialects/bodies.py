@@ -24,7 +24,7 @@ _DATE = "a date such as 2030-01-31T00:00:00Z"
 class Taken(BaseModel):
     """The body or query of a request, field by field; a field that is not declared is refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)  # most are of routes that few servers are asked for
     called: ClassVar[str] = "field"
 
     @classmethod

@@ -8,7 +8,6 @@ from ipaddress import IPv6Network, ip_network
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SecretStr
-from pydantic_settings import NoDecode
 
 MINIMUM_SECRET_BYTES = 32
 
@@ -27,7 +26,7 @@ def _separated(value: Any) -> Any:
     return value
 
 
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_separated)]
 """The type of a setting that is a list of texts."""
 
 

@@ -7,8 +7,8 @@ nearest known name, so a misspelt setting never falls back to its default in sil
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
-from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
-from pydantic_settings.exceptions import SettingsError as SourceError
 
 from doorleaf.settings.error import SettingsError as SettingsError
 from doorleaf.settings.model import Settings
@@ -77,17 +75,23 @@ def _environment() -> Iterator[tuple[str, Any, str]]:
         name = variable.upper()
         if name.startswith(PREFIX) and name not in known and not name.startswith(FOREIGN):
             raise SettingsError(f"{variable}: no such setting; did you mean {_nearest(name, known)}?")
-    try:
-        values = EnvSettingsSource(Settings)()
-    except SourceError as error:
-        named = re.search(r'field "(\w+)"', str(error))
-        raise SettingsError(f"{PREFIX}{named[1].upper() if named else '…'}: expected a JSON object") from None
-    for name, value in values.items():
-        yield name, value, f"environment {PREFIX}{name.upper()}"
+    given = {variable.upper(): text for variable, text in os.environ.items()}
+    for name, field in Settings.model_fields.items():
+        variable = PREFIX + name.upper()
+        if variable in given:
+            is_table = _expected(field.annotation) == "a table"
+            yield name, _table(variable, given[variable]) if is_table else given[variable], f"environment {variable}"
     yield from _secret_files()
     for variable, name in FAMILIAR.items():
         if variable in os.environ:
             yield name, os.environ[variable], f"environment {variable}"
+
+
+def _table(variable: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise SettingsError(f"{variable}: expected a JSON object") from None
 
 
 def _secret_files() -> Iterator[tuple[str, Any, str]]:
@@ -115,7 +119,7 @@ def _file(config: Path | None) -> Iterator[tuple[str, Any, str]]:
             raise SettingsError(f"{path}: no such file")
         return
     try:
-        table = TomlConfigSettingsSource(Settings, path).toml_data
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{path}: {error}") from None
     problems = list(_mistakes(Settings, table, ""))

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import PrivateAttr, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
 
 from doorleaf.settings.actions import ActionSettings
 from doorleaf.settings.apps import AppSettings
@@ -20,28 +19,16 @@ from doorleaf.settings.server import ServerSettings
 
 # Where settings are listed, pydantic begins with the fields of the last base.
 class Settings(
-    AppSettings, IdentitySettings, LimitSettings, ActionSettings, DatabaseSettings, ServerSettings, BaseSettings
+    AppSettings, IdentitySettings, LimitSettings, ActionSettings, DatabaseSettings, ServerSettings, BaseModel
 ):
     """Everything that can be set.
 
     Made by :func:`doorleaf.settings.load.load`; ``Settings(name=value)`` reads nothing but its arguments.
     """
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="DOORLEAF_", validate_default=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """:func:`doorleaf.settings.load.load` asks the sources itself, so that it knows where each value came from."""
-        return (init_settings,)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import smtplib
 import ssl
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
@@ -56,7 +55,7 @@ class Mail:
         for pause in (*PAUSES, None):
             try:
                 await asyncio.to_thread(self._converse, message)
-            except (OSError, smtplib.SMTPException, ValueError) as error:
+            except (OSError, ValueError) as error:
                 # The class alone: a server's answer may repeat what it was sent.
                 reason = type(error).__name__
             else:
@@ -67,6 +66,8 @@ class Mail:
                 await asyncio.sleep(pause)
 
     def _converse(self, message: EmailMessage) -> None:
+        import smtplib  # for who sends mail
+
         parts = urlsplit(self._url or "")
         host = parts.hostname or ""
         context = ssl.create_default_context()

@@ -6,13 +6,14 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from typing import TypeVar
-
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 from doorleaf.access.limits.turns import Turns
 from doorleaf.errors import RequestError
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
 
 AT_ONCE = 2
 """Passwords hashed at once in this process; each takes 64 MiB while it lasts."""
@@ -32,7 +33,6 @@ class Passwords:
 
     def __init__(self, *, shortest: int = 6) -> None:
         self._shortest = shortest
-        self._hasher = PasswordHasher()
         self._turns = Turns(AT_ONCE, of_one=WAITING_OF_ONE, of_all=WAITING)
         self._nobodys: str | None = None
 
@@ -48,7 +48,7 @@ class Passwords:
     async def hash(self, password: str, caller: str = "") -> str:
         """Make the hash of ``password`` that is stored. Callers take turns; TooManyRequests when too much of one or all
         waits."""
-        return await self._in_turn(caller, False, self._hasher.hash, password)
+        return await self._in_turn(caller, False, self._hashed, password)
 
     async def verify(self, hashed: str | None, password: str, caller: str = "", *, first: bool = False) -> bool:
         """Whether ``password`` is the one that ``hashed`` was made of; ``first`` goes before those without.
@@ -64,7 +64,18 @@ class Passwords:
         """Whether ``hashed`` was made with less work than is done now."""
         return self._hasher.check_needs_rehash(hashed)
 
+    @cached_property
+    def _hasher(self) -> PasswordHasher:
+        from argon2 import PasswordHasher  # for whom it is that passwords are looked at
+
+        return PasswordHasher()
+
+    def _hashed(self, password: str) -> str:
+        return self._hasher.hash(password)
+
     def _matches(self, hashed: str, password: str) -> bool:
+        from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+
         try:
             return self._hasher.verify(hashed, password.encode("utf-8", "surrogatepass"))
         except VerifyMismatchError:

@@ -9,24 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from importlib.util import find_spec
-from typing import Any, Literal, TypeVar
-
-from limits import RateLimitItem, WindowStats, parse_many
-from limits.aio.storage import RedisStorage
-from limits.aio.strategies import FixedWindowRateLimiter as SharedLimiter
-from limits.storage import Storage
-from limits.strategies import FixedWindowRateLimiter as LocalLimiter
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from doorleaf.access.addresses import Network, neighbourhood, networks
 from doorleaf.documents import is_string
 from doorleaf.errors import TooManyRequests
 from doorleaf.settings.checks import check_quotas, check_rate
+
+if TYPE_CHECKING:
+    from doorleaf.access.limits.shared import Shared
 
 Subject = Literal["key", "user", "address", "data_source", "login"]
 
@@ -39,6 +37,18 @@ REDIS_PAUSE = 5.0
 log = logging.getLogger("doorleaf.access")
 
 T = TypeVar("T")
+
+_PART = re.compile(r"(\d+) ?/ ?(?:(\d+) ?)?(second|minute|hour|day)s?")
+_UNITS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most ``amount`` requests in a window of ``seconds``, written ``text``."""
+
+    text: str
+    amount: int
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +92,16 @@ def _named(name: str, read: Callable[[Any], T], value: Any) -> T:
 
 
 @lru_cache(maxsize=1024)
-def rates(text: str) -> tuple[RateLimitItem, ...]:
-    """The limits that ``text`` names; raises ValueError for text that is none."""
-    return tuple(parse_many(check_rate(text)))
+def rates(text: str) -> tuple[Rate, ...]:
+    """The rates that ``text`` names; raises ValueError for text that is none."""
+    return tuple(_rate(part.strip()) for part in check_rate(text).split(";"))
+
+
+def _rate(text: str) -> Rate:
+    found = _PART.fullmatch(text)
+    assert found is not None, text  # noqa: S101  # check_rate has let it through
+    amount, times, unit = found.groups()
+    return Rate(text, int(amount), int(times or 1) * _UNITS[unit])
 
 
 class RateLimits:
@@ -102,7 +119,7 @@ class RateLimits:
     ) -> None:
         self._rates = {subject: rates(text) for subject, text in rates_by_subject.items() if text}
         self._clock = clock
-        self._local = LocalLimiter(Windows(clock))
+        self._local = Windows(clock)
         self._shared = None if redis_url is None else _shared(redis_url)
         self._without_redis_until = 0.0
 
@@ -115,42 +132,38 @@ class RateLimits:
 
         ``own`` is a rate of its own, which replaces the general one.
         """
-        for item in rates(own) if own else self._rates.get(subject, ()):
-            if (used_up := await self._used_up("hit", item, subject, name)) is not None:
-                raise self._refusal(item, subject, used_up)
+        for rate in rates(own) if own else self._rates.get(subject, ()):
+            if (ends := await self._used_up("hit", rate, subject, name)) is not None:
+                raise self._refusal(rate, subject, ends)
 
     async def require(self, subject: Subject, name: str) -> None:
         """Raise :class:`TooManyRequests` when a rate is used up, and count nothing."""
-        for item in self._rates.get(subject, ()):
-            if (used_up := await self._used_up("test", item, subject, name)) is not None:
-                raise self._refusal(item, subject, used_up)
+        for rate in self._rates.get(subject, ()):
+            if (ends := await self._used_up("test", rate, subject, name)) is not None:
+                raise self._refusal(rate, subject, ends)
 
-    async def _used_up(
-        self, act: Literal["hit", "test"], item: RateLimitItem, subject: str, name: str
-    ) -> WindowStats | None:
-        """The window when it is used up. While Redis does not answer, this process counts for itself."""
+    async def _used_up(self, act: Literal["hit", "test"], rate: Rate, subject: str, name: str) -> float | None:
+        """The end of the window if it is used up. While Redis does not answer, this process counts for itself."""
         if self._shared is not None and time.monotonic() >= self._without_redis_until:
             try:
                 async with asyncio.timeout(REDIS_PATIENCE):
-                    if await getattr(self._shared, act)(item, subject, name):
-                        return None
-                    return await self._shared.get_window_stats(item, subject, name)
+                    return await self._shared.used_up(act, rate.text, subject, name)
             except Exception as error:
                 # The library's own errors, the client's, and the socket's: which, depends on when it broke.
                 self._without_redis_until = time.monotonic() + REDIS_PAUSE
                 log.error("Redis does not answer (%s); this process counts rates by itself", type(error).__name__)
-        if getattr(self._local, act)(item, subject, name):
-            return None
-        return self._local.get_window_stats(item, subject, name)
+        window = (subject, name, rate.amount, rate.seconds)
+        local = self._local
+        count = local.count(window, rate.seconds) if act == "hit" else local.counted(window) + 1
+        return local.ends(window) if count > rate.amount else None
 
-    def _refusal(self, item: RateLimitItem, subject: str, window: WindowStats) -> TooManyRequests:
-        seconds = item.get_expiry()
-        wait = min(max(1, math.ceil(window.reset_time - self._clock())), seconds)
+    def _refusal(self, rate: Rate, subject: str, ends: float) -> TooManyRequests:
+        wait = min(max(1, math.ceil(ends - self._clock())), rate.seconds)
         return TooManyRequests(
-            f"too many requests: the limit is {item.amount} in {seconds} s; try again in {wait} s",
+            f"too many requests: the limit is {rate.amount} in {rate.seconds} s; try again in {wait} s",
             headers={
                 "Retry-After": str(wait),
-                "RateLimit-Policy": f'"{subject}";q={item.amount};w={seconds}',
+                "RateLimit-Policy": f'"{subject}";q={rate.amount};w={rate.seconds}',
                 "RateLimit": f'"{subject}";r=0;t={wait}',
             },
         )
@@ -158,7 +171,7 @@ class RateLimits:
     async def close(self) -> None:
         """Let go of Redis."""
         if self._shared is not None:
-            await self._shared.storage.bridge.storage.aclose()  # type: ignore[attr-defined]
+            await self._shared.close()
 
 
 def account(name: str) -> str:
@@ -166,69 +179,46 @@ def account(name: str) -> str:
     return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _shared(url: str) -> SharedLimiter:
-    if find_spec("redis") is None:
-        raise ValueError("redis_url: needs the package redis, in the environment of Doorleaf: pip install 'redis>=5.2'")
-    try:
-        storage = RedisStorage(
-            f"async+{url}",
-            implementation="redispy",
-            socket_connect_timeout=REDIS_PATIENCE,
-            socket_timeout=REDIS_PATIENCE,
-        )
-    except Exception:  # whatever is said about a URL may quote it, password included
+def _shared(url: str) -> Shared:
+    if find_spec("redis") is None or find_spec("limits") is None:
         raise ValueError(
-            "redis_url: cannot be used; it must be like redis://:password@host:6379/0, with special characters escaped"
-        ) from None
-    return SharedLimiter(storage)
+            "redis_url: needs the packages redis and limits, in the environment of Doorleaf:"
+            " pip install 'limits[redis]>=5.6,<6'"
+        )
+    from doorleaf.access.limits.shared import Shared  # megabytes that no server without a Redis needs
+
+    return Shared(url, REDIS_PATIENCE)
 
 
-class Windows(Storage):
-    """Counters in memory for the library's limiter, without the thread that its own storage keeps starting."""
-
-    STORAGE_SCHEME = None
+class Windows:
+    """Counters in memory. A window begins with its first request, and counts until it ends."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        super().__init__()
         self._clock = clock
-        self._windows: dict[str, tuple[int, float]] = {}
+        self._windows: dict[Hashable, tuple[int, float]] = {}
         self._sweep_above = SWEEP_ABOVE
 
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        return ValueError
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count ``amount`` in the window of ``key``, which lasts ``expiry`` seconds, and answer its count."""
+    def count(self, window: Hashable, seconds: float) -> int:
+        """Count a request in ``window``, which lasts ``seconds``, and answer how many those are."""
         now = self._clock()
-        count, end = self._windows.get(key, (0, 0.0))
+        count, end = self._windows.get(window, (0, 0.0))
         if end <= now:
-            count, end = 0, now + expiry
+            count, end = 0, now + seconds
             if len(self._windows) > self._sweep_above:
-                self._windows = {name: window for name, window in self._windows.items() if window[1] > now}
+                self._windows = {name: known for name, known in self._windows.items() if known[1] > now}
                 # What is left is alive; looking at all of it again soon would be slow and in vain.
                 self._sweep_above = max(SWEEP_ABOVE, 2 * len(self._windows))
-        count += amount
-        self._windows[key] = (count, end)
-        return count
+        self._windows[window] = (count + 1, end)
+        return count + 1
 
-    def get(self, key: str) -> int:
-        count, end = self._windows.get(key, (0, 0.0))
+    def counted(self, window: Hashable) -> int:
+        """How many requests ``window`` has; none when it has ended."""
+        count, end = self._windows.get(window, (0, 0.0))
         return count if end > self._clock() else 0
 
-    def get_expiry(self, key: str) -> float:
-        return self._windows.get(key, (0, self._clock()))[1]
-
-    def check(self) -> bool:
-        return True
-
-    def reset(self) -> int | None:
-        count = len(self._windows)
-        self._windows.clear()
-        return count
-
-    def clear(self, key: str) -> None:
-        self._windows.pop(key, None)
+    def ends(self, window: Hashable) -> float:
+        """The end of ``window``, in seconds since 1970; now where there is none."""
+        return self._windows.get(window, (0, self._clock()))[1]
 
 
 class Concurrency:

@@ -10,7 +10,6 @@ from typing import Any
 from doorleaf.documents import Document
 from doorleaf.errors import DataError, DoorleafError, DuplicateKey, ValidationFailed, WriteFailed
 from doorleaf.mql.context import Context
-from doorleaf.mql.expressions import compile_expression
 from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.mql.updates.compile import compile_update
 from doorleaf.operations import Operation
@@ -31,6 +30,10 @@ def compiling(operation: Operation[Any]) -> Context:
 def let(operation: object, context: Context) -> Document:
     """The values of the operation's ``let``."""
     given = (operation.let or {}) if isinstance(operation, Parametrized) else {}
+    if not given:
+        return {}
+    from doorleaf.mql.expressions import compile_expression  # a megabyte with all operators
+
     return {name: compile_expression(value, context)({}, {}) for name, value in given.items()}
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from doorleaf.mql.context import Context
 from doorleaf.mql.expressions.compile import Evaluate, Scope
-from doorleaf.mql.expressions.memory import GROWING
+from doorleaf.mql.memory import GROWING
 from doorleaf.mql.values import approximate_size
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
 from doorleaf.mql.expressions.compile import Constant, Evaluate, Scope, apply, fail, function, nullish, operands, parser
-from doorleaf.mql.expressions.memory import bounded, bounded_elements, grown
+from doorleaf.mql.memory import bounded, bounded_elements, grown
 from doorleaf.mql.numbers import INT32_MAX, INT32_MIN, integral, is_number
 from doorleaf.mql.values import MISSING, as_document, canonical, equal, is_document, type_name
 

@@ -15,7 +15,7 @@ from doorleaf.documents import is_string
 from doorleaf.errors import DataError, Unsupported
 from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
-from doorleaf.mql.expressions.memory import GROWING, MEMORY, bounded, grown, reading, values_of, weight_of
+from doorleaf.mql.memory import GROWING, MEMORY, bounded, grown, reading, values_of, weight_of
 from doorleaf.mql.paths import field_path
 from doorleaf.mql.values import MISSING, is_document, type_name
 

@@ -9,7 +9,7 @@ from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
 from doorleaf.mql.expressions.array import int32
 from doorleaf.mql.expressions.compile import Evaluate, Named, Scope, fail, function, nullish, parser
-from doorleaf.mql.expressions.memory import bounded, bounded_elements, grown, made_by, values_of
+from doorleaf.mql.memory import bounded, bounded_elements, grown, made_by, values_of
 from doorleaf.mql.numbers import is_number
 from doorleaf.mql.values import MISSING, truthy, type_name
 

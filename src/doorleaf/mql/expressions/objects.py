@@ -7,7 +7,7 @@ from typing import Any
 from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
 from doorleaf.mql.expressions.compile import Constant, Evaluate, Named, Scope, fail, function, nullish, parser
-from doorleaf.mql.expressions.memory import bounded
+from doorleaf.mql.memory import bounded
 from doorleaf.mql.values import MISSING, as_document, type_name
 
 _GET = Named(

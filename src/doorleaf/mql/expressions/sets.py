@@ -6,7 +6,7 @@ from typing import Any
 
 from doorleaf.mql.context import Context
 from doorleaf.mql.expressions.compile import Constant, Evaluate, Scope, apply, fail, function, nullish, operands, parser
-from doorleaf.mql.expressions.memory import bounded, holding
+from doorleaf.mql.memory import bounded, holding
 from doorleaf.mql.values import canonical, sort_token, truthy, type_name
 
 

@@ -8,8 +8,8 @@ from doorleaf.documents import is_string
 from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
 from doorleaf.mql.expressions.compile import Evaluate, Named, Scope, apply, fail, function, nullish, operands, parser
-from doorleaf.mql.expressions.memory import bounded_elements, bounded_length
 from doorleaf.mql.expressions.text import coerce, lower, upper, utf8, utf8_length
+from doorleaf.mql.memory import bounded_elements, bounded_length
 from doorleaf.mql.values import type_name
 
 _BLANKS = "\0 \t\n\v\f\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from doorleaf.mql.expressions.compile import Constant, Evaluate, Named, Scope, fail, parser
-from doorleaf.mql.expressions.memory import holding, values_of
+from doorleaf.mql.memory import holding, values_of
 from doorleaf.mql.values import type_name
 
 _LET = Named(

@@ -9,8 +9,8 @@ from bson.dbref import DBRef
 
 from doorleaf.errors import DataError
 from doorleaf.mql.context import Context
-from doorleaf.mql.expressions.memory import Growth, bounded
 from doorleaf.mql.filters.compile import compile_positional, mentions
+from doorleaf.mql.memory import Growth, bounded
 from doorleaf.mql.projections.parse import Element, Evaluate, Projection, ProjectionParser, Slice, Tree
 from doorleaf.mql.values import MISSING
 

@@ -13,7 +13,7 @@ from doorleaf.documents import is_string
 from doorleaf.mql import numbers
 from doorleaf.mql.display import display, display_field
 from doorleaf.mql.expressions import REDACT_VARIABLES, compile_expression
-from doorleaf.mql.expressions.memory import Growth, bounded
+from doorleaf.mql.memory import Growth, bounded
 from doorleaf.mql.projections.compile import compile_project
 from doorleaf.mql.stages.build import (
     Build,

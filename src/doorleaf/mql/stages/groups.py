@@ -15,7 +15,7 @@ from doorleaf.mql.accumulators.compile import Accumulator, Factory, compile_accu
 from doorleaf.mql.context import Context
 from doorleaf.mql.display import display, display_field
 from doorleaf.mql.expressions import Constant, compile_expression
-from doorleaf.mql.expressions.memory import Growth, bounded
+from doorleaf.mql.memory import Growth, bounded
 from doorleaf.mql.numbers import INT32_MAX, integral, is_number
 from doorleaf.mql.order import charged_top, compile_sort
 from doorleaf.mql.stages.build import Build, Document, Read, Stage, fail, field_parts

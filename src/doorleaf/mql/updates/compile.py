@@ -7,7 +7,7 @@ change it shares, and when it changed nothing it answers the very object it was 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -19,8 +19,6 @@ from doorleaf.mql.context import Context
 from doorleaf.mql.display import display, display_field
 from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.mql.order import validate_collation
-from doorleaf.mql.stages.build import Transform
-from doorleaf.mql.stages.compile import UPDATE_STAGES, compile_transform
 from doorleaf.mql.stages.reach import stage_of
 from doorleaf.mql.updates.basis import Compiling, depth_of, identical
 from doorleaf.mql.updates.operators import OPERATORS, rename
@@ -240,7 +238,7 @@ def _identifier(condition: Mapping[str, Any]) -> str | None:
 class PipelineUpdate:
     """An update made of stages."""
 
-    transforms: list[Transform]
+    transforms: list[Callable[[dict[str, Any]], dict[str, Any]]]
     paths: frozenset[str]
     needs_positional: bool = False
 
@@ -262,6 +260,8 @@ class PipelineUpdate:
 def _compile_pipeline(
     pipeline: list[Any], context: Context, variables: dict[str, Any], collation: Mapping[str, Any] | None
 ) -> PipelineUpdate:
+    from doorleaf.mql.stages.compile import UPDATE_STAGES, compile_transform  # with all expressions, a megabyte
+
     transforms = []
     paths: set[str] = set()
     for stage in pipeline:
