@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from doorleaf.operations import (
     Aggregate,
     CreateCollection,
     CreateIndex,
+    DropCollection,
     Find,
     ListCollections,
     ListIndexes,
@@ -28,6 +30,7 @@ from doorleaf.operations.results import DocumentsResult
 from doorleaf.stores.embedded import administration
 from doorleaf.stores.embedded.catalog import TEMPORARY
 from doorleaf.stores.embedded.store import EmbeddedStore
+from doorleaf.stores.embedded.writing.rows import Transaction
 
 MANY = 25_000
 TARGET = Namespace("db", "target")
@@ -126,14 +129,59 @@ def test_a_target_that_changes_meanwhile_is_an_error(run: Run) -> None:
     async def scenario(store: EmbeddedStore) -> None:
         await filled(store)
         task = asyncio.create_task(store.execute(out({"$set": {"a": 1}})))
-        await until_begun(store, task)
-        await store.execute(CreateIndex(namespace=TARGET, keys={"t": 1}))
+        await between(store, task, lambda transaction, _: index(transaction))
         with pytest.raises(DataError, match=r"has changed while \$out was carried out"):
             await task
         assert await count(store, TARGET) == 1
         assert await names(store) == ["c", "target"]
 
     run(scenario)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_it_writes_is_dropped_by_somebody_meanwhile(run: Run, again: bool) -> None:
+    made: list[str] = []
+
+    def drop(transaction: Transaction, namespace: Namespace) -> None:
+        made.append(namespace.collection)
+        administration.drop_collection(transaction, DropCollection(namespace=namespace), soon())
+        if again:
+            administration.make_collection(transaction, namespace, {})
+
+    async def scenario(store: EmbeddedStore) -> None:
+        await filled(store)
+        task = asyncio.create_task(store.execute(out({"$set": {"a": 1}})))
+        await between(store, task, drop)
+        with pytest.raises(DataError, match=r"the collection that \$out writes was dropped meanwhile"):
+            await task
+        assert await count(store, TARGET) == 1
+        assert await names(store) == ["c", "target", *(made if again else [])], "what somebody made stays"
+
+    run(scenario)
+
+
+async def between(store: EmbeddedStore, task: asyncio.Task[Any], act: Callable[[Transaction, Namespace], Any]) -> None:
+    """Do ``act`` once, in a turn of its own between two transactions of ``task``, with the collection that it fills."""
+    done = False
+
+    def attempt(transaction: Transaction) -> None:
+        nonlocal done
+        for collection in transaction.session.catalog.of("db"):
+            if collection.name.startswith("tmp.agg_out") and not done:
+                done = True
+                act(transaction, Namespace("db", collection.name))
+
+    while not task.done():
+        await store.write(attempt, soon())
+    assert done
+
+
+def index(transaction: Transaction) -> None:
+    administration.create_index(transaction, CreateIndex(namespace=TARGET, keys={"t": 1}), soon())
+
+
+def soon() -> Context:
+    return Context(time.monotonic() + 60)
 
 
 def test_what_is_left_of_one_that_was_killed_is_swept(run: Run) -> None:

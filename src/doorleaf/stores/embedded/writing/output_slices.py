@@ -70,16 +70,19 @@ def _exchange(writing: Writing, found: list[bytes], target: Namespace, context: 
     made = replace(target, collection=f"tmp.agg_out.{secrets.token_hex(8)}")
     with writing.transaction(context) as transaction:
         before = _described(transaction.session.catalog.get(target))
-        _begin(transaction, target, made)
+        number = _begin(transaction, target, made)
     try:
-        _write(writing, found, lambda transaction: _inserting(transaction, made, context), context)
+        _write(writing, found, lambda given: _inserting(given, _still(given, made, number), context), context)
         with writing.transaction(context) as transaction:
             if _described(transaction.session.catalog.get(target)) != before:
                 raise DataError(f"collection {target} has changed while $out was carried out", number=125)
-            _rename(transaction, made, target, context)
+            collection = _still(transaction, made, number)
+            drop_collection(transaction, DropCollection(namespace=target), context)
+            give_name(transaction, collection, target.collection)
     except BaseException:
         brief = Context(time.monotonic() + _CLEARING_SECONDS)
         with contextlib.suppress(DoorleafError), writing.transaction(brief) as transaction:  # else the sweep does it
+            _still(transaction, made, number)
             drop_collection(transaction, DropCollection(namespace=made), brief)
         raise
 
@@ -91,7 +94,8 @@ def _described(collection: Collection | None) -> tuple[Any, ...]:
     return collection.id, described(collection), [index.specification for index in collection.indexes]
 
 
-def _begin(transaction: Transaction, target: Namespace, made: Namespace) -> None:
+def _begin(transaction: Transaction, target: Namespace, made: Namespace) -> int:
+    """Make the collection that takes the place of ``target``; its number."""
     old = transaction.session.catalog.get(target)
     options: Document = {**(old.options if old is not None else {}), TEMPORARY: int(time.time())}
     check_namespace(target)
@@ -99,23 +103,21 @@ def _begin(transaction: Transaction, target: Namespace, made: Namespace) -> None
     for index in old.indexes if old is not None else ():
         if index.name != ID_INDEX["name"]:
             collection = add_index(transaction, collection, index.specification)
+    return collection.id
 
 
-def _inserting(transaction: Transaction, made: Namespace, context: Context) -> Put:
+def _still(transaction: Transaction, made: Namespace, number: int) -> Collection:
+    """The collection that was made, in which are the documents so far; DataError where somebody took it away."""
     collection = transaction.session.catalog.get(made)
-    if collection is None:
+    if collection is None or collection.id != number:
         raise DataError("the collection that $out writes was dropped meanwhile", number=26)
+    return collection
+
+
+def _inserting(transaction: Transaction, collection: Collection, context: Context) -> Put:
     rows = Rows(transaction, collection, context)
 
     def put(document: bytes) -> None:
         rows.insert(decode(document))
 
     return put
-
-
-def _rename(transaction: Transaction, made: Namespace, target: Namespace, context: Context) -> None:
-    """Drop what is called ``target`` and give ``made`` its name."""
-    drop_collection(transaction, DropCollection(namespace=target), context)
-    collection = transaction.session.catalog.get(made)
-    assert collection is not None  # noqa: S101  # documents went into it
-    give_name(transaction, collection, target.collection)
