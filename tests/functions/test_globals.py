@@ -117,3 +117,44 @@ def test_bytes_of_all_kinds_are_binary_and_no_module_of_node_takes_the_place_of_
         lambda sandbox: sandbox.run("f", server=server),
     )
     assert [asked["id"] for asked in server.asked] == ["fs", "buffer/"]  # which the server refuses or finds
+
+
+def test_the_global_scope_itself_has_what_the_language_has_and_no_more() -> None:
+    """What is more is ours, and comes by its prototype: nothing of V8's or Deno's is in front of it."""
+    source = "exports = () => Reflect.ownKeys(globalThis).filter((key) => typeof key === 'symbol' || !/^[A-Z]/.test(key)).map(String)"
+    language = {
+        *("decodeURI", "decodeURIComponent", "encodeURI", "encodeURIComponent", "escape", "eval", "globalThis"),
+        *("isFinite", "isNaN", "parseFloat", "parseInt", "undefined", "unescape"),
+    }
+    assert set(run({"f": source}, lambda sandbox: sandbox.run("f"))) == language
+
+
+def test_globals_can_be_replaced_by_a_function_for_itself() -> None:
+    names = [
+        "context",
+        "console",
+        "utils",
+        "EJSON",
+        "BSON",
+        "Buffer",
+        "URL",
+        "crypto",
+        "fetch",
+        "setTimeout",
+        "atob",
+        "TextEncoder",
+    ]
+    source = f"""exports = () => {json.dumps(names)}.map((name) => {{
+      const before = typeof globalThis[name];
+      globalThis[name] = 5;
+      return [before, globalThis[name], (0, eval) === eval, Object.hasOwn(globalThis, name)];
+    }})"""
+
+    async def work(sandbox: Sandbox) -> None:
+        for _ in range(2):
+            found = await sandbox.run("f")
+            assert {(type_, *rest) for type_, *rest in found} <= {
+                (kind, 5, True, True) for kind in ("object", "function")
+            }
+
+    run({"f": source}, work)

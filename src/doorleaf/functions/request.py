@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from doorleaf.dialects.base import Request
 from doorleaf.documents import Document
 
@@ -25,7 +27,9 @@ def request_told(request: Request | None) -> Document:
 
 def headers_told(request: Request) -> dict[str, list[str]]:
     """Headers as App Services gives them: each name as HTTP writes it, with a list of values."""
-    return {
-        "-".join(part.capitalize() for part in name.decode("latin-1").split("-")): [value.decode("latin-1")]
-        for name, value in request.headers.items()
-    }
+    return {_shown(name): [value.decode("latin-1")] for name, value in request.headers.items()}
+
+
+@lru_cache(maxsize=1000)
+def _shown(name: bytes) -> str:
+    return "-".join(part.capitalize() for part in name.decode("latin-1").split("-"))

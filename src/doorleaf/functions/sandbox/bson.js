@@ -33,8 +33,8 @@ function kept(holder, name, value) {
 }
 
 // Every call has classes of its own, and needs few of them: each is made when it is first named.
-const types = {
-  get ObjectId() {
+const types = class {
+  static get ObjectId() {
     return kept(types, "ObjectId", class ObjectId extends Value {
       constructor(id) {
         super();
@@ -53,8 +53,8 @@ const types = {
       static isValid(id) { return id instanceof ObjectId || (typeof id === "string" && /^[0-9a-fA-F]{24}$/.test(id)); }
       static createFromHexString(id) { return new ObjectId(id); }
     });
-  },
-  get Binary() {
+  }
+  static get Binary() {
     return kept(types, "Binary", class Binary extends Value {
       #bytes; #known; #subtype;
       constructor(data, subtype = 0) {
@@ -78,8 +78,8 @@ const types = {
       static fromHex(text, subtype) { return new Binary(Uint8Array.fromHex(text), subtype); }
       static fromText(text, subtype) { return new Binary(String(text), subtype); }
     });
-  },
-  get Long() {
+  }
+  static get Long() {
     return kept(types, "Long", class Long extends Value {
       constructor(low = 0, high) {
         super();
@@ -102,34 +102,34 @@ const types = {
       static fromString(text) { return new Long(String(text)); }
       static fromBigInt(value) { return new Long(value); }
     });
-  },
-  get Numeric() {
+  }
+  static get Numeric() {
     return kept(types, "Numeric", class Numeric extends Value {
       constructor(value) { super(); define(this, "value", { value: Number(value), enumerable: true }); }
       valueOf() { return this.value; }
       toString(radix) { return this.value.toString(radix); }
     });
-  },
-  get Int32() {
+  }
+  static get Int32() {
     return kept(types, "Int32", class Int32 extends types.Numeric {
       constructor(value) { super(value | 0); }
       toExtendedJSON() { return { $numberInt: String(this.value) }; }
     });
-  },
-  get Double() {
+  }
+  static get Double() {
     return kept(types, "Double", class Double extends types.Numeric {
       toExtendedJSON() { return { $numberDouble: real(this.value) }; }
     });
-  },
-  get Decimal128() {
+  }
+  static get Decimal128() {
     return kept(types, "Decimal128", class Decimal128 extends Value {
       constructor(text) { super(); define(this, "text", { value: String(text) }); }
       toString() { return this.text; }
       toExtendedJSON() { return { $numberDecimal: this.text }; }
       static fromString(text) { return new Decimal128(text); }
     });
-  },
-  get Timestamp() {
+  }
+  static get Timestamp() {
     return kept(types, "Timestamp", class Timestamp extends Value {
       constructor(time, increment) {
         super();
@@ -139,14 +139,14 @@ const types = {
       }
       toExtendedJSON() { return { $timestamp: { t: this.t, i: this.i } }; }
     });
-  },
-  get MinKey() {
+  }
+  static get MinKey() {
     return kept(types, "MinKey", class MinKey extends Value { toExtendedJSON() { return { $minKey: 1 }; } });
-  },
-  get MaxKey() {
+  }
+  static get MaxKey() {
     return kept(types, "MaxKey", class MaxKey extends Value { toExtendedJSON() { return { $maxKey: 1 }; } });
-  },
-  get BSONRegExp() {
+  }
+  static get BSONRegExp() {
     return kept(types, "BSONRegExp", class BSONRegExp extends Value {
       constructor(pattern, options = "") {
         super();
@@ -155,14 +155,14 @@ const types = {
       }
       toExtendedJSON() { return { $regularExpression: { pattern: this.pattern, options: this.options } }; }
     });
-  },
-  get Other() {
+  }
+  static get Other() {
     return kept(types, "Other", class Other extends Value {
       // A value that only travels through a function: code, a DBPointer, a symbol, undefined.
       constructor(written) { super(); define(this, "written", { value: written }); }
       toExtendedJSON() { return this.written; }
     });
-  },
+  }
 };
 
 const TYPES = [
@@ -333,7 +333,7 @@ function inward(value) {
   return value;
 }
 
-const EJSON = {
+const EJSON = once(() => ({
   parse: (text) => inward(parse(text)),
   stringify: (value, replacer, space, options) => {
     if (typeof replacer === "object" && replacer !== null && !Array.isArray(replacer)) [options, replacer] = [replacer, undefined];
@@ -343,5 +343,5 @@ const EJSON = {
   },
   serialize: (value, options) => outward(value, options?.relaxed !== true, options?.relaxed === true, 0),
   deserialize: (value) => inward(structured(value)),
-};
+}));
 const structured = (value) => parse(stringify(value));

@@ -2,8 +2,8 @@
 
 const RESULT = 10, FAILED = 11, REQUEST = 12, LINE = 14;
 const CALL = 2, REPLY = 3;
-const pending = new Map(), timers = new Map();
-let sequence = 0, timer = 0, depth = 0, lines = 0, told = {}, settings;
+const pending = new Map(), timers = new Map(), settings = { __proto__: null };
+let sequence = 0, timer = 0, depth = 0, lines = 0, told = {};
 
 // Nothing here passes on an error of the realm that calls: it could be a way into that.
 const guarded = (work, wrong) => (...given) => { try { return work(...given); } catch { throw new RangeError(wrong); } };
@@ -15,7 +15,8 @@ const sleeping = guarded(sleep, "the stack is full");
 const forgetting = guarded(forget, "the stack is full");
 const toText = guarded(utf8, "no text can be made of this");
 const toBase64 = guarded(base64, "no bytes can be made of this");
-const own = () => (settings ??= parse(shared));
+const sharing = guarded(shared, "the stack is full");
+const own = (name) => (settings[name] ??= parse(sharing(name)));
 
 const mongoError = once(() => class MongoError extends Error {
   constructor({ message, name, code, codeName, status }) {
@@ -80,7 +81,7 @@ const cursor = once(() => class Cursor {
 
 const options = (given, names) => {
   const found = {};
-  for (const [key, value] of Object.entries(given ?? {})) {
+  for (const [key, value] of Object.entries(given)) {
     if (key === "session") continue;
     if (!names.includes(key)) throw new Error(`the option ${key} is not available here`);
     if (value !== undefined) found[key] = value;
@@ -101,40 +102,40 @@ const collection = once(() => class Collection {
   }
 
   find(filter = {}, projection, given) {
-    const fields = { filter, projection, ...options(given, ["sort", "limit", "skip", ...READING]) };
+    const fields = { filter, projection, ...(given && options(given, ["sort", "limit", "skip", ...READING])) };
     return new (cursor())((fields) => this.#run("find", fields, given), fields);
   }
   findOne(filter = {}, projection, given) {
-    return this.#run("findOne", { filter, projection, ...options(given, ["sort", "skip", ...READING]) }, given);
+    return this.#run("findOne", { filter, projection, ...(given && options(given, ["sort", "skip", ...READING])) }, given);
   }
   findOneAndUpdate(filter, update, given) {
-    return this.#run("findOneAndUpdate", { filter, update, returnNewDocument: false, ...options(given, MODIFYING) }, given);
+    return this.#run("findOneAndUpdate", { filter, update, returnNewDocument: false, ...(given && options(given, MODIFYING)) }, given);
   }
   findOneAndReplace(filter, replacement, given) {
-    return this.#run("findOneAndReplace", { filter, replacement, returnNewDocument: false, ...options(given, MODIFYING) }, given);
+    return this.#run("findOneAndReplace", { filter, replacement, returnNewDocument: false, ...(given && options(given, MODIFYING)) }, given);
   }
-  findOneAndDelete(filter, given) { return this.#run("findOneAndDelete", { filter, ...options(given, MODIFYING) }, given); }
-  insertOne(document, given) { return this.#run("insertOne", { document, ...options(given, []) }, given); }
-  insertMany(documents, given) { return this.#run("insertMany", { documents, ...options(given, ["ordered"]) }, given); }
-  updateOne(filter, update, given) { return this.#run("updateOne", { filter, update, ...options(given, ["sort", ...WRITING]) }, given); }
-  updateMany(filter, update, given) { return this.#run("updateMany", { filter, update, ...options(given, WRITING) }, given); }
-  replaceOne(filter, replacement, given) { return this.#run("replaceOne", { filter, replacement, ...options(given, ["sort", ...WRITING]) }, given); }
-  deleteOne(filter, given) { return this.#run("deleteOne", { filter, ...options(given, READING) }, given); }
-  deleteMany(filter, given) { return this.#run("deleteMany", { filter, ...options(given, READING) }, given); }
+  findOneAndDelete(filter, given) { return this.#run("findOneAndDelete", { filter, ...(given && options(given, MODIFYING)) }, given); }
+  insertOne(document, given) { return this.#run("insertOne", { document, ...(given && options(given, [])) }, given); }
+  insertMany(documents, given) { return this.#run("insertMany", { documents, ...(given && options(given, ["ordered"])) }, given); }
+  updateOne(filter, update, given) { return this.#run("updateOne", { filter, update, ...(given && options(given, ["sort", ...WRITING])) }, given); }
+  updateMany(filter, update, given) { return this.#run("updateMany", { filter, update, ...(given && options(given, WRITING)) }, given); }
+  replaceOne(filter, replacement, given) { return this.#run("replaceOne", { filter, replacement, ...(given && options(given, ["sort", ...WRITING])) }, given); }
+  deleteOne(filter, given) { return this.#run("deleteOne", { filter, ...(given && options(given, READING)) }, given); }
+  deleteMany(filter, given) { return this.#run("deleteMany", { filter, ...(given && options(given, READING)) }, given); }
   aggregate(pipeline, given) {
-    const fields = { pipeline, ...options(given, ["allowDiskUse", ...READING]) };
+    const fields = { pipeline, ...(given && options(given, ["allowDiskUse", ...READING])) };
     return new (cursor())((fields) => this.#run("aggregate", fields, given), fields);
   }
-  count(filter = {}, given) { return this.#run("countDocuments", { filter, ...options(given, ["limit", "skip", ...READING]) }, given); }
+  count(filter = {}, given) { return this.#run("countDocuments", { filter, ...(given && options(given, ["limit", "skip", ...READING])) }, given); }
   countDocuments(filter, given) { return this.count(filter, given); }
   estimatedDocumentCount() { return this.#run("estimatedDocumentCount", {}); }
-  distinct(key, filter = {}, given) { return this.#run("distinct", { key, filter, ...options(given, READING) }, given); }
+  distinct(key, filter = {}, given) { return this.#run("distinct", { key, filter, ...(given && options(given, READING)) }, given); }
   bulkWrite(operations, given) {
     const entries = operations.map((entry) => {
       const [[name, body]] = Object.entries(entry);
       return { [name]: name === "insertOne" && body.document === undefined ? { document: body } : body };
     });
-    return this.#run("bulkWrite", { operations: entries, ...options(given, ["ordered", "let"]) }, given);
+    return this.#run("bulkWrite", { operations: entries, ...(given && options(given, ["ordered", "let"])) }, given);
   }
   watch() { throw new Error("watch is not available in a function"); }
   initializeOrderedBulkOp() { throw new Error("initializeOrderedBulkOp is not available: use bulkWrite"); }
@@ -196,7 +197,7 @@ const database = once(() => class Database {
 });
 
 function service(name) {
-  if (!own().sources.includes(name)) return undefined;
+  if (!own("sources").includes(name)) return undefined;
   return {
     db: (named) => new (database())({ source: name, database: named }),
     startSession: () => new (session())(),
@@ -224,7 +225,7 @@ function called(name, given) {
 }
 
 function execute(name, ...given) {
-  const entry = own().functions[name];
+  const entry = own("functions")[name];
   if (entry === undefined) throw new Error(`function not found: '${name}'`);
   const here = entry.apart === "" || (entry.apart === "system" && told.system === true);
   if (!here) return request({ to: "function", name: String(name), arguments: plain(given) });
@@ -275,34 +276,37 @@ function received(given) {
   return given.base64 === undefined ? new types.Binary(given.text) : new types.Binary(Uint8Array.fromBase64(given.base64));
 }
 
-const http = {};
-for (const method of ["get", "post", "put", "patch", "delete", "head"]) {
-  http[method] = async (url, given) => {
-    const { body, encodeBodyAsJSON, headers = {}, params, form, digestAuth, authUrl, cookies, followRedirects, ...rest } =
-      typeof url === "string" ? { ...given, url } : { ...url };
-    if (digestAuth || authUrl || cookies) throw new Error("context.http has neither digestAuth nor authUrl nor cookies");
-    const all = {};
-    for (const [name, value] of Object.entries(headers)) all[name] = [].concat(value).map(String);
-    let text = body;
-    if (form) {
-      text = Object.entries(body ?? {}).map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
-      all["Content-Type"] ??= ["application/x-www-form-urlencoded"];
-    } else if (encodeBodyAsJSON) {
-      text = stringify(body);
-      all["Content-Type"] ??= ["application/json"];
-    } else if (typeof body === "object" && body !== null && !(body instanceof types.Binary) && !ArrayBuffer.isView(body)) {
-      throw new TypeError("body: expected text or Binary; encodeBodyAsJSON writes an object as JSON");
-    }
-    const { scheme, host, path, query, fragment, url: whole } = rest;
-    let target = whole ?? `${scheme ?? "https"}://${host}${path ?? ""}`;
-    const pairs = Object.entries(params ?? query ?? {}).flatMap(([name, value]) => [].concat(value).map((one) => [name, one]));
-    if (pairs.length) target += (target.includes("?") ? "&" : "?") + pairs.map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
-    const answer = await request({ to: "http", method: method.toUpperCase(), url: target, headers: all,
-      body: content(text), follow: followRedirects === true });
-    return { status: answer.status, statusCode: answer.statusCode, headers: answer.headers, body: received(answer.body),
-      cookies: {}, contentLength: answer.body?.text?.length ?? 0 };
-  };
+async function exchange(method, url, given) {
+  const { body, encodeBodyAsJSON, headers = {}, params, form, digestAuth, authUrl, cookies, followRedirects, ...rest } =
+    typeof url === "string" ? { ...given, url } : { ...url };
+  if (digestAuth || authUrl || cookies) throw new Error("context.http has neither digestAuth nor authUrl nor cookies");
+  const all = {};
+  for (const [name, value] of Object.entries(headers)) all[name] = [].concat(value).map(String);
+  let text = body;
+  if (form) {
+    text = Object.entries(body ?? {}).map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
+    all["Content-Type"] ??= ["application/x-www-form-urlencoded"];
+  } else if (encodeBodyAsJSON) {
+    text = stringify(body);
+    all["Content-Type"] ??= ["application/json"];
+  } else if (typeof body === "object" && body !== null && !(body instanceof types.Binary) && !ArrayBuffer.isView(body)) {
+    throw new TypeError("body: expected text or Binary; encodeBodyAsJSON writes an object as JSON");
+  }
+  const { scheme, host, path, query, fragment, url: whole } = rest;
+  let target = whole ?? `${scheme ?? "https"}://${host}${path ?? ""}`;
+  const pairs = Object.entries(params ?? query ?? {}).flatMap(([name, value]) => [].concat(value).map((one) => [name, one]));
+  if (pairs.length) target += (target.includes("?") ? "&" : "?") + pairs.map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
+  const answer = await request({ to: "http", method, url: target, headers: all,
+    body: content(text), follow: followRedirects === true });
+  return { status: answer.status, statusCode: answer.statusCode, headers: answer.headers, body: received(answer.body),
+    cookies: {}, contentLength: answer.body?.text?.length ?? 0 };
 }
+
+const http = once(() => {
+  const all = {};
+  for (const method of ["get", "post", "put", "patch", "delete", "head"]) all[method] = (url, given) => exchange(method.toUpperCase(), url, given);
+  return all;
+});
 
 async function fetch(url, given = {}) {
   const headers = {};
@@ -321,7 +325,7 @@ async function fetch(url, given = {}) {
 }
 
 const bytes = (value) => content(value) ?? fail("expected text or Binary");
-const utils = {
+const utils = once(() => ({
   crypto: {
     hash: (algorithm, input) => asked({ to: "crypto", does: "hash", algorithm, input: bytes(input) }),
     hmac: (input, secret, algorithm, form) => asked({ to: "crypto", does: "hmac", algorithm, input: bytes(input), secret: bytes(secret), form }),
@@ -334,7 +338,7 @@ const utils = {
     encode: (method, payload, secret, headers) => asked({ to: "jwt", does: "encode", method, payload: plain(payload), secret: String(secret), headers: plain(headers ?? {}) }),
     decode: (token, key, header, accepted) => asked({ to: "jwt", does: "decode", token: String(token), key: String(key), header: header === true, accepted }),
   },
-};
+}));
 
 // --- console and timers ------------------------------------------------------------------------------------------------
 
@@ -452,9 +456,10 @@ function receive(kind, number, text) {
 }
 
 let remembered;
-const values = once(() => inward(own().values)), environment = once(() => inward(own().environment));
-const context = {
-  get app() { return own().app; },
+const values = once(() => inward(own("values"))), environment = once(() => inward(own("environment")));
+const logging = once(() => ({ log: log("info"), info: log("info"), debug: log("debug"), warn: log("warning"), error: log("error") }));
+const surroundings = once(() => ({
+  get app() { return own("app"); },
   get environment() { return environment(); },
   get user() { return (remembered ??= inward(told.user)); },
   get request() { return told.request; },
@@ -462,23 +467,50 @@ const context = {
   functions: { execute },
   values: { get: (name) => (Object.hasOwn(values(), name) ? values()[name] : undefined) },
   services: { get: service },
-  http,
-};
-const logging = { log: log("info"), info: log("info"), debug: log("debug"), warn: log("warning"), error: log("error") };
-const globals = {
-  context, EJSON, utils, fetch, console: logging,
-  setTimeout: (work, time, ...given) => after(work, time, false, given), clearTimeout: stop,
-  setInterval: (work, time, ...given) => after(work, time, true, given), clearInterval: stop,
-  setImmediate: (work, ...given) => after(work, 0, false, given), clearImmediate: stop,
-};
-for (const name in globals) globalThis[name] = globals[name];
-const WEB = ["TextEncoder", "TextDecoder", "URL", "URLSearchParams", "atob", "btoa", "crypto", "queueMicrotask", "structuredClone"];
-for (const name of ["BSON", "Buffer", ...WEB]) {
-  // Made when it is first named.
-  const put = (value) => define(globalThis, name, { value, writable: true, configurable: true });
-  const get = name === "BSON" ? bson : name === "Buffer" ? buffers : () => web()[name];
-  define(globalThis, name, { get, set: put, configurable: true });
+  get http() { return http(); },
+}));
+const named = (name, value) => { define(globalThis, name, { value, writable: true, configurable: true }); return value; };
+
+// What the global scope has is on its prototype, of a class, which is the quickest to make; the values come when they are named.
+class Global {
+  get context() { return named("context", surroundings()); }
+  set context(value) { named("context", value); }
+  get console() { return named("console", logging()); }
+  set console(value) { named("console", value); }
+  get utils() { return named("utils", utils()); }
+  set utils(value) { named("utils", value); }
+  get EJSON() { return named("EJSON", EJSON()); }
+  set EJSON(value) { named("EJSON", value); }
+  get BSON() { return named("BSON", bson()); }
+  set BSON(value) { named("BSON", value); }
+  get Buffer() { return named("Buffer", buffers()); }
+  set Buffer(value) { named("Buffer", value); }
+  get TextEncoder() { return named("TextEncoder", web().TextEncoder); }
+  set TextEncoder(value) { named("TextEncoder", value); }
+  get TextDecoder() { return named("TextDecoder", web().TextDecoder); }
+  set TextDecoder(value) { named("TextDecoder", value); }
+  get URL() { return named("URL", web().URL); }
+  set URL(value) { named("URL", value); }
+  get URLSearchParams() { return named("URLSearchParams", web().URLSearchParams); }
+  set URLSearchParams(value) { named("URLSearchParams", value); }
+  get crypto() { return named("crypto", web().crypto); }
+  set crypto(value) { named("crypto", value); }
+  atob(text) { return web().atob(text); }
+  btoa(text) { return web().btoa(text); }
+  queueMicrotask(work) { web().queueMicrotask(work); }
+  structuredClone(value, given) { return web().structuredClone(value, given); }
+  fetch(url, given) { return fetch(url, given); }
+  setTimeout(work, time, ...given) { return after(work, time, false, given); }
+  setInterval(work, time, ...given) { return after(work, time, true, given); }
+  setImmediate(work, ...given) { return after(work, 0, false, given); }
+  clearTimeout(number) { stop(number); }
+  clearInterval(number) { stop(number); }
+  clearImmediate(number) { stop(number); }
 }
+delete Global.prototype.constructor;
+delete globalThis.console; // V8's own, which shows nobody anything, and whose microtasks nobody guards
+delete globalThis.queueMicrotask;
+Object.setPrototypeOf(globalThis, Global.prototype);
 // Nothing may run on its own after its call, and nothing looks at the frames of those that call.
 delete globalThis.FinalizationRegistry;
 delete globalThis.WebAssembly;

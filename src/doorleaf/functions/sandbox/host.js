@@ -142,9 +142,10 @@ function send(kind, number, text) {
 
 // --- a call --------------------------------------------------------------------------------------------------------
 
-const functions = new Map(), modules = new Map(), waiting = [];
+const functions = new Map(), modules = new Map(), shares = new Map(), waiting = [];
+const shared = bare((name) => shares.get(name) ?? "null");
 const NEVER = '{"name":"Error","message":"the function waits for something that never comes"}';
-let shared = "", prelude, spare, asleep = 0;
+let prelude, spare, asleep = 0;
 
 function compiled(name, text, file) {
   // A script whose value is a function with the source as its body; lines are those of the file.
@@ -276,7 +277,7 @@ async function line(source) {
 function setUp(text) {
   const told = JSON.parse(text);
   for (const [name, entry] of Object.entries(told.functions)) functions.set(name, entry);
-  shared = JSON.stringify(told.shared);
+  for (const [name, value] of Object.entries(told.shared)) shares.set(name, JSON.stringify(value));
   prelude = new Script(told.prelude, WHOLE);
 }
 

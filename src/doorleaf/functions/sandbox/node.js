@@ -152,8 +152,8 @@ const nodeCrypto = once(() => {
   };
   const { crypto } = web();
   return {
-    createHash: (algorithm) => digesting((all) => utils.crypto.hash(algorithm, all)),
-    createHmac: (algorithm, key) => digesting((all) => Buffer.from(utils.crypto.hmac(all, key, algorithm, "hex"), "hex")),
+    createHash: (algorithm) => digesting((all) => utils().crypto.hash(algorithm, all)),
+    createHmac: (algorithm, key) => digesting((all) => Buffer.from(utils().crypto.hmac(all, key, algorithm, "hex"), "hex")),
     randomBytes: (count) => Buffer.from(randomBytes(count)),
     randomUUID: () => crypto.randomUUID(),
     randomInt: (from, to) => {
