@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import logging
 import math
+import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,8 @@ from doorleaf.operations import (
     Operation,
     RunCommand,
     UpdateOne,
+    Watch,
+    WatchServer,
 )
 from doorleaf.operations.results import DocumentResult, UpdateResult
 from doorleaf.stores.mongo import MongoStore
@@ -233,6 +237,42 @@ def test_other_versions_have_no_lanes(
         assert "go PyMongo's own way: PyMongo" in caplog.text
 
     run(mongodb_uri, body)
+
+
+def test_in_other_versions_events_of_changes_are_taken_one_by_one(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(watched: Watch, store: MongoStore, lanes: Lanes) -> list[int]:
+        changes = (await store.execute(watched)).changes
+        try:
+            assert await changes.next() == []
+            await store.execute(InsertMany(namespace=NS, documents=[{"_id": at} for at in range(900, 905)]))
+            taken: list[int] = []
+            while sum(taken) < 5:
+                come = await changes.next()
+                assert come is not None
+                taken += [len(come)] if come else []
+            return taken
+        finally:
+            await changes.close()
+            await store.execute(DeleteMany(namespace=NS, filter={"_id": {"$gte": 900}}))
+
+    both = Watch(namespace=NS), WatchServer(namespace=Namespace("", ""), filter={"ns.db": NS.database})
+    for watched in both:
+        assert run(mongodb_uri, partial(body, watched))[-1] > 1, "they come together"
+    told = "events of changes in MongoDB are taken one by one: PyMongo"
+    assert told not in caplog.text
+    monkeypatch.setattr(lane_versions, "TESTED", ((3, 12),))
+    caplog.set_level(logging.INFO)
+    for watched in both:
+        assert run(mongodb_uri, partial(body, watched)) == [1] * 5
+    assert told in caplog.text
+
+    async def way(store: MongoStore, lanes: Lanes) -> str:
+        return store.way()
+
+    unknown = r"PyMongo \S+ is not known"
+    assert re.fullmatch(f"driver: {unknown}; events of changes one by one: {unknown}", run(mongodb_uri, way))
 
 
 def test_ten_thousand_cancelled_operations_leave_no_connection(mongodb_uri: str) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pymongo
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
 from pymongo import AsyncMongoClient
-from pymongo.asynchronous.change_stream import AsyncChangeStream, AsyncClusterChangeStream
+from pymongo.asynchronous.change_stream import AsyncChangeStream
+from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 from pymongo.errors import PyMongoError
 
 from doorleaf.apart import CODING
@@ -18,6 +20,7 @@ from doorleaf.operations import Watch
 from doorleaf.operations.results import Event
 from doorleaf.stores.mongo.arguments import present, time_limit
 from doorleaf.stores.mongo.errors import mapped
+from doorleaf.stores.mongo.lanes import connections
 
 WAIT_MS = 1_000
 """How long the server waits for a change before it says that there is none."""
@@ -41,13 +44,21 @@ _PRE_IMAGES = 17
 """The wire version of MongoDB 6.0, the first that keeps documents as they were."""
 
 
+def one_by_one() -> str:
+    """Why events are taken one by one, or "": the driver tells of those that it has already by a part of its own."""
+    if pymongo.version_tuple[:2] not in connections.TESTED:
+        return f"PyMongo {pymongo.version} is not known"
+    return "" if hasattr(AsyncCommandCursor, "_has_next") else "PyMongo is not what it was"
+
+
 class Changes:
     """A change stream of MongoDB: see :class:`doorleaf.operations.results.ChangeStream`."""
 
-    def __init__(self, client: AsyncMongoClient[Document], stream: AsyncChangeStream[RawBSONDocument]) -> None:
+    def __init__(self, client: AsyncMongoClient[Any], stream: AsyncChangeStream[RawBSONDocument]) -> None:
         self._client = client
         self._stream = stream
         self._asking: asyncio.Task[Any] | None = None
+        self._one_by_one = bool(one_by_one()) or not hasattr(stream, "_cursor")
 
     @property
     def token(self) -> Document | None:
@@ -87,13 +98,17 @@ class Changes:
         event = await self._stream.try_next()
         events: list[Any] = [] if event is None else [event]
         size = 0
-        while event is not None and len(events) < _TOGETHER and self._stream._cursor._has_next():
+        while event is not None and len(events) < _TOGETHER and self._has_more():
             size += len(event.raw)
             if size >= _AT_ONCE_BYTES:
                 break
             event = await self._stream.try_next()
             events += [] if event is None else [event]
         return events
+
+    def _has_more(self) -> bool:
+        """Whether the driver has another event already; False where it does not say."""
+        return not self._one_by_one and bool(self._stream._cursor._has_next())
 
     async def close(self) -> None:
         """Let the server forget the stream, as far as it can be told: one that has fallen silent is not waited for."""
@@ -113,8 +128,8 @@ def _decoded(found: list[bytes]) -> list[Document]:
     return [Event(decode(raw), len(raw)) for raw in found]
 
 
-async def watch(client: AsyncMongoClient[Document], operation: Watch) -> Changes:
-    """Open a change stream."""
+async def watch(client: AsyncMongoClient[Any], operation: Watch) -> Changes:
+    """Open a change stream. Documents of ``client`` are raw: a stream of all databases has no options of its own."""
     namespace = operation.namespace
     before: str | None = operation.full_document_before_change
     stages = [{"$match": operation.filter}] if operation.filter else []
@@ -131,29 +146,14 @@ async def watch(client: AsyncMongoClient[Document], operation: Watch) -> Changes
             comment=operation.comment,
         ),
     }
-    if operation.scope == "server":
-        stream = await _of_all(client, stages, options)
-    else:
-        target: Any = client.get_database(namespace.database, codec_options=_RAW)
-        stream = await (target[namespace.collection] if operation.scope == "collection" else target).watch(
-            stages, **options
-        )
-    return Changes(client, stream)
+    target: Any = client
+    if operation.scope != "server":
+        target = client.get_database(namespace.database, codec_options=_RAW)
+    if operation.scope == "collection":
+        target = target[namespace.collection]
+    return Changes(client, await target.watch(stages, **options))
 
 
-async def _of_all(
-    client: AsyncMongoClient[Document], stages: list[Document], options: dict[str, Any]
-) -> AsyncChangeStream[RawBSONDocument]:
-    """What ``client.watch`` does, which would decode all events on the event loop: no options of a codec reach it."""
-    absent: dict[str, Any] = dict.fromkeys(
-        ("resume_after", "batch_size", "collation", "start_at_operation_time", "session", "start_after")
-    )
-    admin: Any = client.get_database("admin", codec_options=_RAW)
-    stream: AsyncClusterChangeStream[RawBSONDocument] = AsyncClusterChangeStream(admin, stages, **{**absent, **options})
-    await stream._initialize_cursor()
-    return stream
-
-
-async def _keeps_images(client: AsyncMongoClient[Document]) -> bool:
+async def _keeps_images(client: AsyncMongoClient[Any]) -> bool:
     hello: Any = await client.admin.command("hello")
     return bool(hello.get("maxWireVersion", 0) >= _PRE_IMAGES)

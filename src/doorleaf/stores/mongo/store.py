@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 
 import pymongo
 from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.driver_info import DriverInfo
@@ -125,7 +126,7 @@ class MongoStore:
         self._limit: float | None = None
         """Seconds that the URI (``timeoutMS``) gives an operation, 0 for any number, None when it says nothing."""
         self._client: AsyncMongoClient[Document] | None = None
-        self._watching: AsyncMongoClient[Document] | None = None
+        self._watching: AsyncMongoClient[Any] | None = None
         self._lanes: Lanes
         self._limits: Limits
         self._way: ShortWay
@@ -140,6 +141,8 @@ class MongoStore:
         self._client, self._lanes = client, Lanes(client, most if self._with_lanes else 0, self._limits)
         self._way = ShortWay(client, self._lanes, self._limits)
         self._limit = client.options.timeout
+        if slow := changes.one_by_one():
+            LOG.info("events of changes in MongoDB are taken one by one: %s", slow)
 
     def _connected(self, **forced: Any) -> AsyncMongoClient[Document]:
         given = {name.lower() for name, _ in parse_qsl(self._uri.partition("?")[2], keep_blank_values=True)}
@@ -148,7 +151,7 @@ class MongoStore:
         try:
             with warnings.catch_warnings(record=True) as found:
                 warnings.simplefilter("always", UserWarning)
-                client = AsyncMongoClient(self._uri, driver=driver, document_class=dict, **options)
+                client = AsyncMongoClient(self._uri, driver=driver, **{"document_class": dict, **options})
         except (PyMongoError, ValueError) as error:
             # Whatever the driver says about a URI may quote it, password included.
             raise Unsupported(f"the MongoDB URI cannot be used ({type(error).__name__})") from None
@@ -174,8 +177,11 @@ class MongoStore:
         return {} if self._client is None else self._lanes.pool()
 
     def way(self) -> str:
-        """How operations go to the server: ``lanes``, or ``driver: …`` with the reason."""
-        return f"driver: {self._lanes.reason}" if self._lanes.reason else "lanes"
+        """How operations go to the server: ``lanes``, or ``driver: …`` with the reason; and why events of changes do
+        not come together, where they do not."""
+        told = f"driver: {self._lanes.reason}" if self._lanes.reason else "lanes"
+        slow = changes.one_by_one()
+        return f"{told}; events of changes one by one: {slow}" if slow else told
 
     async def execute(self, operation: Operation[R]) -> R:
         """Run ``operation``; everything the driver raises comes out as an error of :mod:`doorleaf.errors`."""
@@ -278,7 +284,7 @@ class MongoStore:
         if self._client is None:
             raise StoreUnavailable("the connection to the database is closed")
         if self._watching is None:
-            self._watching = self._connected(maxPoolSize=0, **_READING)
+            self._watching = self._connected(maxPoolSize=0, document_class=RawBSONDocument, **_READING)
         return ChangesResult(await changes.watch(self._watching, operation))
 
     def _database(self, name: str) -> Database:
