@@ -99,21 +99,31 @@ class Values:
         return bytes(changed)
 
 
-def sanitized(name: str, folder: Path, only: str = "*.c") -> Path:
-    """The program ``name`` of this folder with what is native, which ends at the first byte that is not its own."""
+NATIVE_SOURCES = ROOT / "src/doorleaf/ejson/native"
+SANITIZED = ("-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+"""The flags of a build that ends at the first byte that is not its own."""
+
+
+def sanitizing_compiler(folder: Path) -> str:
+    """The compiler, where it knows them; else the test is skipped."""
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("there is no C compiler")
-    empty, program = folder / "empty.c", folder / "program"
+    empty, program = folder / "empty.c", folder / "empty"
     empty.write_text("int main(void) { return 0; }")
-    flags = ["-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    if subprocess.run([compiler, *flags, str(empty), "-o", str(program)], capture_output=True, check=False).returncode:
+    command = [compiler, *SANITIZED, str(empty), "-o", str(program)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("the compiler has no sanitizers")
-    native = ROOT / "src/doorleaf/ejson/native"
+    return compiler
+
+
+def sanitized(name: str, folder: Path, only: str = "*.c") -> Path:
+    """The program ``name`` of this folder with what is native and knows no Python."""
+    compiler, program = sanitizing_compiler(folder), folder / "program"
     of_python = ("module.c", "encode.c", "values.c")
-    sources = [source for source in sorted(native.glob(only)) if source.name not in of_python]
+    sources = [source for source in sorted(NATIVE_SOURCES.glob(only)) if source.name not in of_python]
     own = Path(__file__).with_name(name)
-    command = [compiler, *flags, f"-I{native}", str(own), *map(str, sources), "-lm", "-o", str(program)]
+    command = [compiler, *SANITIZED, f"-I{NATIVE_SOURCES}", str(own), *map(str, sources), "-lm", "-o", str(program)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr[-2000:]
     return program
