@@ -254,16 +254,23 @@ def workers(servers: Servers, load: Load, options: argparse.Namespace) -> list[d
     backend = servers.canned()
     case = CANNED[1]
     one, two = (servers.doorleaf(backend.uri, f"workers{count}", workers=count) for count in (1, 2))
-    rates: dict[str, list[float]] = {}
+    samples: dict[str, list[Sample]] = {}
     for server in (one, two):
         load.once(server, case)
         load.run(server, case, 1)
     for _ in range(options.rounds):
         for server in (one, two):
-            rates.setdefault(server.name, []).append(load.run(server, case, options.seconds).rate)
-    first, second = (statistics.median(rates[server.name]) for server in (one, two))
-    print(f"{case.title:22s} one {first:9.0f}/s  two {second:9.0f}/s  x{second / first:6.2f}  target 1.7")
-    return [{"case": "workers", "one": first, "two": second, "ratio": second / first}]
+            samples.setdefault(server.name, []).append(load.run(server, case, options.seconds))
+    first, second = (median(samples[server.name]) for server in (one, two))
+    ratio, dearer = second.rate / first.rate, second.cpu / first.cpu
+    for name, sample, gain in (("one worker", first, 1.0), ("two workers", second, ratio)):
+        print(f"{case.title:22s} {name:11s} {sample.rate:9.0f}/s  x{gain:6.2f}  cpu {sample.cpu:7.0f} us")
+    # What two lose by being two is what a request costs more: the rate also says what the load and the backend take.
+    print(f"{'':22s} target 1.7; a request of two costs x{dearer:5.2f} of one's")
+    return [
+        {"case": "workers", "one": first.rate, "two": second.rate, "ratio": ratio}
+        | {"one_cpu": first.cpu, "two_cpu": second.cpu, "cpu_ratio": dearer}
+    ]
 
 
 def embedded(servers: Servers, load: Load, options: argparse.Namespace) -> list[dict[str, Any]]:
