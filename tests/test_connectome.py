@@ -360,13 +360,17 @@ def test_names_with_spaces_and_other_letters_survive_everything(server: Served) 
 def test_types_are_kept_for_those_who_ask(server: Served) -> None:
     things = Collection(server)
     date = {"$date": "2030-01-31T00:00:00Z"}
-    things.ok("write", {"when": date, "ids": [{"$oid": "5" * 24}], "price": {"$numberDecimal": "1.50"}})
+    odd = {"raw": {"$binary": {"base64": "AAE=", "subType": "05"}}, "none": {"$numberDouble": "-Infinity"}}
+    things.ok("write", {"when": date, "ids": [{"$oid": "5" * 24}], "price": {"$numberDecimal": "1.50"}, **odd})
+    told = {"when": "2030-01-31T00:00:00.000Z", "ids": ["5" * 24], "price": "1.50", "raw": "AAE=", "none": None}
     [plain] = things.ok("readwithquery", {"query": {"when": date}, "project": {"_id": 0}, "limit": 5})
-    assert plain == {"when": "2030-01-31T00:00:00.000Z", "ids": ["5" * 24], "price": "1.50"}
+    assert plain == told
+    assert without_ids(things.ok("read")) == [told]
     for operation in ("read", "readwithquery"):
         [typed] = things.ok(operation, headers={"Accept": "application/ejson"})
         assert typed["price"] == {"$numberDecimal": "1.50"}
         assert typed["ids"] == [{"$oid": "5" * 24}]
+        assert {name: typed[name] for name in odd} == odd
 
 
 # --- credentials ---

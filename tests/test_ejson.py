@@ -432,6 +432,18 @@ def test_every_double_that_is_not_finite_is_found(bits: int, name: str, place: i
     assert written.count(b"null") == 1
 
 
+def test_bare_json_has_no_objects_for_binary_and_no_numbers() -> None:
+    value = {"b": Binary(b"\0\1", 5), "n": [math.nan, -math.inf, 1.5, None], "c": Code("f", {"b": b"\2"})}
+    written = b'{"b":"AAE=","n":[null,null,1.5,null],"c":{"Code":"f","Scope":{"b":"Ag=="}}}'
+    encoded = bson.encode(value, codec_options=CODEC)
+    assert dumps(value, Mode.BARE) == encode_document(encoded, Mode.BARE) == written
+    both = Documents([encoded, bson.encode({"a": 1})])
+    assert encode_documents(both, Mode.BARE, b"<", b">") == b"<[" + written + b',{"a":1}]>'
+    alike = {"$numberDouble": "a text", "at": DATE, "id": OID, "Subtype": [1], "s": '"Subtype":'}
+    assert dumps(alike, Mode.BARE) == dumps(alike, Mode.PLAIN) != dumps(alike, Mode.CANONICAL)
+    assert encode_document(bson.encode(alike), Mode.BARE) == dumps(alike, Mode.PLAIN)
+
+
 def test_null_beside_nan() -> None:
     """A null makes the writer look for doubles that JSON has not; both come out right."""
     documents = Documents([bson.encode({"a": None, "b": [math.nan, 1.5], "c": Int64(-1)})])

@@ -374,6 +374,7 @@ def test_every_type_can_be_read(users: Crud) -> None:
     [plain] = users.all()
     assert plain["ids"] == ["5" * 24]
     assert plain["at"] == "2024-01-02T03:04:05.678Z"
+    assert (plain["price"], plain["raw"], plain["odd"], plain["long"]) == ("1.50", "AAE=", None, 9007199254740993)
     query = {**users.place, "filters": '{"at": {"$date": "2024-01-02T03:04:05.678Z"}}'}
     typed = ok(users.app, "GET", "/api/crud", as_=users.who, accept="application/ejson", **query)
     assert typed["data"] == [{"_id": {"$numberInt": "1"}, **values, "at": {"$date": {"$numberLong": "1704164645678"}}}]

@@ -1,4 +1,4 @@
-"""The three ways to write an answer, and the choice by ``Accept``."""
+"""The ways to write an answer, and the choice by ``Accept``."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ from functools import lru_cache
 
 
 class Mode(Enum):
-    """How BSON values become JSON; the value is the answer's content type, but for ``ATLAS``.
+    """How BSON values become JSON; the value is the answer's content type, but for ``ATLAS`` and ``BARE``.
 
     ``PLAIN`` is JSON for people and programs that know no BSON: ids and dates are strings. ``CANONICAL`` keeps every
     type, the envelope's numbers included. ``RELAXED`` keeps types where plain JSON has none, and numbers stay numbers.
     ``ATLAS`` is plain JSON as Go's encoder writes it: a whole double has no point, and a whole second no fraction.
+    ``BARE`` is plain JSON for clients that expect no objects in the place of values: binary is its base64, and NaN and
+    infinities are null.
     """
 
     PLAIN = "application/json"
     CANONICAL = "application/ejson"
     RELAXED = "application/ejson; mode=relaxed"
     ATLAS = "atlas"
+    BARE = "bare"
 
     __hash__ = object.__hash__  # that of enumerations is written in Python, and tables of modes are asked each time
 
     @property
     def content_type(self) -> bytes:
         """The content type of an answer in this mode."""
-        return (Mode.PLAIN.value if self is Mode.ATLAS else self.value).encode()
+        return (Mode.PLAIN.value if self in (Mode.ATLAS, Mode.BARE) else self.value).encode()
 
 
 LINES = b"application/x-ndjson"
@@ -40,6 +43,12 @@ def mode_of(accept: str | bytes | None, silent: Mode = Mode.PLAIN) -> Mode:
     return _asked(accept, silent)[0] if accept else silent
 
 
+def bare_mode_of(accept: str | bytes | None) -> Mode:
+    """The mode that an ``Accept`` header asks for, with ``BARE`` for plain JSON."""
+    mode = mode_of(accept)
+    return Mode.BARE if mode is Mode.PLAIN else mode
+
+
 def lines_of(accept: bytes | None, silent: Mode = Mode.PLAIN) -> Mode | None:
     """The mode of each line where an ``Accept`` header asks for a document a line, which ``mode`` says (``plain``,
     ``relaxed`` or ``canonical``), else ``silent``; None where it asks for something else."""
@@ -51,7 +60,7 @@ def lines_of(accept: bytes | None, silent: Mode = Mode.PLAIN) -> Mode | None:
 
 def lines_type(mode: Mode) -> bytes:
     """The content type of an answer with a document a line in ``mode``."""
-    if mode in (Mode.PLAIN, Mode.ATLAS):
+    if mode in (Mode.PLAIN, Mode.ATLAS, Mode.BARE):
         return LINES
     return LINES + b"; mode=" + mode.name.lower().encode()
 

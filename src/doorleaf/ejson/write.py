@@ -1,4 +1,4 @@
-"""From BSON values to an answer's bytes, in three modes.
+"""From BSON values to an answer's bytes, in one of the modes of :class:`Mode`.
 
 Plain, the default:
 
@@ -92,7 +92,7 @@ def _of_write(result: Result, mode: Mode) -> bytes:
     if type(result) is InsertOneResult:
         number = result.inserted_id
         if type(number) is ObjectId:
-            bare = mode is Mode.PLAIN or mode is Mode.ATLAS
+            bare = mode is not Mode.CANONICAL and mode is not Mode.RELAXED
             return (b'{"insertedId":"%b"}' if bare else b'{"insertedId":{"$oid":"%b"}}') % number.binary.hex().encode()
     elif type(result) is UpdateResult and result.upserted_id is ABSENT and mode is not Mode.CANONICAL:
         matched, modified = result.matched_count, result.modified_count
@@ -109,8 +109,16 @@ def _looked_at(result: DocumentResult, mode: Mode) -> bytes:
     return _plain(document, lambda: _may_have_nan(source))
 
 
+def _is_bare(written: bytes) -> bool:
+    """Whether plain JSON has nothing in it that ``BARE`` writes otherwise; a text may look like that."""
+    return b'"Subtype":' not in written and b'"$numberDouble":' not in written
+
+
 def encode_document(document: bytes, mode: Mode) -> bytes:
     """One BSON document as a JSON object."""
+    if mode is Mode.BARE:
+        plain = encode_document(document, Mode.PLAIN)
+        return plain if _is_bare(plain) else _json(_tree(bson.decode(document, CODEC), _BARE))
     if native is not None and mode is not Mode.ATLAS:
         written: bytes | None = native.document(document, _MODES[mode], _PLUS)
         if written is not None:
@@ -136,6 +144,10 @@ def encode_exactly(document: bytes, mode: Mode) -> bytes | None:
 
 def encode_documents(documents: Documents, mode: Mode, head: bytes = b"", tail: bytes = b"") -> bytes:
     """BSON documents as a JSON array, between ``head`` and ``tail``."""
+    if mode is Mode.BARE:
+        plain = encode_documents(documents, Mode.PLAIN)
+        bare = plain if _is_bare(plain) else _json(_tree(documents.decode(), _BARE))
+        return b"".join((head, bare, tail))
     if native is not None and documents.encoded and mode is not Mode.ATLAS:
         whole: bytes | None = native.documents(documents.batches, _MODES[mode], _PLUS, head, tail)
         if whole is not None:
@@ -172,9 +184,10 @@ def encode_lines(documents: Documents, mode: Mode) -> bytes:
 
 def dumps(value: Any, mode: Mode) -> bytes:
     """Any BSON value as JSON; :class:`Documents` are an array, ``bytes`` are binary of subtype 0."""
-    if mode is not Mode.PLAIN:
+    if mode not in (Mode.PLAIN, Mode.BARE):
         return _json(_tree(value, _TABLES[mode]))
-    return _plain(value, lambda: _has_nan(value))
+    plain = _plain(value, lambda: _has_nan(value))
+    return plain if mode is Mode.PLAIN or _is_bare(plain) else _json(_tree(value, _BARE))
 
 
 def _has_nan(value: Any) -> bool:
@@ -443,4 +456,17 @@ _RELAXED[Code] = _canonical_code(_RELAXED)
 _ATLAS: dict[type, Convert] = _PLAIN | {float: _go_double, datetime: _go_date}
 _ATLAS[Code] = _plain_code(_ATLAS)
 
-_TABLES = {Mode.PLAIN: _PLAIN, Mode.ATLAS: _ATLAS, Mode.CANONICAL: _CANONICAL, Mode.RELAXED: _RELAXED}
+_BARE: dict[type, Convert] = _PLAIN | {
+    float: lambda value: value if isfinite(value) else None,
+    bytes: lambda value: b64encode(value).decode(),
+    Binary: lambda value: b64encode(value).decode(),
+}
+_BARE[Code] = _plain_code(_BARE)
+
+_TABLES = {
+    Mode.PLAIN: _PLAIN,
+    Mode.ATLAS: _ATLAS,
+    Mode.BARE: _BARE,
+    Mode.CANONICAL: _CANONICAL,
+    Mode.RELAXED: _RELAXED,
+}

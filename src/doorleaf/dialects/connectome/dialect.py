@@ -180,7 +180,7 @@ class _Connectome:
 
     def __init__(self, execute: Execute, plain: Mode, max_documents: int, marks: tuple[tuple[bytes, bytes], ...]):
         self._execute = execute
-        self._plain = plain
+        self._plain = Mode.BARE if plain is Mode.PLAIN else plain
         self._max_documents = max_documents
         self._marks = marks
 

@@ -150,7 +150,7 @@ async def read(cubes: Cubes, request: Request, given: models.CubeRead) -> Reply:
     told = pagination(page, size, total)
     if given.page is None and given.page_size is None and (given.limit is not None or given.offset is not None):
         told |= {"limit": size, "offset": skip}
-    mode = ejson.mode_of(request.headers.get(b"accept"))
+    mode = ejson.bare_mode_of(request.headers.get(b"accept"))
     if found.size < _LARGE:
         body = _written(found, told, mode)
     else:

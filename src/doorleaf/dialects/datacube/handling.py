@@ -125,7 +125,7 @@ async def _done(request: Request, act: Act, given: Any, about: About) -> Reply:
         status, content = content.status, content.content
     if content is None:
         return Reply(status, headers=NOT_STORED)
-    mode = ejson.mode_of(request.headers.get(b"accept"))
+    mode = ejson.bare_mode_of(request.headers.get(b"accept"))
     body = await written(content, mode)
     return Reply(status, body, mode.content_type, headers=NOT_STORED)
 
