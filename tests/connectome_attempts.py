@@ -127,5 +127,113 @@ def _table() -> list[Attempt]:
     return found
 
 
-ATTEMPTS = _table()
-assert len(ATTEMPTS) >= 60
+def _encoded(text: str) -> str:
+    return "".join(f"%{ord(letter):02x}" for letter in text)
+
+
+def _by_header(*shown: str) -> Callable[[Held], dict[str, str]]:
+    names = ("Authorization", "apiKey")
+    texts = ("Bearer {}", "{}")
+    return lambda held: {
+        name: text.format(getattr(held, one)) for name, text, one in zip(names, texts, shown, strict=False) if one
+    }
+
+
+def _otherwise() -> list[Attempt]:
+    """Credentials that are written otherwise, that contradict each other, and that are for less."""
+    spelled: dict[str, Callable[[Held], str]] = {
+        "percent-encoded": lambda held: f"{_encoded(held.read)}/{_encoded(held.other)}",
+        "in capitals": lambda held: f"{held.other_read.upper()}/{held.other}",
+        "with a space": lambda held: f"{held.other_read}%20/{held.other}",
+        "with a line end": lambda held: f"{held.other_read}%0a/{held.other}",
+        "in the place of the id": lambda held: f"{held.other}/{held.other_read}",
+        "with an empty step": lambda held: f"{held.read}//{held.other}",
+        "with a step more": lambda held: f"{held.read}/{held.own}/{held.other}",
+        "with dots": lambda held: f"{held.read}/{held.own}/%2e%2e/{held.other}",
+        "with parameters": lambda held: f"{held.read};a=1/{held.other}",
+        "of the other kind by its letters": lambda held: f"dlcr_{held.other_write[5:]}/{held.other}",
+        "that is a star": lambda held: f"*/{held.other}",
+    }
+    found = [
+        Attempt(
+            f"readwithquery {name}",
+            "POST",
+            lambda held, made=made: f"/collection/readwithquery/{made(held)}",  # type: ignore[misc]
+            (401, 404),
+            {},
+        )
+        for name, made in spelled.items()
+    ]
+    for operation in WRITES:
+        path = lambda held, operation=operation: f"/collection/{operation}/{held.read}/{held.own}"  # noqa: E731
+        bare = lambda held, operation=operation: f"/collection/{operation}/{held.own}"  # noqa: E731
+        method, body = METHODS[operation], BODIES[operation]
+        found += [
+            Attempt(f"{operation} by both ways", method, path, (400, 401, 403), body, _by_header("other_write")),
+            Attempt(
+                f"{operation} by two headers", method, bare, (400, 401, 403), body, _by_header("read", "other_write")
+            ),
+            Attempt(f"{operation} by a reading header", method, bare, (403,), body, _by_header("read")),
+            Attempt(f"{operation} by a revoked header", method, bare, (401,), body, _by_header("revoked_write")),
+        ]
+    other = _of("batchdelete", "other_write", "own")
+    found += [
+        Attempt(
+            "batchdelete of all by another's credential", "DELETE", lambda held: f"{other(held)}?confirm=all", (401,)
+        ),
+        Attempt(
+            "batchdelete by a reading one of all",
+            "DELETE",
+            lambda held: f"/collection/batchdelete/{held.read}/{held.own}?confirm=all",
+            (403,),
+        ),
+        Attempt(
+            "a write by another method",
+            "POST",
+            lambda held: f"/collection/read/{held.read}/{held.own}",
+            (400,),
+            {"title": "x"},
+            lambda held: {"X-HTTP-Method-Override": "DELETE"},
+        ),
+        Attempt(
+            "code in a query",
+            "DELETE",
+            lambda held: f"/collection/batchdelete/{held.write}/{held.own}",
+            (400,),
+            {"$expr": {"$function": {"body": "x", "args": [], "lang": "js"}}},
+        ),
+        Attempt(
+            "another collection in an update",
+            "POST",
+            lambda held: f"/collection/updatewithupsert/{held.write}/{held.own}",
+            (400,),
+            {"search query": {"title": {"$exists": True}}, "data": [{"$merge": "other"}]},
+        ),
+        Attempt(
+            "a text for a query",
+            "POST",
+            lambda held: f"/collection/updatewithupsert/{held.write}/{held.own}",
+            (400,),
+            {"search query": "{}", "data": {"taken": True}},
+        ),
+        Attempt(
+            "a projection that computes",
+            "POST",
+            lambda held: f"/collection/readwithquery/{held.read}/{held.own}",
+            (400,),
+            {"project": {"a": {"$function": {"body": "x", "args": [], "lang": "js"}}}},
+        ),
+        Attempt(
+            "the credentials of another by administration",
+            "GET",
+            lambda held: f"/api/admin/v1/connectome/{held.other}",
+            (401,),
+            None,
+            lambda held: {"apiKey": held.read},
+        ),
+    ]
+    return found
+
+
+ATTEMPTS = [*_table(), *_otherwise()]
+assert len(ATTEMPTS) >= 100

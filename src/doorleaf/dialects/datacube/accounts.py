@@ -229,13 +229,11 @@ def _logins(people: People) -> list[Route]:
         await people.sessions.logout(given.refresh, by=request)
 
     return [
-        *(public(path, "cubeRegister", register, REGISTER) for path in ("/core/register", "/api/register")),
-        *(public(path, "cubeLogin", login, LOGIN, counts=False) for path in ("/core/login", "/api/login")),
-        *(
-            public(path, "cubeRefresh", _session(refresh), REFRESH, counts=False)
-            for path in ("/core/token/refresh", "/core/auth/token/refresh")
-        ),
-        public("/core/logout", "cubeLogout", _session(logout), LOGOUT, counts=False),
+        *(public(path, register, REGISTER) for path in ("/core/register", "/api/register")),
+        *(public(path, login, LOGIN, counts=False) for path in ("/core/login", "/api/login")),
+        public("/core/token/refresh", _session(refresh), REFRESH, counts=False),
+        public("/core/auth/token/refresh", _session(refresh), REFRESH, counts=False),
+        public("/core/logout", _session(logout), LOGOUT, counts=False),
     ]
 
 
@@ -279,9 +277,9 @@ def _verifying(people: People) -> list[Route]:
 
     path = "/core/verify-email"
     return [
-        public(path, "cubeVerify", verify, VERIFY, method="GET"),
-        public(f"{path}/resend", "cubeResend", resend, RESEND),
-        public(f"{path}/{{token}}", "cubeVerifyCode", verify_code, VERIFY_CODE, method="GET"),
+        public(path, verify, VERIFY, method="GET"),
+        public(f"{path}/resend", resend, RESEND),
+        public(f"{path}/{{token}}", verify_code, VERIFY_CODE, method="GET"),
     ]
 
 
@@ -307,9 +305,9 @@ def _resetting(people: People) -> list[Route]:
         return {"message": "Password has been reset."}
 
     return [
-        public("/core/password-reset/request", "cubeAskReset", ask, ASK_RESET),
-        public("/core/password-reset/confirm", "cubeReset", reset, RESET),
-        public("/core/password-reset/confirm/{token}", "cubeResetByPath", reset_by_path, RESET_BY_PATH),
+        public("/core/password-reset/request", ask, ASK_RESET),
+        public("/core/password-reset/confirm", reset, RESET),
+        public("/core/password-reset/confirm/{token}", reset_by_path, RESET_BY_PATH),
     ]
 
 
@@ -346,9 +344,9 @@ def _profiles(people: People) -> list[Route]:
         await people.end(request.identity.id, by=request)
 
     return [
-        route("DELETE", "/core/account", "cubeEnd", end, END),
-        route("GET", "/core/profile", "cubeProfile", shown, PROFILE),
-        route("PATCH", "/core/profile", "cubeSetProfile", change, SET_PROFILE),
+        route("DELETE", "/core/account", end, END),
+        route("GET", "/core/profile", shown, PROFILE),
+        route("PATCH", "/core/profile", change, SET_PROFILE),
     ]
 
 

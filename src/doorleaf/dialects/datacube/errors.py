@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, with_config
@@ -36,7 +37,7 @@ def cube_envelope(error: DoorleafError, request: Request) -> Reply:
     if error.status == 401 and "error" not in told and error.code in ("InvalidSession", "InvalidParameter"):
         message = _of_credentials(request, error)
         if message == WRONG_TOKEN:
-            wrong = {"token_class": "AccessToken", "token_type": "access", "message": "Token is invalid or expired"}
+            wrong = {"token_class": "AccessToken", "token_type": "access", "message": _of_token(request)}
             told |= {"code": "token_not_valid", "messages": [wrong]}
     content: dict[str, Any] = {"success": False, "error": error.code, "error_code": error.code, "message": message}
     content |= {"detail": _detail(error, request) or message} | told
@@ -67,3 +68,13 @@ def _of_credentials(request: Request, error: DoorleafError) -> str:
     if scheme.lower() == b"api-key" or shown.strip().startswith(b"dlu_"):
         return WRONG_KEY
     return WRONG_TOKEN if scheme.lower() == b"bearer" else NOT_SHOWN
+
+
+def _of_token(request: Request) -> str:
+    """What is wrong with a token, by what it says of itself: clients show the wrong one of two mostly."""
+    claims = request.headers.get(b"authorization", b"").split(b".")[1:2]
+    try:
+        said = ejson.loads(urlsafe_b64decode(claims[0] + b"==")) if claims else {}
+    except (DoorleafError, ValueError):
+        said = {}
+    return "Token has wrong type" if said.get("typ") == "refresh" else "Token is invalid or expired"

@@ -54,25 +54,25 @@ def credentials(request: Request) -> Credentials:
 def data_routes(method: str, name: str, act: Act, about: About, *, path: str = "") -> list[Route]:
     """The routes of ``act`` at both prefixes."""
     path = path or f"/{name}"
-    return [route(method, f"{prefix}{path}", name, act, about) for prefix in PREFIXES]
+    return [route(method, f"{prefix}{path}", act, about, name) for prefix in PREFIXES]
 
 
-def route(method: str, path: str, name: str, act: Act, about: About) -> Route:
+def route(method: str, path: str, act: Act, about: About, name: str = "") -> Route:
     """The route of ``act`` for a caller who is known. What it is given is read apart where it is large."""
 
     def decode(request: Request) -> Later:
         return Later(partial(_done, request, act, _given(request, about), about))
 
-    return Route(method, path, name, decode=decode, encode=_nothing, about=about)
+    return Route(method, path, name or about.name, decode=decode, encode=_nothing, about=about)
 
 
-def public(path: str, name: str, act: Act, about: About, *, method: str = "POST", counts: bool = True) -> Route:
+def public(path: str, act: Act, about: About, *, method: str = "POST", counts: bool = True) -> Route:
     """The route of ``act`` for somebody who has not logged in; what ``counts`` does so against the rate of logins."""
 
     async def handle(request: Request) -> Reply:
         return await _done(request, act, _given(request, about), about)
 
-    return Route(method, path, name, handle=handle, about=about, public=True, login=counts)
+    return Route(method, path, about.name, handle=handle, about=about, public=True, login=counts)
 
 
 def finished(act: Act, about: About) -> Handle:

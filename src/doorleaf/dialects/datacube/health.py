@@ -38,4 +38,4 @@ def health_routes() -> list[Route]:
         return {"success": True, "message": "Server is up", "status": "healthy", "timestamp": now}
 
     paths = ("/health_check", *(f"{prefix}/health_check" for prefix in PREFIXES))
-    return [public(path, "cubeHealth", healthy, HEALTH, method="GET", counts=False) for path in paths]
+    return [public(path, healthy, HEALTH, method="GET", counts=False) for path in paths]

@@ -88,9 +88,9 @@ def key_routes(keys: UserKeys, owned: Owned) -> list[Route]:
             raise NotFound(_GONE, code=error.code, fields={"error": _GONE}) from error
 
     return [
-        route("GET", PATH, "cubeListKeys", listed, LIST),
-        route("POST", PATH, "cubeCreateKey", create, CREATE),
-        route("DELETE", f"{PATH}/{{key_id}}", "cubeRevokeKey", revoke, REVOKE),
+        route("GET", PATH, listed, LIST),
+        route("POST", PATH, create, CREATE),
+        route("DELETE", f"{PATH}/{{key_id}}", revoke, REVOKE),
     ]
 
 
