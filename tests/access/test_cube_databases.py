@@ -92,6 +92,11 @@ MANY_FIELDS = [{"name": f"f{number}"} for number in range(1000)]
         {"db_name": "ok", "collections": [{"name": "a", "fields": [{"name": "x", "type": "colour"}]}]},
         {"db_name": "ok", "collections": [{"name": "a", "fields": [{"name": "$x"}]}]},
         {"db_name": "ok", "collections": [{"name": "a", "schema": {}}]},
+        {"db_name": "ok", "collections": [{"name": "a", "fields": {}}]},
+        {"db_name": "ok", "collections": [{"name": "a", "fields": ["x"]}]},
+        {"db_name": "ok", "collections": [{"name": "a", "enforce": "yes"}]},
+        {"db_name": "ok", "collections": [{"name": "a" * 101}]},
+        {"db_name": "ok", "collections": [{"name": 5}]},
         {"db_name": "ok", "collections": [{"name": f"c{n}", "fields": MANY_FIELDS} for n in range(31)]},
         {"db_name": "ok", "owner": "somebody"},
         b"[]",
@@ -101,6 +106,43 @@ MANY_FIELDS = [{"name": f"f{number}"} for number in range(1000)]
 def test_what_is_no_database(app: Application, ada: str, body: Any) -> None:
     refused(ask(app, "POST", "/api/create_database", body, as_=ada), 400)
     assert ok(app, "GET", "/api/list_databases", as_=ada, search="ok")["data"] == []
+
+
+def test_what_is_missing_or_of_another_kind_is_named(users: Crud) -> None:
+    app, who = users.app, users.who
+    place = {"database_id": users.place["database_id"]}
+    required = ["This field is required."]
+    assert refused(ask(app, "GET", "/api/get_metadata", as_=who), 400)["database_id"] == required
+    drop = "/api/drop_collections"
+    assert refused(ask(app, "POST", drop, place, as_=who), 400)["collection_names"] == required
+    assert (
+        refused(ask(app, "POST", drop, {**place, "collection_names": None}, as_=who), 400)["collection_names"]
+        == required
+    )
+    wrongs: list[Any] = [[], {}, [5], [""]]
+    for wrong in wrongs:
+        told = refused(ask(app, "POST", drop, {**place, "collection_names": wrong}, as_=who), 400)
+        assert told["collection_names"] == ["Expected a list of one name or more."]
+    update = {**users.place, "filters": {}}
+    for data in (None, [1], "x"):
+        refused(ask(app, "PUT", "/api/crud", {**update, "update_data": data}, as_=who), 400)
+    told = refused(ask(app, "POST", "/api/add_collection", {**place, "collections": []}, as_=who), 400)
+    assert told["collections"] == ["Expected one collection or more."]
+    assert ok(app, "GET", "/api/list_databases", as_=who, page=1)["success"] is True
+    assert [one["name"] for one in ok(app, "GET", "/api/list_collections", as_=who, **place)["collections"]] == [
+        "users"
+    ]
+
+
+def test_keys_with_limits_that_are_none(app: Application, ada: str) -> None:
+    for wrong in ("own", [], ["read", "own"], ["read", 5], {"read": True}):
+        told = refused(ask(app, "POST", "/core/api/v1/keys", {"name": "k", "permissions": wrong}, as_=ada), 400)
+        assert "permissions" in told
+    for ids in ([], "x", [5], ["x"] * 101):
+        told = refused(ask(app, "POST", "/core/api/v1/keys", {"name": "k", "database_ids": ids}, as_=ada), 400)
+        assert "database_ids" in told
+    key_of(app, ada, "all", permissions=None, database_ids=None)
+    key_of(app, ada, "reads", permissions="read")
 
 
 def test_names_of_any_length_and_script(app: Application, ada: str) -> None:
@@ -280,6 +322,7 @@ def test_inserts(users: Crud) -> None:
     ok(users.app, "POST", "/api/crud/", {**users.place, "documents": [{"_id": "c"}]}, status=201, as_=users.who)
     wrongs: list[dict[str, Any]] = [
         {},
+        {"data": None, "documents": None},
         {"data": []},
         {"data": [1]},
         {"data": "x"},

@@ -224,6 +224,17 @@ def test_forms_that_are_refused(events: Crud) -> None:
     sent(form({"database_id": "0" * 24}, file), status=404)
     sent(form({"database_id": "x"}, file))
     sent(form(good, file, first=True).replace(b"json_file", b"other"))
+    whole = form(good, file)
+    part = whole[: whole.index(b"--" + BOUNDARY.encode(), 5)]
+    assert sent(part + whole)["database_id"] == ["It is there twice."]
+    assert sent(form({**good, "collection_name": "x" * 70_000}, file))["collection_name"][0].startswith(
+        "It is longer than"
+    )
+    assert sent(whole.replace(good["database_id"].encode(), b"\xff"))["database_id"] == ["It is not UTF-8."]
+    two = form({}, file)[: -len(f"--{BOUNDARY}--\r\n")] + whole
+    assert sent(two)["json_file"] == ["There are two files; send one."]
+    assert sent(whole.replace(b'name="database_id"', b'name="database_id"; filename="x"'))["database_id"]
+    sent(whole.replace(b"\r\n\r\n", b"\r\nX: " + b"y" * 20_000 + b"\r\n\r\n", 1))
     listed = ok(events.app, "GET", "/api/list_collections", as_=events.who, **good)["collections"]
     assert [one["name"] for one in listed] == ["users"]
 
