@@ -82,7 +82,7 @@ def test_what_a_process_makes_up_costs_its_own_call_at_most() -> None:
         calling = asyncio.ensure_future(sandbox.pool.call(call("waits"), server, 60))
         await until(partial(bool, server.requests))
         [process] = sandbox.pool.processes
-        process.pipe_data_received(1, told.replace(struct.pack("<I", THIS), struct.pack("<I", process.number)))
+        process.received(told.replace(struct.pack("<I", THIS), struct.pack("<I", process.number)))
         process.reply(1, b'{"value":null}')
         try:
             result(await calling)
@@ -108,7 +108,7 @@ def test_a_message_in_pieces_and_many_at_once_are_the_same() -> None:
             message(Kind.LINE, b"a") + message(Kind.LINE, b"bc") + message(Kind.RESULT, b'{"value":5}', process.number)
         )
         for index in range(len(told)):
-            process.pipe_data_received(1, told[index : index + 1])
+            process.received(told[index : index + 1])
         return [result(await calling), server.lines]
 
     assert run({"waits": WAITS}, work) == [{"value": 5}, ["b'a'", "b'bc'"]]

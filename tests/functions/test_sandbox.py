@@ -18,6 +18,7 @@ from sandboxed import Recorder, Sandbox, call, run, until
 
 from doorleaf.errors import DoorleafError, FunctionFailed, FunctionsUnavailable, FunctionTimeout
 from doorleaf.functions.sandbox import process
+from doorleaf.functions.sandbox.process import result
 
 VALUES = """exports = (given) => ({ given, int: 7, long: 2 ** 40, double: 1.5, whole: BSON.Double(2), huge: 1e300, nan: NaN,
   negative: -0, bigint: 5n, big: BSON.Long('9007199254740993'), decimal: BSON.Decimal128.fromString('1.10'),
@@ -328,3 +329,50 @@ def test_a_cancelled_wait_for_a_process_gives_its_turn_away() -> None:
         assert b"2" in await third
 
     run({"slow": "exports = () => new Promise((done) => setTimeout(() => done(1), 100))", **GOOD}, work)
+
+
+def test_a_call_that_a_process_had_not_begun_is_made_by_another_one() -> None:
+    """A process is ended while it has nothing to do, so that nobody has noticed when the next call comes."""
+
+    async def work(sandbox: Sandbox) -> None:
+        for number in range(5):
+            assert await sandbox.run("good", number) == number + 1
+            [process] = sandbox.pool.processes
+            os.kill(process.pid, signal.SIGSTOP)
+            text = call("good", 7, **({"big": "x" * 300_000} if number % 2 else {}))
+            calling = asyncio.ensure_future(sandbox.pool.call(text, Recorder(), 60))
+            await asyncio.sleep(0.05)  # the call is on its way to a process that reads nothing
+            assert not calling.done()
+            os.kill(process.pid, signal.SIGKILL)
+            assert result(await calling) == {"value": 8}
+            assert process not in sandbox.pool.processes
+
+    run(GOOD, work)
+
+
+def test_a_call_that_had_begun_is_not_made_twice() -> None:
+    async def work(sandbox: Sandbox) -> None:
+        server = Recorder(later=None)
+        for count, name in enumerate(("asks", "says"), 1):
+            calling = asyncio.ensure_future(sandbox.run(name, server=server))
+            while len(server.requests) + len(server.lines) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            [process] = sandbox.pool.processes
+            os.kill(process.pid, signal.SIGKILL)
+            with pytest.raises(FunctionsUnavailable, match="has ended"):
+                await calling
+        assert len(server.requests) + len(server.lines) == 2
+        calling = asyncio.ensure_future(sandbox.run("loops", server=server))
+        await until(lambda: bool(sandbox.pool.processes))
+        [process] = sandbox.pool.processes
+        await until(lambda: psutil.Process(process.pid).cpu_times().user > 1)  # it runs, and has told nobody anything
+        os.kill(process.pid, signal.SIGKILL)
+        with pytest.raises(FunctionsUnavailable, match="has ended"):
+            await calling
+
+    functions = {
+        "asks": "exports = () => context.services.get('mongodb-atlas').db('d').collection('c').insertOne({})",
+        "says": "exports = () => { console.log(1); for (;;) {} }",
+        "loops": "exports = () => { for (;;) {} }",
+    }
+    run(functions, work)

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
-from doorleaf.errors import FunctionTimeout
+from doorleaf.errors import FunctionsUnavailable, FunctionTimeout
 from doorleaf.functions.sandbox.process import Process, Server
 
 
@@ -36,19 +36,30 @@ class Pool:
         return tuple(self._all)
 
     async def call(self, text: bytes, server: Served, seconds: float) -> bytes:
-        """Do as :meth:`Process.call` does; waiting for a process is part of the time."""
-        process = self._free()
-        if process is None:
-            began = asyncio.get_running_loop().time()
-            try:
-                async with asyncio.timeout(seconds):
-                    process = await self._take()
-            except TimeoutError:
-                raise FunctionTimeout("no JavaScript process was free in time") from None
-            seconds = max(seconds - (asyncio.get_running_loop().time() - began), 0.001)
+        """Do as :meth:`Process.call` does; waiting for a process is part of the time.
+
+        A call that a process has certainly not begun, which was ended while it had nothing to do, is made once more.
+        """
+        until = asyncio.get_running_loop().time() + seconds
+        process = self._free() or await self._taken(until)
+        try:
+            return await self._called(process, text, server, until)
+        except FunctionsUnavailable:
+            if process.begun or self._closed:
+                raise
+        return await self._called(await self._taken(until), text, server, until)
+
+    async def _taken(self, until: float) -> Process:
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._take()
+        except TimeoutError:
+            raise FunctionTimeout("no JavaScript process was free in time") from None
+
+    async def _called(self, process: Process, text: bytes, server: Served, until: float) -> bytes:
         server.process = process
         try:
-            return await process.call(text, server, seconds)
+            return await process.call(text, server, max(until - asyncio.get_running_loop().time(), 0.001))
         finally:
             server.process = None
             self._settled(process)

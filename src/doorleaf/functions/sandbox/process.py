@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import struct
 import sys
 import tempfile
@@ -104,14 +105,28 @@ def command(memory_mb: int) -> list[str]:
     return [*launch, deno(), "run", *options, "--no-code-cache", f"--v8-flags={flags}", str(_FOLDER / "host.js")]
 
 
+class _Messages(asyncio.Protocol):
+    """The connection to a process."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def data_received(self, data: bytes) -> None:
+        self._process.received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._process.lost(exc)
+
+
 class Process(asyncio.SubprocessProtocol):
-    """A process that runs one call at a time. ``alive`` is false once it has ended or must not be used again."""
+    """A process that runs one call at a time. ``alive`` is false once it has ended or must not be used again, and
+    ``begun`` where its last call has certainly not begun."""
 
     def __init__(self, setup: bytes, memory_mb: int) -> None:
         self._setup = setup
         self._memory_mb = memory_mb
         self._transport: Any = None
-        self._stdin: Any = None
+        self._stream: Any = None
         self._buffer = bytearray()
         self._said = b""
         self._server: Server | None = None
@@ -121,21 +136,39 @@ class Process(asyncio.SubprocessProtocol):
         self.number = 0
         """The number of its last call, which its answer has."""
         self._ended = asyncio.get_running_loop().create_future()
+        self._has_exited = self._is_lost = self._heard = False
         self.alive = True
+        self.begun = False
 
     # --- life ---
 
     async def start(self) -> None:
         """Start the process. Raises FunctionsUnavailable without Deno, or when it cannot be started."""
         environment = {"DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1", "DENO_DIR": os.devnull}
+        loop = asyncio.get_running_loop()
+        # One pair of sockets, not two pipes: when the process ends, Linux tells whether it has read all that was sent.
+        ours, theirs = socket.socketpair()
         try:
-            self._transport, _ = await asyncio.get_running_loop().subprocess_exec(
-                lambda: self, *command(self._memory_mb), env=environment, cwd=tempfile.gettempdir(), close_fds=True
+            self._transport, _ = await loop.subprocess_exec(
+                lambda: self,
+                *command(self._memory_mb),
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                env=environment,
+                cwd=tempfile.gettempdir(),
+                close_fds=True,
             )
+            ours.setblocking(False)
+            self._stream, _ = await loop.create_unix_connection(lambda: _Messages(self), sock=ours)
         except OSError as error:
             self.alive = False
+            ours.close()
             raise FunctionsUnavailable("no JavaScript process can be started") from error
-        self._stdin = self._transport.get_pipe_transport(0)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         if self._setup:
             self.send(Kind.SETUP, 0, self._setup)
 
@@ -150,6 +183,8 @@ class Process(asyncio.SubprocessProtocol):
             with contextlib.suppress(ProcessLookupError):
                 self._transport.kill()
             self._transport.close()
+        if self._stream is not None:
+            self._stream.abort()
 
     async def stop(self) -> None:
         """Kill the process and wait for its end."""
@@ -165,6 +200,7 @@ class Process(asyncio.SubprocessProtocol):
         Raises FunctionFailed with what the function threw, FunctionTimeout, and FunctionsUnavailable when the process
         was ended from outside.
         """
+        self.begun = False
         if not self.alive:
             raise FunctionsUnavailable(_GONE)
         loop = asyncio.get_running_loop()
@@ -172,6 +208,7 @@ class Process(asyncio.SubprocessProtocol):
         self.number = (self.number + 1) & 0xFFFFFFFF
         self._done = loop.create_future()
         limit = loop.call_later(seconds, self._too_long, self._done)
+        self.begun, self._heard = True, False
         try:
             self.send(Kind.CALL, self.number, text)
             return await self._done
@@ -219,17 +256,19 @@ class Process(asyncio.SubprocessProtocol):
         self.send(Kind.WOKEN, number, b"")
 
     def send(self, kind: Kind, number: int, text: bytes) -> None:
-        if self.alive and self._stdin is not None:
-            # One that has just ended has a closed pipe: process_exited tells whoever waits.
+        if self.alive and self._stream is not None:
+            # One that has just ended has a closed connection: process_exited tells whoever waits.
             with contextlib.suppress(RuntimeError):
-                self._stdin.write(_HEAD.pack(len(text), kind, number) + text)
+                self._stream.write(_HEAD.pack(len(text), kind, number) + text)
 
     # --- messages ---
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        if fd != 1:
-            self._said = (self._said + data)[-4000:]
-            return
+        self._said = (self._said + data)[-4000:]
+
+    def received(self, data: bytes) -> None:
+        """Take what the process sends, in whatever pieces."""
+        self._heard = True
         buffer = self._buffer
         buffer += data
         position, size = 0, len(buffer)
@@ -291,8 +330,24 @@ class Process(asyncio.SubprocessProtocol):
             done.set_exception(error)
             done.exception()  # whether anybody waits for it or not
 
-    def process_exited(self) -> None:
+    def lost(self, error: Exception | None) -> None:
+        """Note the end of the connection, with an error where the process has not read all that was sent."""
+        self._is_lost = True
+        if error is not None and not self._heard:
+            self.begun = False
         self.alive = False
+        if self._has_exited:
+            self._gone()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                self._transport.kill()  # what it said at its end is still to be read
+
+    def process_exited(self) -> None:
+        self._has_exited, self.alive = True, False
+        if self._is_lost or self._stream is None:
+            self._gone()
+
+    def _gone(self) -> None:
         if b"out of memory" in self._said or b"memory allocation of" in self._said:
             self._fail(FunctionFailed(f"the function used more memory than {self._memory_mb} MB"))
         else:
