@@ -36,6 +36,8 @@ coverage: $(VENV)/.development
 	@$(BIN)/python -m coverage run -m pytest $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
+	@for room in mql access dialects; do \
+		echo "$$room: $$($(BIN)/python -m coverage report --include="*/doorleaf/$$room/*" --format=total --precision=2) %"; done
 
 lint: $(VENV)/.development
 	@$(BIN)/ruff check --quiet
