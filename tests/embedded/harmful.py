@@ -107,3 +107,21 @@ def crash_full(session: Any, context: Any) -> None:
     held = bytearray(90 * 1024 * 1024)
     held[::4096] = b"x" * len(held[::4096])
     ctypes.string_at(0)
+
+
+def insert_without_memory(writing: Any, context: Any, failure: type[Exception]) -> Any:
+    """Insert many documents, of which one in the middle takes more memory than there is."""
+    from doorleaf.operations import InsertMany, Namespace
+    from doorleaf.stores.embedded.writing import slices
+
+    def some(transaction: Any, *arguments: Any) -> Any:
+        if writing.committed:
+            raise failure
+        return insert_some(transaction, *arguments)
+
+    insert_some = slices._insert_some
+    setattr(slices, "_insert_some", some)  # noqa: B010  # in this process alone
+    writing.sliced = True
+    operation = InsertMany(namespace=Namespace("db", "c"), documents=[])
+    given = slices.batches([{"_id": number} for number in range(6_000)])
+    return slices.insert_many(writing, operation, given, context)

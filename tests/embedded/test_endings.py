@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import apsw
 import harmful
 import pytest
 from opened import C, Run, fill, find
@@ -89,6 +91,21 @@ def test_a_write_that_is_ended_says_whether_something_changed(run: Run, work: An
         await fill(store, {"_id": 1})
         with pytest.raises(StoreTimeout, match=f"the write was ended, and {changed}: it would have kept others"):
             await store.work(work, context=Context(time.monotonic() + 60))
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("failure", [MemoryError, apsw.NoMemError])
+def test_an_insert_that_lacks_memory_says_what_stays(run: Run, failure: type[Exception]) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, {"_id": -1})
+        await ready(store)
+        work = partial(harmful.insert_without_memory, failure=failure)
+        with pytest.raises(DataError, match="more than 128 MiB") as raised:
+            await store.work(work, context=Context(time.monotonic() + 60))
+        stored = len(await find(store))
+        assert raised.value.fields == {"insertedCount": stored - 1}
+        assert 1 < stored < 6_001
 
     run(scenario)
 

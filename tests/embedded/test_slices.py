@@ -15,7 +15,7 @@ import psutil
 import pytest
 from asgi import KEY, application
 from opened import C, Run, command, fill, find
-from test_workers import EVIL, processes, until
+from test_workers import EVIL, aggregate, processes, until
 
 from doorleaf.documents import Document
 from doorleaf.errors import StoreTimeout, StoreUnavailable, WriteFailed, WriteOutcomeUnknown
@@ -175,17 +175,42 @@ def test_several_writes_keep_nobody_from_writing(run: Run) -> None:
     run(scenario)
 
 
-def test_what_went_before_stays_where_a_bulk_runs_out_of_time(run: Run) -> None:
+@pytest.mark.parametrize("limit", [300, 4_000])
+def test_what_went_before_stays_where_a_bulk_runs_out_of_time(run: Run, limit: int) -> None:
     async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, {"_id": 0}, namespace=OTHER)
+        await aggregate(store, {"$set": {"a": {"$size": {"$range": [0, 1_000]}}}})  # a worker is there
         parts: list[Any] = [
             InsertOne(namespace=C, document={"_id": 1, "n": 1}),
             DeleteMany(namespace=C, filter=EVIL),
             InsertOne(namespace=C, document={"_id": 2}),
         ]
-        error, written = await beside(store, BulkWrite(namespace=C, operations=parts, max_time_ms=4_000))
+        error, written = await beside(store, BulkWrite(namespace=C, operations=parts, max_time_ms=limit))
         assert isinstance(error, StoreTimeout)
         assert [item["_id"] for item in await find(store)] == [1]
         assert written > 5
+
+    run(scenario)
+
+
+def test_writes_that_run_out_of_time_say_what_stays(run: Run) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *({"_id": number, "n": 20_000, "t": "x" * 2_000} for number in range(6_000)))
+        parts: list[Any] = [
+            InsertOne(namespace=C, document={"_id": "first", "n": 1}),
+            UpdateMany(namespace=C, filter={}, update=COSTLY),
+            InsertOne(namespace=C, document={"_id": "last"}),
+        ]
+        with pytest.raises(StoreTimeout) as raised:
+            await store.execute(BulkWrite(namespace=C, operations=parts, max_time_ms=3_000))
+        changed = await count(store, m={"$exists": True})
+        fields = raised.value.fields
+        assert (fields["insertedCount"], fields["modifiedCount"]) == (1, changed)
+        assert 0 < changed < 6_000
+        with pytest.raises(StoreTimeout) as raised:
+            await store.execute(UpdateMany(namespace=C, filter={}, update=GREEDY, max_time_ms=3_000))
+        fields = raised.value.fields
+        assert await count(store, n=20_001) == fields["matchedCount"] == fields["modifiedCount"] > 0
 
     run(scenario)
 

@@ -458,6 +458,20 @@ def test_what_is_left_of_a_refused_record_is_no_row(monkeypatch: pytest.MonkeyPa
             next(rows)
 
 
+def test_a_line_that_is_too_long_to_be_read_opens_quotes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (rows, tables):
+        monkeypatch.setattr(module, "MOST_ROW_BYTES", 100)
+    for chunk in (7, 64, 100_000):
+        monkeypatch.setattr(rows, "CHUNK_BYTES", chunk)
+        found = table('a\n1\n"' + "b" * 150 + '\nx\n"\n2\n').rows()
+        assert next(found).document == {"a": 1}
+        assert next(found).reason == "the row is longer than 100 bytes"
+        with pytest.raises(Unreadable, match="line 3: the row is longer than 100 bytes, and where it ends cannot be"):
+            next(found)
+        closed = table('a\n1\n"' + "b" * 150 + '"\n2\n').rows()
+        assert [row.document for row in closed] == [{"a": 1}, None, {"a": 2}]
+
+
 def test_long_names_of_columns_take_neither_time_nor_memory() -> None:
     for header in ("a." * 1_000_000 + "a", "b,b".replace("b", "b" * 100_000), "." * 1_000_000):
         with pytest.raises(Unreadable, match=r"a column is named|two columns are named") as told:

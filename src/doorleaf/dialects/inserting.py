@@ -156,8 +156,8 @@ class _Done:
 
 
 def _told(error: DoorleafError, done: _Done) -> DoorleafError:
-    """``error`` with what went in before it."""
-    error.fields = {**error.fields, "insertedCount": done.inserted}
+    """``error`` with what went in before it, and what of its batch did."""
+    error.fields = {**error.fields, "insertedCount": done.inserted + error.fields.get("insertedCount", 0)}
     return error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Protocol
 
@@ -164,6 +164,10 @@ class BulkWriteResult(Result):
             "upserted": self.upserted_count,
             "deleted": self.deleted_count,
         }
+
+    def copy(self) -> BulkWriteResult:
+        """The same as it is now."""
+        return replace(self, upserted_ids={**self.upserted_ids}, inserted_ids={**self.inserted_ids})
 
     def add(self, index: int, result: Result) -> None:
         """Account for the write at ``index``, which answered ``result``."""

@@ -81,14 +81,17 @@ class Unreadable(InvalidParameter):
     """The rest of a file cannot be read, or the file is of a kind that is not read."""
 
 
-def lines(read: Read) -> Iterator[tuple[int, bytes | None]]:
-    """Lines with their numbers from 1 on, without their ends; None for one that is longer than a row may be."""
+def lines(read: Read, passed: Callable[[bytes], None] = lambda piece: None) -> Iterator[tuple[int, bytes | None]]:
+    """Lines with their numbers from 1 on, without their ends; None for one that is longer than a row may be, whose
+    pieces ``passed`` is told before."""
     number, held, size = 1, list[bytes](), 0
     while chunk := read(CHUNK_BYTES):
         first, *others = chunk.split(b"\n")
         held.append(first)
         size += len(first)
         if size > MOST_ROW_BYTES:
+            for piece in held:
+                passed(piece)
             held = []
         if not others:
             continue

@@ -165,7 +165,7 @@ class _Lines(Iterator[str]):
     """Lines for the standard library's reader, and what the record at hand was made of."""
 
     def __init__(self, read: Read, delimiter: str) -> None:
-        self._lines = lines(read)
+        self._lines = lines(read, self._passed)
         self._delimiter = delimiter.encode()
         self._cells = self._quotes = 0
         self.number = 0
@@ -190,6 +190,10 @@ class _Lines(Iterator[str]):
         if self._cells > MOST_CELLS:
             raise csv.Error(f"the row has more than {MOST_CELLS} cells")
         return line.decode() + "\n"
+
+    def _passed(self, piece: bytes) -> None:
+        """Look at a piece of a line that is too long to be read: whether the record goes on behind it."""
+        self._quotes += piece.count(b'"')
 
     def next_record(self) -> None:
         self.begin, self.source = self.number + 1, bytearray()

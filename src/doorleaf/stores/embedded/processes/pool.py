@@ -50,6 +50,10 @@ each time, so that what is long comes to its end."""
 BEHIND = 0.05
 """Seconds that each place of its caller's puts a write behind others that wait for the turn to write."""
 
+HASTE = 0.5
+"""What may go in several transactions does so in the quick lane too with less time than this: where that is over, what
+went before stays there as well."""
+
 LONG_LOOK = 0.25
 """How often that is looked at."""
 
@@ -297,6 +301,8 @@ class Pool:
             await self._places(running)
         else:
             running.turns.append(await self._taken(self._quick, running.caller, request.deadline))
+            if request.sliceable and not request.sliced and request.deadline - time.monotonic() < HASTE:
+                await self._slice(running)
         running.worker = worker = await (self._forked() if fresh else self._ready(request.place))
         if long:
             _slow(worker, request)
@@ -337,9 +343,13 @@ class Pool:
         self._counts.restarted += 1
         running.answer.restart()
         if request.sliceable and not request.sliced:
-            request.sliced, request.behind = True, self._behind(running.caller)
-            running.packed = await _packed(request)
+            await self._slice(running)
         await self._begin(running, long=True)
+
+    async def _slice(self, running: _Running) -> None:
+        """Have a write go in several transactions."""
+        running.request.sliced, running.request.behind = True, self._behind(running.caller)
+        running.packed = await _packed(running.request)
 
     async def _in_turns(self, running: _Running) -> None:
         """Wait for the end, or the deadline, and make room in turn for others who have used less."""

@@ -6,21 +6,24 @@ Where rules have to see all of it first, they see it before, or all of it is one
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import apsw
 import bson
 
 from doorleaf.documents import CODEC, Document, Documents, Encoded
-from doorleaf.errors import DataError, DoorleafError, RequestError
+from doorleaf.errors import DataError, DoorleafError, RequestError, StoreTimeout
 from doorleaf.mql.context import Context
 from doorleaf.operations import BulkWrite, CreateIndex, DeleteMany, Guard, InsertMany, Operation, UpdateMany, Write
 from doorleaf.operations.results import BulkWriteResult, DeleteResult, Result, UpdateResult
 from doorleaf.stores.base import Failures
 from doorleaf.stores.embedded.administration import collection_for_write
 from doorleaf.stores.embedded.encoding import check_depth, decode, encode
+from doorleaf.stores.embedded.processes.memory import out_of_memory
 from doorleaf.stores.embedded.processes.wire import BATCH_BYTES, Values
 from doorleaf.stores.embedded.reading import small
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed
@@ -59,6 +62,20 @@ def write(writing: Writing, operation: Operation[Any], context: Context) -> Any:
     return planned.write(writing, operation, context)
 
 
+@contextlib.contextmanager
+def _telling(writing: Writing, done: Callable[[], Document]) -> Iterator[None]:
+    """Add what has been ``done``, and stays, to the error that ends an operation in the middle."""
+    try:
+        try:
+            yield
+        except (MemoryError, apsw.NoMemError):
+            raise out_of_memory() from None
+    except DoorleafError as error:
+        if writing.committed:
+            error.fields = {**error.fields, **done()}
+        raise
+
+
 class _Most:
     """How many bytes a slice may change: as many as take about :data:`SLICE_SECONDS` to put in."""
 
@@ -92,13 +109,14 @@ def _many(writing: Writing, operation: UpdateMany | DeleteMany, context: Context
         return planned.write(writing, operation, context)  # type: ignore[no-any-return]  # a result
     if rest and isinstance(operation, UpdateMany):
         operation = replace(operation, upsert=False)
-    while rest:
-        answer, rest = _next(writing, operation, rest, most, context)
-        if isinstance(answer, DeleteResult):
-            result.deleted_count += answer.deleted_count
-        elif isinstance(answer, UpdateResult):
-            result.matched_count += answer.matched_count
-            result.modified_count += answer.modified_count
+    with _telling(writing, lambda: result.wire()):
+        while rest:
+            answer, rest = _next(writing, operation, rest, most, context)
+            if isinstance(answer, DeleteResult):
+                result.deleted_count += answer.deleted_count
+            elif isinstance(answer, UpdateResult):
+                result.matched_count += answer.matched_count
+                result.modified_count += answer.modified_count
     return result  # type: ignore[no-any-return]  # as above
 
 
@@ -148,6 +166,12 @@ class _Bulk:
             self.result.add(self.number, answer)
         self.number += 1
 
+    def add_part(self, fields: Mapping[str, Any]) -> None:
+        """Account for what the next write has done of its own, which was ended: the ``fields`` of its error."""
+        self.result.matched_count += fields.get("matchedCount", 0)
+        self.result.modified_count += fields.get("modifiedCount", 0)
+        self.result.deleted_count += fields.get("deletedCount", 0)
+
 
 def _bulk_write(writing: Writing, operation: BulkWrite, context: Context) -> BulkWriteResult:
     """Carry out the writes: some at a time, or all in one transaction, with the same outcome.
@@ -158,7 +182,8 @@ def _bulk_write(writing: Writing, operation: BulkWrite, context: Context) -> Bul
     planned.judge(writing, operation.operations, context, ordered=operation.ordered)
     bulk = _Bulk(operation)
     if writing.sliced:
-        _in_slices(writing, bulk, context)
+        with _telling(writing, lambda: bulk.result.wire()):
+            _in_slices(writing, bulk, context)
     else:
         with writing.transaction(context) as transaction, planned.for_a_moment(writing, context):
             _at_once(transaction, bulk, context)
@@ -176,9 +201,13 @@ def _in_slices(writing: Writing, bulk: _Bulk, context: Context) -> None:
     while not bulk.over:
         context.check_now()
         if small.write(bulk.next) is not None:
-            before = bulk.number
-            with writing.transaction(context) as transaction:
-                _some(transaction, bulk, context)
+            before, result = bulk.number, bulk.result.copy()
+            try:
+                with writing.transaction(context) as transaction:
+                    _some(transaction, bulk, context)
+            except BaseException:
+                bulk.result = result  # which is what stays
+                raise
             if bulk.number > before:
                 continue
         try:
@@ -187,6 +216,9 @@ def _in_slices(writing: Writing, bulk: _Bulk, context: Context) -> None:
             bulk.refused = error
         except DataError as error:
             bulk.add(error)
+        except StoreTimeout as error:
+            bulk.add_part(error.fields)
+            raise
 
 
 def _at_once(transaction: Transaction, bulk: _Bulk, context: Context) -> None:
@@ -249,11 +281,12 @@ def insert_many(writing: Writing, operation: InsertMany, given: list[bytes], con
     documents = enumerate(Documents(given))
     ids, failures = Values(), Failures()
     count, over = 0, False
-    while not over:
-        with writing.transaction(context) as transaction, planned.for_a_moment(writing, context):
-            some, over = _insert_some(transaction, operation, documents, failures, context, writing.sliced)
-        count += len(some)
-        ids += [bson.encode({"v": some}, codec_options=CODEC)]
+    with _telling(writing, lambda: {"insertedCount": count}):
+        while not over:
+            with writing.transaction(context) as transaction, planned.for_a_moment(writing, context):
+                some, over = _insert_some(transaction, operation, documents, failures, context, writing.sliced)
+            count += len(some)
+            ids += [bson.encode({"v": some}, codec_options=CODEC)]
     if failures.entries:
         inserted = [identity for piece in ids for identity in bson.decode(piece, CODEC)["v"]]
         raise failures.error({"insertedCount": count, "insertedIds": inserted})
