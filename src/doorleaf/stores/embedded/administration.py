@@ -27,6 +27,7 @@ from doorleaf.stores.embedded.catalog import (
     sum_of,
 )
 from doorleaf.stores.embedded.changes.log import log_at, log_of
+from doorleaf.stores.embedded.discarding import discard
 from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.file.sqlite import DamagedDatabase
 from doorleaf.stores.embedded.file.storage import Session, counts
@@ -146,7 +147,7 @@ def _drop(transaction: Transaction, collection: Collection) -> None:
         log.dropped()
     for index in collection.indexes:
         drop_index_table(transaction, index)
-    session.execute(f"DROP TABLE {collection.table}")
+    discard(session, collection.table)
     session.execute("DELETE FROM counts WHERE collection = ?", (collection.id,))
     session.execute("DELETE FROM collections WHERE id = ?", (collection.id,))
     remaining = {key: value for key, value in session.catalog.collections.items() if value.id != collection.id}

@@ -16,6 +16,7 @@ from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.mql.order import validate_collation
 from doorleaf.mql.values import is_nan, is_number, type_name
 from doorleaf.stores.embedded.catalog import MAX_INDEXES, Collection, Index, seal_index
+from doorleaf.stores.embedded.discarding import discard
 from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.file.storage import Session
 from doorleaf.stores.embedded.writing.rows import Rows, Transaction
@@ -292,5 +293,5 @@ def build(transaction: Transaction, collection: Collection, name: str, context: 
 
 def drop_index_table(transaction: Transaction, index: Index) -> None:
     """Take an index's table and catalog row away; the caller bumps the catalog."""
-    transaction.session.execute(f"DROP TABLE {index.table}")
+    discard(transaction.session, index.table)
     transaction.session.execute("DELETE FROM indexes WHERE id = ?", (index.id,))

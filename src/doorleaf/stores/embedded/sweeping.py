@@ -14,7 +14,7 @@ import apsw
 from doorleaf.errors import DoorleafError
 from doorleaf.mql.context import Context
 from doorleaf.operations import OWN_TURN, DropCollection, Namespace
-from doorleaf.stores.embedded import administration
+from doorleaf.stores.embedded import administration, discarding
 from doorleaf.stores.embedded.changes import log as change_log
 from doorleaf.stores.embedded.file import compacting
 from doorleaf.stores.embedded.host import Host
@@ -41,6 +41,7 @@ async def sweep(store: Host) -> int:
     for abandoned in store.now(administration.abandoned):
         await store.execute(DropCollection(namespace=abandoned, turn=OWN_TURN))
     total = 0
+    await _take_away(store)
     for namespace, name in store.now(administration.expiring):
         is_over = False
         while not is_over:
@@ -66,6 +67,15 @@ async def _clear(store: Host) -> None:
     """Take away what is left of indexes whose process ended while it built them."""
     for left in store.now(building.left):
         await store.write(partial(building.drop_unfinished, log=left), _context())
+
+
+async def _take_away(store: Host) -> None:
+    """Take away the tables that were put aside; others write in between."""
+    for table in store.now(discarding.aside):
+        is_gone = False
+        while not is_gone:
+            is_gone = await store.write(partial(discarding.take_away, table=table), _context())
+            await asyncio.sleep(discarding.SECONDS)
 
 
 def _expiry(namespace: Namespace, name: str, context: Context) -> Callable[[Transaction], tuple[int, bool]]:

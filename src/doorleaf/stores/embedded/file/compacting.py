@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import apsw
 
+from doorleaf.stores.embedded.discarding import aside
 from doorleaf.stores.embedded.file.sqlite import failure
 from doorleaf.stores.embedded.file.storage import Session, Storage, begin_writing
 from doorleaf.stores.embedded.writing.rows import Transaction
@@ -39,7 +40,9 @@ def compact(storage: Storage) -> tuple[int, int]:
     storage.sharing.take()
     try:
         begin_writing(session)  # nobody is in the middle of something
-        session.end()
+        for table in aside(session):
+            session.execute(f"DROP TABLE {table}")
+        session.execute("COMMIT")
         before = storage.path.stat().st_size
         session.execute("PRAGMA auto_vacuum = INCREMENTAL")
         session.execute("VACUUM")

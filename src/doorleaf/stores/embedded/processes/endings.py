@@ -18,7 +18,7 @@ from doorleaf.stores.embedded.processes.template import FAILED, OUT_OF_MEMORY
 MUCH = MEMORY * 3 // 4
 """Who has had so much and crashes did so for lack of memory."""
 
-LOOKS = 20
+LOOKS = 100
 """How often, ten milliseconds apart, is looked whether the template has told how a worker ended."""
 
 _CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS)

@@ -26,6 +26,7 @@ from doorleaf.operations import Namespace
 from doorleaf.operations.results import CreateIndexResult
 from doorleaf.stores.embedded import administration
 from doorleaf.stores.embedded.catalog import Collection, Index, tables_of, unfinished
+from doorleaf.stores.embedded.discarding import discard
 from doorleaf.stores.embedded.encoding import decode
 from doorleaf.stores.embedded.file.storage import Session, counts
 from doorleaf.stores.embedded.indexes import (
@@ -162,7 +163,7 @@ class _Build:
                     require_room(collection, index.specification)
                     collection = put_index(session, collection, replace(index, arrays=self._arrays[index.id]))
                 else:  # somebody else was faster
-                    session.execute(f"DROP TABLE {index.table}")
+                    discard(session, index.table)
             drop_log(session, self._log)
             return CreateIndexResult(False, before, len(collection.indexes))
 
@@ -322,5 +323,5 @@ def drop_unfinished(transaction: Transaction, log: str) -> None:
     session = transaction.session
     if log in unfinished(session.connection):
         for table in tables_of(log):
-            session.execute(f"DROP TABLE {table}")
+            discard(session, table)
         drop_log(session, log)
