@@ -402,6 +402,19 @@ def test_no_setting_allows_the_worst(name: str) -> None:
         Guards(run_command_allow=[name])
 
 
+def test_lists_in_commands_are_no_pipelines() -> None:
+    guards = Guards(run_command_allow=["createIndexes", "delete", "update"], refuse_stages=["$unset"])
+    app = Namespace("app")
+    made = {"createIndexes": "things", "indexes": [{"key": {"a": 1}, "name": "a"}]}
+    guards.check(RunCommand(namespace=app, command=made))
+    guards.check(RunCommand(namespace=app, command={"delete": "things", "deletes": [{"q": {"a": 1}, "limit": 1}]}))
+    refusal(RunCommand(namespace=app, command={"delete": "things", "deletes": [{"q": WHERE, "limit": 1}]}), guards)
+    partial = {"createIndexes": "things", "indexes": [{"key": {"a": 1}, "partialFilterExpression": WHERE}]}
+    refusal(RunCommand(namespace=app, command=partial), guards)
+    change = {"update": "things", "updates": [{"q": {}, "u": [{"$unset": "a"}]}]}
+    refusal(RunCommand(namespace=app, command=change), guards)
+
+
 def test_a_setting_widens_the_list() -> None:
     guards = Guards(run_command_allow=["find", "renameCollection", "dropDatabase", "insert", "create"])
     app, admin = Namespace("app"), Namespace("admin")

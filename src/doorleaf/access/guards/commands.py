@@ -124,6 +124,8 @@ class Commands:
                 self._scan.pipeline(value, database, output=name != "create")
             elif key != "documents":
                 self._scan.expressions(value)
+                if key in _LISTS:
+                    continue
                 # An update may be a pipeline, of a findAndModify or in each of several updates.
                 for update in value if key == "updates" and isinstance(value, list) else ({"u": value},):
                     self._scan.stages(update.get("u") if isinstance(update, dict) else None)
@@ -134,6 +136,10 @@ class Commands:
             raise InvalidParameter(f"command.{key}: expected a string, database.collection")
         database, _, collection = namespace.partition(".")
         self._namespace(database, collection, writing=writing)
+
+
+_LISTS = frozenset(("indexes", "deletes"))
+"""Fields that are lists of documents and no pipelines."""
 
 
 def is_read(name: str) -> bool:
