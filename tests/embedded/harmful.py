@@ -123,5 +123,5 @@ def insert_without_memory(writing: Any, context: Any, failure: type[Exception]) 
     setattr(slices, "_insert_some", some)  # noqa: B010  # in this process alone
     writing.sliced = True
     operation = InsertMany(namespace=Namespace("db", "c"), documents=[])
-    given = slices.batches([{"_id": number} for number in range(6_000)])
+    given = slices.batches([{"_id": number} for number in range(40_000)])
     return slices.insert_many(writing, operation, given, context)

@@ -201,7 +201,7 @@ class Pool:
                 answer.restart()
                 await self._attempt(request, await _packed(request), answer, caller, fresh=True)
         except WorkerLost as lost:
-            if lost.prepared:
+            if lost.prepared and not (request.sliced and lost.reason is not None):
                 raise WriteOutcomeUnknown(f"{WORKER_ENDED}; whether the write was carried out is not known") from None
             raise lost.reason or StoreUnavailable(f"{WORKER_ENDED}; nothing was changed") from None
         finally:
