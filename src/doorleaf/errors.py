@@ -62,6 +62,10 @@ class InvalidParameter(RequestError):
     code = "InvalidParameter"
 
 
+class MalformedJSON(InvalidParameter):
+    """Refuses a body that is no JSON; the message says at which byte."""
+
+
 class MissingParameter(RequestError):
     """A required field is absent."""
 

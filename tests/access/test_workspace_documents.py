@@ -192,7 +192,7 @@ BAD_WRITES: list[tuple[str, Any, int, str]] = [
     ("PATCH", {"$unset": {"_workspaceId": ""}}, 403, "PERMISSION_DENIED"),
     ("PATCH", {"$inc": {"s": 1}}, 400, "VALIDATION_ERROR"),
     ("PATCH", b"[]", 400, "VALIDATION_ERROR"),
-    ("PATCH", b"{", 400, "VALIDATION_ERROR"),
+    ("PATCH", b"{", 400, "INVALID_JSON"),
     ("PUT", {"_id": "y"}, 400, "VALIDATION_ERROR"),
     ("PUT", {"$set": {}}, 400, "VALIDATION_ERROR"),
     ("PUT", {"_tenantId": "bolt"}, 403, "PERMISSION_DENIED"),

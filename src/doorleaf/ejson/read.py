@@ -27,7 +27,7 @@ from doorleaf.ejson.parts import decode
 from doorleaf.ejson.pieces import LARGE_BYTES, Whole, count, load, require_sensible
 from doorleaf.ejson.transcoder import native as native
 from doorleaf.ejson.wrappers import INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, WRAPPERS, Malformed, described, unwrap
-from doorleaf.errors import InvalidParameter
+from doorleaf.errors import InvalidParameter, MalformedJSON
 
 MAX_DEPTH = 100
 """How deep objects and arrays may nest inside the root; a wrapper counts as the value that it is."""
@@ -68,7 +68,7 @@ def loads(body: bytes, start: int = 0) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         _exact(body, start)
         at = start + len(error.doc[: error.pos].encode())
-        raise InvalidParameter(f"malformed JSON at byte {at}: {error.msg}") from None
+        raise MalformedJSON(f"malformed JSON at byte {at}: {error.msg}") from None
     try:
         return _read(root, body)
     except _Inexact:
@@ -94,7 +94,7 @@ def loads_documents(body: bytes) -> Any:
     head = b'{"documents":'
     found = loads(b"".join((head, body, b"}")), -len(head))
     if found.keys() != {"documents"}:
-        raise InvalidParameter("malformed JSON: there is something behind the value")
+        raise MalformedJSON("malformed JSON: there is something behind the value")
     return found["documents"]
 
 
@@ -234,7 +234,7 @@ def _parse_number(text: str) -> float:
 def _only_ascii(text: str) -> None:
     """Refuse digits of other scripts, which the reader in Python takes before Python 3.14."""
     if not text.isascii():
-        raise InvalidParameter(f"malformed JSON: the number {text[:40]} has digits that are not ASCII")
+        raise MalformedJSON(f"malformed JSON: the number {text[:40]} has digits that are not ASCII")
 
 
 def _parse_constant(name: str) -> Any:
@@ -261,14 +261,14 @@ def _exact(body: bytes, start: int) -> Any:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        raise InvalidParameter(f"malformed JSON at byte {start + error.start}: invalid UTF-8") from None
+        raise MalformedJSON(f"malformed JSON at byte {start + error.start}: invalid UTF-8") from None
     try:
         return _checked((_READER if len(body) < LARGE_BYTES else _PATIENT).decode(text), 0)
     except json.JSONDecodeError as error:
         at = start + len(text[: error.pos].encode())
-        raise InvalidParameter(f"malformed JSON at byte {at}: {error.msg[:1].lower()}{error.msg[1:]}") from None
+        raise MalformedJSON(f"malformed JSON at byte {at}: {error.msg[:1].lower()}{error.msg[1:]}") from None
     except _Constant as error:
-        raise InvalidParameter(f'malformed JSON: write {error} as {{"$numberDouble": "{error}"}}') from None
+        raise MalformedJSON(f'malformed JSON: write {error} as {{"$numberDouble": "{error}"}}') from None
     except RecursionError:
         raise InvalidParameter(f"the body nests deeper than {MAX_DEPTH} levels") from None
     except Malformed as error:

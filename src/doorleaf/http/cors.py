@@ -12,6 +12,7 @@ Headers = list[tuple[bytes, bytes]]
 
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 _HEADERS = b"Authorization, apiKey, api-key, email, password, jwtTokenString, Content-Type, Accept, X-Request-Id"
+_EXPOSED = b"X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, ETag, X-Correlation-Id, X-Idempotency-Replayed"
 _TOKENS = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-, \t]{0,4096}")
 """Names of methods and headers (RFC 9110, 5.6.2), separated by commas."""
 
@@ -38,7 +39,7 @@ class Cors:
         marked.append((b"vary", b"Origin" + vary))
         if origin is not None and self.allows(origin):
             marked.append((b"access-control-allow-origin", b"*" if self._any else origin))
-            marked.append((b"access-control-expose-headers", b"X-Request-Id, Retry-After, RateLimit, RateLimit-Policy"))
+            marked.append((b"access-control-expose-headers", _EXPOSED))
         return marked
 
     def preflight(self, request: Request) -> Reply | None:

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from doorleaf import ejson
 from doorleaf.dialects.base import Reply, Request
 from doorleaf.dialects.problems import OPEN
-from doorleaf.errors import DataError, DoorleafError, DuplicateKey, RequestError, ValidationFailed
+from doorleaf.errors import DataError, DoorleafError, DuplicateKey, MalformedJSON, RequestError, ValidationFailed
 
 CORRELATION = b"x-correlation-id"
 _CORRELATION = re.compile(rb"[A-Za-z0-9._:-]{8,128}")
@@ -112,16 +112,21 @@ def correlated(request: Request) -> tuple[bytes, bytes]:
     return b"x-correlation-id", correlation(request).encode()
 
 
-def code_of(status: int, code: str) -> str:
+def code_of(error: DoorleafError) -> str:
     """The code that an error has here."""
-    return CODES.get(code) or BY_STATUS.get(status, "INTERNAL_ERROR" if status >= 500 else "VALIDATION_ERROR")
+    if isinstance(error, MalformedJSON):
+        return "INVALID_JSON"
+    known = CODES.get(error.code) or BY_STATUS.get(error.status)
+    return known or ("INTERNAL_ERROR" if error.status >= 500 else "VALIDATION_ERROR")
 
 
 def workspace_error(error: DoorleafError, request: Request) -> Reply:
     """``error`` in the envelope of workspaces."""
     noted = _noted(request)
     noted.refused = noted.refused or datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    told: dict[str, Any] = {"code": code_of(error.status, error.code), "message": _message(error, request)}
+    identity = request.identity
+    place = None if identity is None or identity.tenancy is None else identity.tenancy.workspace
+    told: dict[str, Any] = {"code": code_of(error), "message": message_of(error, place)}
     told |= {"correlationId": correlation(request), "timestamp": noted.refused}
     if details := _details(error):
         told["details"] = details
@@ -136,8 +141,9 @@ def sample(error: DoorleafError) -> Reply:
     return workspace_error(error, Request("GET", "/", {}, chosen=noted))
 
 
-def _message(error: DoorleafError, request: Request) -> str:
-    """What is told: of a database's own words nothing that has names or fields of others in it."""
+def message_of(error: DoorleafError, place: Any) -> str:
+    """The message of an error for who calls the workspace ``place``, if that is known: of a database's own words none
+    that have names or fields of others in them."""
     index = error.fields.get("index")
     where = f"operations[{index}]: " if isinstance(index, int) else ""
     if isinstance(error, DuplicateKey) or (isinstance(error, DataError) and error.number == 11000):
@@ -147,8 +153,6 @@ def _message(error: DoorleafError, request: Request) -> str:
     if isinstance(error, RequestError) or not isinstance(error, DataError):
         return error.message
     text = error.message
-    identity = request.identity
-    place = None if identity is None else identity.tenancy.workspace
     if place is not None:
         text = text.replace(f"{place.database}.{place.prefix}", "").replace(place.prefix or "\0", "")
         if place.tenant in text or place.database in text:

@@ -21,7 +21,7 @@ from doorleaf.dialects.workspaces import abouts
 from doorleaf.dialects.workspaces.changes import Following, follow, told
 from doorleaf.dialects.workspaces.channels import Channel, channel_of
 from doorleaf.dialects.workspaces.door import REALTIME, Answer, Asked, Door, Execute, credentials
-from doorleaf.dialects.workspaces.envelope import code_of
+from doorleaf.dialects.workspaces.envelope import code_of, message_of
 from doorleaf.documents import Document, is_string
 from doorleaf.ejson import Mode
 from doorleaf.errors import (
@@ -320,7 +320,7 @@ class Connection:
         except QuotaExceeded as error:
             self._end(Ended(EXCEEDED, error.message, channel))
         except DoorleafError as error:
-            self._end(Ended(UNAVAILABLE, error.message, channel))
+            self._end(Ended(UNAVAILABLE, self._message(error), channel))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the client has gone, mostly
@@ -338,11 +338,15 @@ class Connection:
             await self._say(said | ({"subscriptionId": channel, "channel": channel} if channel else {}))
 
     async def _refuse(self, frame: Document, error: DoorleafError) -> None:
-        said: Document = {"type": "error", "code": code_of(error.status, error.code), "message": error.message}
+        said: Document = {"type": "error", "code": code_of(error), "message": self._message(error)}
         for name in ("channel", "requestId"):
             if is_string(frame.get(name)) or isinstance(frame.get(name), int):
                 said[name] = frame[name]
         await self._say(said)
+
+    def _message(self, error: DoorleafError) -> str:
+        tenancy = None if self._identity is None else self._identity.tenancy
+        return message_of(error, None if tenancy is None else tenancy.workspace)
 
     async def _say(self, frame: Document) -> None:
         await self._session.send(json(frame).decode())
