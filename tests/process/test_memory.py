@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import socket
 import sys
 import time
@@ -13,9 +14,12 @@ import psutil
 import pytest
 from servers import Doorleaf, start_doorleaf, until
 
+from doorleaf.ejson.transcoder import native
+
 REQUESTS = 1_500
 COMMAND = """
-import gc, doorleaf.http.endpoint as e
+import gc, psutil, doorleaf.http.endpoint as e
+kept = []
 plain = e.Endpoint.__call__
 
 async def noting(self, scope, receive, send):
@@ -25,13 +29,21 @@ async def noting(self, scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": found})
         return
+    if scope.get("path") == "/hoard":
+        blocks = [b"x" * 100_000 for _ in range(600)]
+        kept.append(b"y" * 100_000)
+        found = b"%d" % psutil.Process().memory_info().rss
+        del blocks
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": found})
+        return
     await plain(self, scope, receive, send)
 
 e.Endpoint.__call__ = noting
 from doorleaf.cli.main import main
 main()
 """
-"""A server that can be asked how many objects there are which only each other hold."""
+"""A server that can be asked how many objects there are which only each other hold, and to take 60 MB for a moment."""
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +109,15 @@ def test_clients_who_leave_before_their_answer_leave_nothing_either(server: Door
     left = server.output().count("ClientGone")
     until(lambda: leave(20) or server.output().count("ClientGone") >= left + 40)
     assert int(server.call("GET", "/collect").body) < 500
+
+
+def test_free_memory_is_given_back_when_nobody_asks_for_anything(server: Doorleaf) -> None:
+    if native is None or platform.libc_ver()[0] != "glibc":
+        pytest.skip("takes the native part, and the library of GNU")
+    process = psutil.Process(server.pid)
+    most = int(server.call("GET", "/hoard").body)
+    ask(server, 400, "findOne", filter={"_id": 1})
+    until(lambda: process.memory_info().rss < most - 50_000_000)
 
 
 def test_memory_is_flat(server: Doorleaf) -> None:

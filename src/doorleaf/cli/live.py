@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable
+from time import process_time
 from typing import Any
 
 from doorleaf.cli.shared import reason
@@ -23,6 +24,12 @@ FIXED = ("host", "port", "workers")
 
 LOOK_SECONDS = 0.05
 """How often it is looked whether the last request by the settings before has ended."""
+
+QUIET_SECONDS = 5.0
+"""How often it is looked whether nobody asks for anything, so that memory that is free can be given back."""
+
+_WORKED_SECONDS = 0.05
+"""Processor time without which there is nothing to give back."""
 
 COLLECTIONS = (20_000, 20, 20)
 """When Python looks for objects that only each other hold: no request leaves any, so it is seldom worth its time."""
@@ -51,6 +58,7 @@ class Live:
         self._reloading: asyncio.Task[None] | None = None
         self._again = False
         self._leaving: set[asyncio.Task[None]] = set()
+        self._giving: asyncio.Task[None] | None = None
 
     @property
     def bounds(self) -> Any:
@@ -76,6 +84,7 @@ class Live:
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
         _settle()
+        self._giving = asyncio.create_task(self._give_back(), name="memory")
         self._listen()
         await send({"type": "lifespan.startup.complete"})
         try:
@@ -83,6 +92,7 @@ class Live:
         except asyncio.CancelledError:
             return  # another SIGINT ends the process at once: nobody asks for an end in order, and none is told
         self._listen_no_more()
+        self._giving.cancel()
         if self._reloading is not None:
             await self._reloading
         closed = await self._endpoint.close()
@@ -90,6 +100,15 @@ class Live:
             task.cancel()
         await asyncio.gather(*self._leaving, return_exceptions=True)
         await send({"type": f"lifespan.shutdown.{'complete' if closed else 'failed'}", "message": ""})
+
+    async def _give_back(self) -> None:
+        """Give back memory that requests have left, once the last of them has been answered."""
+        worked = process_time()
+        while native is not None:
+            await asyncio.sleep(QUIET_SECONDS)
+            if process_time() - worked > _WORKED_SECONDS and not self._endpoint.in_flight:
+                await asyncio.to_thread(native.give_back)
+                worked = process_time()
 
     def _listen(self) -> None:
         with contextlib.suppress(*_NO_SIGNALS):

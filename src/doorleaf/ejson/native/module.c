@@ -238,13 +238,17 @@ static PyObject *without(PyObject *module, PyObject *arguments) {
     return found;
 }
 
-/* Without this the library of C gives a large block back to the system only until it has been freed once. */
+/* Without this the library of C gives a large block back to the system only until it has been freed once, and of small
+ * ones only those behind the last that is in use. */
 static PyObject *give_back(PyObject *module, PyObject *nothing) {
     (void)module;
     (void)nothing;
 #ifdef __GLIBC__
     mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
     mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BLOCK);
+    Py_BEGIN_ALLOW_THREADS
+    malloc_trim(0);
+    Py_END_ALLOW_THREADS
 #endif
     Py_RETURN_NONE;
 }
@@ -257,7 +261,7 @@ static PyMethodDef functions[] = {
      "documents(batches, mode, plus, head=b'', tail=b''): a list of bytes, each whole BSON documents, as a JSON array "
      "between the two, or None."},
     {"encode", encode, METH_O, "encode(document): a document of Python's values as BSON, or None for one of others."},
-    {"give_back", give_back, METH_NOARGS, "give_back(): have memory of a megabyte and more given back when it is freed."},
+    {"give_back", give_back, METH_NOARGS, "give_back(): give back what is free, and have a megabyte and more given back when it is freed."},
     {"reply", reply, METH_VARARGS,
      "reply(message, asked, known): of MongoDB's whole answer to the request asked, all documents of a cursor as BSON, "
      "end to end, or what a write matched and changed; None where it says more, or a later cluster time than known."},
