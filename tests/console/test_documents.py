@@ -171,6 +171,45 @@ def test_a_value_is_edited_where_it_stands(types: Console) -> None:
     assert stored(types, "types", "all")["int"] == {"$numberInt": "5"}
 
 
+IN_PLACE: dict[str, tuple[str, Any]] = {
+    "double": ("2", {"$numberDouble": "2.0"}),
+    "nan": ("Infinity", {"$numberDouble": "Infinity"}),
+    "string": ("5", "5"),
+    "binary": ('{"$binary": {"base64": "YQ==", "subType": "80"}}', {"$binary": {"base64": "YQ==", "subType": "80"}}),
+    "objectId": ("74224f3cd79f54ad342dd9b1", {"$oid": "74224f3cd79f54ad342dd9b1"}),
+    "bool": ("false", False),
+    "date": ("2024-02-29T12:00:00Z", {"$date": {"$numberLong": "1709208000000"}}),
+    "regex": (
+        '{"$regularExpression": {"pattern": "b+", "options": "m"}}',
+        {"$regularExpression": {"pattern": "b+", "options": "m"}},
+    ),
+    "code": ('{"$code": "return 2"}', {"$code": "return 2"}),
+    "int": ("-7", {"$numberInt": "-7"}),
+    "timestamp": ('{"$timestamp": {"t": 3, "i": 4}}', {"$timestamp": {"t": 3, "i": 4}}),
+    "long": ("6", {"$numberLong": "6"}),
+    "decimal": ("1.5000", {"$numberDecimal": "1.5000"}),
+}
+
+
+def test_every_type_is_edited_in_place_and_stays_what_it_is(types: Console) -> None:
+    page = types.page
+    expect(page.get_by_title("Date 2023-03-29T15:54:47.069Z (UTC)")).to_be_visible()
+    for name, (text, _) in IN_PLACE.items():
+        page.get_by_role("button", name=f"Edit {name}", exact=True).click()
+        page.get_by_label(name, exact=True).fill(text)
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+    assert stored(types, "types", "all") == TYPES | {name: value for name, (_, value) in IN_PLACE.items()}
+    page.get_by_role("button", name="Edit uuid", exact=True).click()
+    for wrong in ("text", "5", '{"$oid": "64224f3cd79f54ad342dd9b1"}'):
+        page.get_by_label("uuid", exact=True).fill(wrong)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("No Binary")
+    page.keyboard.press("Escape")
+    assert stored(types, "types", "all")["uuid"] == TYPES["uuid"]
+
+
 def test_somebody_elses_change_is_noticed(types: Console) -> None:
     page = types.page
     page.get_by_role("button", name="Edit string").click()

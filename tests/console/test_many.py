@@ -80,6 +80,24 @@ def test_what_is_final_says_so_before_and_offers_a_copy(console: Console, server
     expect(page.locator(".toast", has=news).get_by_role("button", name="Undo")).to_have_count(0)
 
 
+def test_a_large_collection_and_texts_of_a_megabyte(console: Console, server: Doorleaf) -> None:
+    page = console.page
+    for start in range(0, 100_000, 20_000):
+        insert(server, "shop", "large", [{"_id": number, "n": number % 7} for number in range(start, start + 20_000)])
+    console.go("data", "default", "shop", "large", query="?sort={n: -1}")
+    expect(page.locator(".toolbar-count")).to_contain_text("100 of 100,000")
+    for shown in range(200, 501, 100):
+        page.get_by_role("region", name=re.compile("^large")).press("End")
+        expect(page.locator(".toolbar-count")).to_contain_text(f"{shown} of 100,000")
+    assert page.locator("tbody tr").count() < 100, "those in sight alone"
+    long = "<script>alert(1)</script>" * 40_000
+    insert(server, "hostile", "long", [{"_id": 1, "text": long, "deep": {"text": long}}])
+    for view in ("table", "json", "tree"):
+        console.go("data", "default", "hostile", "long", query=f"?view={view}")
+        expect(page.get_by_role("main")).to_contain_text("<script>alert(1)</script>")
+        assert page.locator("main script").count() == 0
+
+
 def test_a_collation_says_which_match_and_no_page_leaves_one_out(
     browser: Browser, tmp_path: Path, mongodb_uri: str
 ) -> None:

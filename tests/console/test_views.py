@@ -67,6 +67,30 @@ def test_a_pipeline_shows_what_comes_out_of_each_stage(console: Console) -> None
     expect(second).to_contain_text('"count": 45')
 
 
+def test_a_pipeline_is_pasted_as_text(console: Console) -> None:
+    page = console.page
+    console.go("data", "default", "shop", "orders", "aggregation")
+    page.get_by_role("button", name="As text").click()
+    for wrong, told in (
+        ("{ $match: {} }", "A pipeline is an array"),
+        ("[{ status: 'open' }]", "Stage 1 is no object"),
+        ("[{", ""),
+    ):
+        write(console, "Pipeline as text", wrong)
+        page.get_by_role("button", name="Use it").click()
+        expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text(told)
+    console.check_access()
+    write(console, "Pipeline as text", "[{ $match: { total: { $gte: 600 } } }, { $count: 'many' }]")
+    page.get_by_role("button", name="Use it").click()
+    expect(page.get_by_role("article", name="Stage 2")).to_contain_text('"many": 50')
+    page.get_by_role("checkbox", name="Use stage 2").uncheck()
+    page.get_by_role("button", name="As text").click()
+    text = editor(console, "Pipeline as text")
+    expect(text).to_contain_text("$gte")
+    expect(text).not_to_contain_text("$count")
+    page.keyboard.press("Escape")
+
+
 def test_a_query_is_saved_taken_and_forgotten(console: Console) -> None:
     page = console.page
     console.go("data", "default", "shop", "parts", query="?filter={ kind: 'b' }&sort={ _id: -1 }")

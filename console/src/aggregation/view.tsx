@@ -15,6 +15,7 @@ import { Icon } from "../ui/icons";
 import { Choice, Empty, Failure, IconButton } from "../ui/parts";
 import { tell } from "../ui/toasts";
 import { array, field, int, itemsOf, object, type ObjectValue, type Value } from "../values/model";
+import { PipelineText } from "./text";
 import { pipelineOf, type Stage, stage, StageError, stagesOf, TEMPLATES, textOf, writes } from "./model";
 
 const LOOK = 10;
@@ -28,6 +29,7 @@ export function AggregationView({ place, query }: { place: Namespace; query: URL
   const [result, setResult] = useState<{ documents: readonly Value[]; ms: number } | null>(null);
   const [error, setError] = useState<unknown>(null);
   const [busy, setBusy] = useState(false);
+  const [writing, setWriting] = useState(false);
   const [copied, setCopied] = useState<Request | null>(null);
   const results = useRef<HTMLElement>(null);
   const [as, setAs] = useState<"json" | "table">("json");
@@ -76,6 +78,9 @@ export function AggregationView({ place, query }: { place: Namespace; query: URL
         <button type="button" class="button plain" onClick={copy}>
           <Icon name="code" /> Copy as
         </button>
+        <button type="button" class="button plain" onClick={() => setWriting(true)}>
+          <Icon name="edit" /> As text
+        </button>
         <span class="grow" />
         <SavedOnes kind="pipeline" place={place} asked={{ stages: text }} />
         <span class="toolbar-count" role="status">
@@ -86,7 +91,7 @@ export function AggregationView({ place, query }: { place: Namespace; query: URL
         {error !== null && <Failure error={error} />}
         {stages.length === 0 && (
           <Empty title="A pipeline without stages" icon="stack">
-            <p>Add a stage: each takes the documents of the one before, and shows what comes out of it. The first one gets the whole collection.</p>
+            <p>Add a stage, or paste a pipeline as text. Each stage takes the documents of the one before, and shows what comes out of it. The first one gets the whole collection.</p>
           </Empty>
         )}
         {stages.map((one, index) => (
@@ -110,6 +115,16 @@ export function AggregationView({ place, query }: { place: Namespace; query: URL
           </section>
         )}
       </div>
+      {writing && (
+        <PipelineText
+          stages={stages}
+          onClose={() => setWriting(false)}
+          onDone={(next) => {
+            setStages(next);
+            setWriting(false);
+          }}
+        />
+      )}
       {copied && <CopyAs request={copied} onClose={() => setCopied(null)} />}
     </>
   );

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
-import { NULL, TYPE_NAMES, type Kind, type Value } from "../values/model";
+import { isNested, NULL, TYPE_NAMES, type Kind, type Value } from "../values/model";
 import { read } from "../values/read";
 import { plainText, scalar } from "../values/write";
 import { IconButton } from "../ui/parts";
@@ -10,7 +10,13 @@ import { IconButton } from "../ui/parts";
 const KINDS: readonly Kind[] = ["string", "int", "long", "double", "decimal", "bool", "date", "objectId", "null"];
 
 /** Whether a value can be edited where it stands; others are edited in the whole document. */
-export const isPlainValue = (value: Value): boolean => KINDS.includes(value.kind) && !(value.kind === "string" && value.text.length > 2000);
+export function isPlainValue(value: Value): boolean {
+  const length = "text" in value ? value.text.length : "base64" in value ? value.base64.length : "code" in value ? value.code.length : 0;
+  return !isNested(value) && length <= 2000;
+}
+
+/** A value as a text to edit; of the rarer types in Extended JSON. */
+const textOf = (value: Value): string => (KINDS.includes(value.kind) ? plainText(value) : null) ?? scalar(value);
 
 /** The value of type `kind` that `text` is. Throws what is wrong with it. */
 export function scalarFrom(kind: Kind, text: string): Value {
@@ -37,8 +43,11 @@ export function scalarFrom(kind: Kind, text: string): Value {
       return wrapped("$oid");
     case "date":
       return /^-?\d+$/.test(trimmed) ? { kind, ms: String(BigInt(trimmed)) } : wrapped("$date");
-    default:
-      return read(scalar({ kind: "string", text }));
+    default: {
+      const value = read(trimmed);
+      if (value.kind !== kind) throw new Error("Write it as Extended JSON");
+      return value;
+    }
   }
 }
 
@@ -51,7 +60,8 @@ interface Props {
 
 export function EditScalar({ value, label, onDone }: Props): JSX.Element {
   const [kind, setKind] = useState(value.kind);
-  const [text, setText] = useState(() => plainText(value) ?? "");
+  const [text, setText] = useState(() => (value.kind === "null" ? "" : textOf(value)));
+  const kinds = KINDS.includes(value.kind) ? KINDS : [value.kind, ...KINDS];
   const [wrong, setWrong] = useState("");
   const input = useRef<HTMLInputElement>(null);
   // At once: the next key is for it already.
@@ -87,7 +97,7 @@ export function EditScalar({ value, label, onDone }: Props): JSX.Element {
         onInput={(event) => setText(event.currentTarget.value)}
       />
       <select aria-label={`Type of ${label}`} value={kind} onChange={(event) => setKind(event.currentTarget.value as Kind)}>
-        {KINDS.map((one) => (
+        {kinds.map((one) => (
           <option key={one} value={one}>
             {TYPE_NAMES[one]}
           </option>

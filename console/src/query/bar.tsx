@@ -18,9 +18,9 @@ interface Props {
 
 const HINTS: Record<QueryPart, readonly [label: string, placeholder: string]> = {
   filter: ["Filter", "{ status: 'open', placed: { $gt: ISODate('2026-01-01') } }"],
-  project: ["Projection", "{ name: 1, total: 1 }"],
+  project: ["Projection", "{ name: 1 }"],
   sort: ["Sort", "{ placed: -1 }"],
-  collation: ["Collation", "{ locale: 'en', strength: 2 }"],
+  collation: ["Collation", "{ locale: 'en' }"],
   limit: ["Limit", "no limit"],
 };
 const EMPTY: QueryText = { filter: "", project: "", sort: "", collation: "", limit: "" };
