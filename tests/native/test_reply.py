@@ -98,6 +98,23 @@ def same(whole: bytes) -> bool:
     return True
 
 
+def test_the_time_of_the_cluster_is_that_of_the_reply_alone() -> None:
+    """What a caller has put into an error may be named as the reply's own field is."""
+    time = {"clusterTime": Timestamp(7, 2), "signature": {"hash": b"h", "keyId": Int64(1)}}
+    false = {"$clusterTime": {"clusterTime": Timestamp(2**32 - 1, 1)}, "operationTime": Timestamp(1, 1)}
+    for reply in (
+        {"n": 1, "ok": 1.0, "$clusterTime": time},
+        {"n": 1, "ok": 1.0, "$clusterTime": time, "operationTime": Timestamp(7, 2)},
+        {"cursor": {"firstBatch": [false], "id": Int64(0), "ns": "a.b"}, "ok": 1.0, "$clusterTime": time},
+        {"n": 0, "errInfo": false, "ok": 1.0, "$clusterTime": time, "operationTime": Timestamp(7, 2)},
+        {"n": 0, "ok": 1.0, "$clusterTime": time, "errInfo": false},
+        {"n": 0, "ok": 1.0, "$clusterTime": time, "other": 1, "operationTime": Timestamp(7, 2)},
+    ):
+        assert cluster_time(bson.encode(reply), 6 << 32) == time
+    for reply in ({"n": 0, "errInfo": false}, {"n": 0, "a": {"b": {"$clusterTime": time}}}, {"errInfo": false, "n": 0}):
+        assert cluster_time(bson.encode(reply), 6 << 32) is None
+
+
 @pytest.mark.parametrize("name", ORDINARY)
 def test_replies_as_most_are(name: str) -> None:
     assert same(message(ORDINARY[name]))

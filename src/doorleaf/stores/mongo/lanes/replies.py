@@ -25,6 +25,8 @@ _CURSOR = b"\x03cursor\x00"
 _FIRST = b"\x04firstBatch\x00"
 _NEXT = b"\x04nextBatch\x00"
 _ID = b"\x12id\x00"
+_CLUSTER_TIME_FIELD = b"\x03$clusterTime\x00"
+_OPERATION_TIME = b"\x11operationTime\x00"
 _CLUSTER_TIME = b"\x11clusterTime\x00"
 _COUNT = b"\x10n\x00"
 _CHANGED = b"\x10nModified\x00"
@@ -160,7 +162,8 @@ def unwritten(reply: Mapping[str, Any]) -> PyMongoError | None:
 
 
 def cluster_time(reply: bytes, known: int) -> Any:
-    """The ``$clusterTime`` of a reply, if it is later than ``known``, else None; nothing is decoded to find that out.
+    """The ``$clusterTime`` of a reply, if it is later than ``known``, else None; nothing is decoded to find that out,
+    and mostly nothing else after it.
 
     In a reply with a cursor it stands behind the documents, which may hold anything.
     """
@@ -171,6 +174,12 @@ def cluster_time(reply: bytes, known: int) -> Any:
     found = reply.find(_CLUSTER_TIME, start)
     if found < 0 or _STAMP(reply, found + len(_CLUSTER_TIME))[0] <= known:
         return None
+    begin, end = found - 4, found - 4 + _SIZE(reply, found - 4)[0]
+    if reply.endswith(_CLUSTER_TIME_FIELD, start, begin):
+        # One inside of another field, which a caller may have named so, has a NUL more behind it.
+        last = end + len(_OPERATION_TIME) + 8 if reply.startswith(_OPERATION_TIME, end) else end
+        if last + 1 == len(reply):
+            return bson.decode(reply[begin:end], CODEC)
     tail = reply[start:]
     return bson.decode((len(tail) + 4).to_bytes(4, "little") + tail, CODEC).get("$clusterTime")
 
