@@ -217,3 +217,12 @@ def test_the_app_its_values_and_what_it_throws(app: Application) -> None:
     )
     assert "stack" not in thrown.json
     assert ask(app, "/nothing").body in (b"null", b"")
+
+
+def test_a_header_that_comes_twice_is_a_list_of_two(app: Application) -> None:
+    given = [("X-Many", "1"), ("Accept", "a/b"), ("X-Many", "2, 3"), ("X-One", "1, 2"), ("accept", "c/d")]
+    found = app.call("GET", "/endpoint/shows", b"", given).json
+    assert found["headers"] == found["request"]["requestHeaders"]
+    headers = {name: found["headers"][name] for name in ("X-Many", "Accept", "X-One")}
+    assert headers == {"X-Many": ["1", "2, 3"], "Accept": ["a/b", "c/d"], "X-One": ["1, 2"]}
+    assert app.call("GET", "/endpoint/shows", b"", [("apiKey", "a"), ("apiKey", "b")]).status == 400

@@ -47,7 +47,8 @@ class Request:
     ``path`` cannot tell. ``audited`` is set once it was accounted for that the request was refused or failed, so that
     nobody does so again. ``chosen`` is what a dialect found out when it prepared the request. ``upload`` is the body
     where the route reads it as it comes; ``body`` is empty then. ``answers`` are those of functions that rules called.
-    ``started`` is when it began, in seconds of no certain clock.
+    ``started`` is when it began, in seconds of no certain clock. ``repeated`` are the values of headers that came more
+    than once, which ``headers`` has joined by commas.
     """
 
     method: str
@@ -68,6 +69,7 @@ class Request:
     upload: Upload | None = None
     answers: dict[Any, tuple[bool, float]] | None = None
     started: float = 0.0
+    repeated: Mapping[bytes, list[bytes]] | None = None
 
     @property
     def received(self) -> int:

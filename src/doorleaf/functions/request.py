@@ -26,8 +26,11 @@ def request_told(request: Request | None) -> Document:
 
 
 def headers_told(request: Request) -> dict[str, list[str]]:
-    """Headers as App Services gives them: each name as HTTP writes it, with a list of values."""
-    return {_shown(name): [value.decode("latin-1")] for name, value in request.headers.items()}
+    """Headers as App Services gives them: each name as HTTP writes it, with a list of values as they came."""
+    headers = {_shown(name): [value.decode("latin-1")] for name, value in request.headers.items()}
+    for name, values in (request.repeated or {}).items():
+        headers[_shown(name)] = [value.decode("latin-1") for value in values]
+    return headers
 
 
 @lru_cache(maxsize=1000)

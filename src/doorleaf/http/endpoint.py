@@ -34,7 +34,7 @@ from doorleaf.http import faults
 from doorleaf.http.body import Gone, Message, Receive, Send, check_length, decompressed, read
 from doorleaf.http.bounds import ConnectionBounds
 from doorleaf.http.cors import PREFLIGHT, Cors
-from doorleaf.http.heads import joined_headers, segments
+from doorleaf.http.heads import joined_headers, repeated_headers, segments
 from doorleaf.http.lifespan import lives
 from doorleaf.http.marks import DRAINING, READING
 from doorleaf.http.memory import MEMORY, Bodies, Coming, is_small, let_go
@@ -202,7 +202,7 @@ class Endpoint:
         target = self._nowhere
         try:
             if len(headers) != len(listed):
-                request.headers = joined_headers(listed)
+                request.headers, request.repeated = joined_headers(listed), repeated_headers(listed)
             if self._locates:
                 self._locate(request)
             reply = None

@@ -21,6 +21,14 @@ def segments(raw_path: bytes) -> tuple[str, ...] | None:
     return tuple(unquote(part) for part in raw_path.decode("ascii", "replace").split("/")[1:])
 
 
+def repeated_headers(listed: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """The values of each header that came more than once, in their order."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in listed:
+        found.setdefault(name, []).append(value)
+    return {name: values for name, values in found.items() if len(values) > 1}
+
+
 def joined_headers(listed: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Headers with repeated names joined by commas; those that must be single are refused."""
     joined: dict[bytes, bytes] = {}
