@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import orjson
 import pytest
 from asgi import KEY, Answer, Application, application
 from shop_app import endpoint, write
+
+from doorleaf.errors import FunctionTimeout
 
 JSON = {"Content-Type": "application/json"}
 SECRET = "Super5ecr3tPa55w0rd"
@@ -82,7 +85,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
 
 
 def ask(
-    app: Application, path: str, method: str = "GET", body: bytes = b"", query: bytes = b"", **headers: str
+    app: Application, path: str, method: str = "GET", body: bytes = b"", query: bytes = b"", /, **headers: str
 ) -> Answer:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     return app.call(method, f"/endpoint{path}", body, given, query)
@@ -95,7 +98,7 @@ def test_what_a_request_is(app: Application) -> None:
         "/shows",
         "POST",
         "{ né".encode(),
-        query=b"a=1&a=2&b=&c=%C3%A9+x",
+        b"a=1&a=2&b=&c=%C3%A9+x",
         X_Given_Twice="1, 2",
         User_Agent="me",
         Referer="there",
@@ -166,11 +169,11 @@ def test_a_signature_is_of_the_raw_body_and_of_nothing_where_there_is_none(app: 
             refused = ask(app, "/signed", "POST", body, Endpoint_Signature=given)
             assert (refused.status, refused.json["error_code"]) == (401, "InvalidSignature"), given
         assert ask(app, "/signed", "POST", body + b"x", Endpoint_Signature=good).status == 401
-        assert ask(app, "/signed", "POST", body, query=f"secret={SECRET}".encode()).status == 401
+        assert ask(app, "/signed", "POST", body, f"secret={SECRET}".encode()).status == 401
 
 
 def test_a_secret_in_the_query_is_in_nothing_that_a_function_sees(app: Application) -> None:
-    answer = ask(app, "/secret", query=f"a=1&secret={SECRET}&b=2".encode())
+    answer = ask(app, "/secret", "GET", b"", f"a=1&secret={SECRET}&b=2".encode())
     assert answer.status == 200
     assert answer.json["request"]["rawQueryString"] == "a=1&b=2"
     assert answer.json["query"] == {"a": "1", "b": "2"}
@@ -226,3 +229,41 @@ def test_a_header_that_comes_twice_is_a_list_of_two(app: Application) -> None:
     headers = {name: found["headers"][name] for name in ("X-Many", "Accept", "X-One")}
     assert headers == {"X-Many": ["1", "2, 3"], "Accept": ["a/b", "c/d"], "X-One": ["1, 2"]}
     assert app.call("GET", "/endpoint/shows", b"", [("apiKey", "a"), ("apiKey", "b")]).status == 400
+
+
+def test_how_many_calls_how_long_and_how_much(tmp_path: Path) -> None:
+    """The limits: calls at once, the time of one, and the documents of a find that has no limit of its own."""
+    at = "context.services.get('mongodb-atlas').db('shop').collection('things')"
+    write(tmp_path / "app", {
+        "root_config.json": {"app_id": "limits-abcde", "name": "limits"},
+        "functions/config.json": [{"name": name, "run_as_system": True} for name in ("waits", "fills")],
+        "functions/waits.js": "exports = () => new Promise((done) => setTimeout(() => done('late'), 60000))",
+        "functions/fills.js": f"""exports = async (request) => {{
+          await {at}.insertMany(Array.from({{ length: Number(request.query.count) }}, (_, number) => ({{ number }})));
+          const found = await {at}.find({{}}).toArray().catch((error) => error.message);
+          return [typeof found === 'string' ? found : found.length, (await {at}.find({{}}).limit(20).toArray()).length];
+        }}""",
+        "https_endpoints/config.json": [endpoint("/waits", "GET", "waits"), endpoint("/fills", "POST", "fills")],
+    })  # fmt: skip
+    chosen = {
+        "app": tmp_path / "app",
+        "functions_calls": 1,
+        "functions_seconds": 20,
+        "max_documents": 30,
+        "default_limit": 30,
+    }
+    with application(tmp_path / "data", **chosen) as app:
+        assert ask(app, "/fills", "POST", b"", b"count=29").json == [29, 20]
+        assert ask(app, "/fills", "POST", b"", b"count=1").json == [
+            "find: 30 documents or more match; give it a limit",
+            20,
+        ]
+    with application(tmp_path / "data", **{**chosen, "functions_seconds": 1}) as app:
+
+        async def two() -> tuple[Answer, Answer]:
+            return await asyncio.gather(app.request("GET", "/endpoint/waits"), app.request("GET", "/endpoint/waits"))
+
+        late, refused = app.run(two())
+        assert (late.status, late.json["error_code"]) == (FunctionTimeout.status, FunctionTimeout.code)
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+        assert ask(app, "/fills", "POST", b"", b"count=0").status != 429  # the place is free again
