@@ -33,7 +33,7 @@ from doorleaf.operations import BulkWrite, Find, InsertMany, Namespace, Operatio
 from doorleaf.transfer.bson_file import MOST_BYTES, identified, too_large
 from doorleaf.transfer.rows import Row, Rows, Unreadable
 
-BATCH_BYTES = 1024 * 1024
+BATCH_BYTES = 512 * 1024
 """A batch that has so much text is full. As values it may take thirty times the memory, and there are two at once."""
 
 LARGE_ROW_BYTES = 1024 * 1024
