@@ -157,6 +157,21 @@ def test_documents_that_do_not_fit_are_not_begun(tmp_path: Path) -> None:
     on_store(tmp_path, scenario)
 
 
+@pytest.mark.parametrize("kind", ["day", "month"])
+def test_the_first_request_of_a_period_is_within_the_quota_too(tmp_path: Path, kind: str) -> None:
+    async def scenario(system: SystemStore) -> None:
+        quotas = Quotas(system, {f"documents_per_{kind}": 5, "requests_per_day": 9}, clock=Clock())
+        for caller in (key(), key("b" * 24)):  # nothing is stored of the one, and only a request of the other
+            with pytest.raises(QuotaExceeded, match=f"would write 6 documents, and of the quota of 5 per {kind} 5 are"):
+                await quotas.take(caller, "documents", 6)
+            await quotas.take(caller, "documents", 5)
+            with pytest.raises(QuotaExceeded, match=f"the quota of 5 documents per {kind} is used up"):
+                await quotas.take(caller, "documents", 1)
+            await quotas.begin(key("b" * 24))
+
+    on_store(tmp_path, scenario)
+
+
 def test_processes_add_to_one_document(tmp_path: Path) -> None:
     async def scenario(system: SystemStore) -> None:
         clock = Clock()

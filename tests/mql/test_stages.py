@@ -945,6 +945,13 @@ def test_heads(pipeline: Any, expected: Any) -> None:
     assert pipeline == before
 
 
+def test_a_match_that_is_none_is_joined_with_no_other() -> None:
+    pipeline: list[Any] = [{"$match": 5}, {"$set": {"x": {"$reverseArray": "$n"}}}, A]
+    assert pushdown(pipeline).rest == [{"$match": 5}, A, pipeline[1]]
+    with pytest.raises(DataError, match="the match filter must be an expression in an object"):
+        compile_pipeline(pipeline, Context())
+
+
 def test_a_head_with_a_mistake_raises() -> None:
     with pytest.raises(DataError) as caught:
         pushdown([{"$limit": 0}])

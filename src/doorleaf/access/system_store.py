@@ -158,6 +158,8 @@ class SystemStore:
     ) -> Document | None:
         """Add ``amount`` to the number ``field`` of one document, made with ``fields`` if there is none, unless it
         would be above ``most`` then; how the document is now, or None."""
+        if amount > most:  # a document that is made now would not be looked at
+            return None
         operation = FindOneAndUpdate(
             namespace=self._at(collection),
             filter={"_id": identifier, field: {"$not": {"$gt": most - amount}}},

@@ -151,8 +151,7 @@ class _Mover:
             place, moved = self._earliest(condition)
             if place == len(self._stages):
                 kept.append(condition)
-            elif place and _is(self._stages[place - 1], "$match"):
-                known = self._stages[place - 1]["$match"]
+            elif place and isinstance(known := self._stages[place - 1].get("$match"), dict):
                 self._stages[place - 1] = {"$match": {"$and": [*_parts(known), moved]}}
             else:
                 self._insert(place, {"$match": moved})
