@@ -63,11 +63,15 @@ class Cut:
 def cut(collection: Collection, projection: Document | None) -> Cut | None:
     """Make what carries out a projection that only leaves out what all documents have; None for any other."""
     constants = collection.constants
-    if not projection or not constants or not projection.keys() <= constants.keys():
+    if not projection or not constants:
         return None
-    if any(value.__class__ is not int or value for value in projection.values()):
-        return None
-    return _cut(tuple((name, constants[name]) for name in projection))
+    fields = []
+    for name, value in projection.items():
+        constant = constants.get(name)
+        if constant is None or value.__class__ is not int or value:
+            return None
+        fields.append((name, constant))
+    return _cut(tuple(fields))
 
 
 _cut = lru_cache(maxsize=256)(Cut)
