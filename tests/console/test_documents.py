@@ -79,7 +79,8 @@ def test_a_query_in_the_shells_syntax(console: Console) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{ a: }", "Unexpected token"),
+        ("{ a: }", "Unexpected token }"),
+        ("{ a: 1", "It ends too early"),
         ('{"a": 1,, "b": 2}', "expected a field's name"),
         ("{ a: 9007199254740993 }", 'Write NumberLong("9007199254740993")'),
         ("{ a: ObjectId('x') }", "24 character hex string"),

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
-from seen import EMAIL, HOSTILE, PASSWORD, Console
+from seen import EMAIL, HOSTILE, PASSWORD, Console, insert
 from servers import Doorleaf
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'"
@@ -110,6 +110,20 @@ def test_a_database_is_made_and_dropped_by_its_name(console: Console) -> None:
     page.get_by_label("to confirm").fill("first")
     drop.click()
     expect(page.get_by_role("main").get_by_role("link", name="first")).to_have_count(0)
+    for name in ("one", "two"):
+        insert(console.server, "gone", name, [{"_id": 1}])
+    console.go("data", "default", "gone")
+    page.get_by_role("button", name="Drop database").click()
+    expect(page.get_by_role("dialog")).to_contain_text("2 collections of gone")
+    console.check_access()
+    expect(drop).to_be_disabled()
+    page.get_by_label("to confirm").fill("gone")
+    drop.click()
+    expect(page.get_by_role("heading", name="default", level=1)).to_be_visible()
+    expect(page.get_by_role("main").get_by_role("link", name="gone")).to_have_count(0)
+    listed = console.server.act("listDatabases").json["databases"]
+    assert "gone" not in [one["name"] for one in listed]
+    assert "shop" in [one["name"] for one in listed]
 
 
 def test_names_that_are_programs_are_text(console: Console) -> None:

@@ -110,6 +110,8 @@ def test_what_is_not_seen_whole_is_deleted_for_good(page: Page, server: Doorleaf
     page.get_by_role("button", name="Delete 3").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("This cannot be undone: rules may hide")
+    expect(dialog.get_by_role("button", name="Delete", exact=True)).to_be_disabled()
+    page.get_by_label("to confirm").fill("notes")
     dialog.get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_text("3 documents deleted.")).to_be_visible()
     expect(page.get_by_role("button", name="Undo")).to_have_count(0)

@@ -9,7 +9,7 @@ import { write } from "../values/write";
 import { type Stage, stage } from "./model";
 
 /** The text of a pipeline; of the stages those that are on. */
-const joined = (stages: readonly Stage[]): string => `[\n${stages.filter(({ on }) => on).map(({ operator, text }) => `  { ${operator}: ${text} }`).join(",\n")}\n]`;
+const joined = (stages: readonly Stage[]): string => stages.length === 0 ? "[]" : `[\n${stages.filter(({ on }) => on).map(({ operator, text }) => `  { ${operator}: ${text} }`).join(",\n")}\n]`;
 
 /** The stages that a text has. Throws Error, or TextError, for what is no pipeline. */
 async function stagesIn(text: string): Promise<readonly Stage[]> {

@@ -1,9 +1,10 @@
-/** Dialogs that make a collection, or drop one. */
+/** Dialogs that make, rename and drop collections, and databases with them. */
 
 import type { JSX } from "preact";
 import type { Namespace } from "../api";
 import { useSession } from "../session";
 import { Ask, FormDialog, textIn, TypedConfirm } from "../ui/form";
+import { plural } from "../ui/format";
 import { tell } from "../ui/toasts";
 import { string } from "../values/model";
 
@@ -48,6 +49,30 @@ export function RenameCollection(props: { place: Namespace; onClose: () => void;
     <Ask title="Rename collection" verb="Rename it" fields={[{ name: "name", label: "New name", required: true, value: collection }]} onClose={props.onClose} onAnswer={rename}>
       <p class="muted small">Programs, rules and keys that have the old name have to be changed too.</p>
     </Ask>
+  );
+}
+
+/** Drops all collections of a database, which is gone with the last. */
+export function DropDatabase(props: { source: string; database: string; collections: readonly string[]; onClose: () => void; onDone: () => void; changed: () => void }): JSX.Element {
+  const { api } = useSession();
+  const { source, database, collections } = props;
+  const drop = async (): Promise<void> => {
+    try {
+      for (const collection of collections) await api.act("dropCollection", { source, database, collection });
+    } catch (error) {
+      props.changed();
+      throw error;
+    }
+    tell({ text: `${database} was dropped.` });
+    props.onDone();
+  };
+  return (
+    <TypedConfirm title="Drop database" name={database} verb="Drop it" onClose={props.onClose} onConfirm={drop}>
+      <p>
+        <strong>{plural(collections.length, "collection")}</strong> of <bdi class="mono wrap">{database}</bdi>, with all documents and indexes, will be gone
+        one after the other. This cannot be undone.
+      </p>
+    </TypedConfirm>
   );
 }
 

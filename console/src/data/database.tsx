@@ -11,7 +11,7 @@ import { List } from "../ui/list";
 import { Empty, Failure, IconButton, useLoaded, useTitle } from "../ui/parts";
 import { useWindow } from "../ui/window";
 import { type CollectionInfo, collections, stats } from "./catalogue";
-import { CreateCollection, DropCollection, RenameCollection } from "./changing";
+import { CreateCollection, DropCollection, DropDatabase, RenameCollection } from "./changing";
 import { inTurn, useSeen } from "./lazily";
 
 interface Props {
@@ -28,6 +28,8 @@ export function DatabasePage({ source, database, turn, changed }: Props): JSX.El
   const [creating, setCreating] = useState(false);
   const [renaming, setRenaming] = useState<Namespace | null>(null);
   const [dropping, setDropping] = useState<Namespace | null>(null);
+  const [ending, setEnding] = useState(false);
+  const names = found.value?.map(({ name }) => name) ?? [];
   return (
     <>
       <header class="page-head">
@@ -37,6 +39,11 @@ export function DatabasePage({ source, database, turn, changed }: Props): JSX.El
         <button type="button" class="button" onClick={() => setCreating(true)}>
           <Icon name="plus" /> Create collection
         </button>
+        {names.length > 0 && (
+          <button type="button" class="button" onClick={() => setEnding(true)}>
+            <Icon name="trash" /> Drop database
+          </button>
+        )}
       </header>
       {found.error !== undefined && <Failure error={found.error} retry={found.again} />}
       {found.value?.length === 0 && (
@@ -65,6 +72,17 @@ export function DatabasePage({ source, database, turn, changed }: Props): JSX.El
           onDone={() => {
             setRenaming(null);
             changed();
+          }}
+        />
+      )}
+      {ending && (
+        <DropDatabase
+          {...{ source, database, changed }}
+          collections={names}
+          onClose={() => setEnding(false)}
+          onDone={() => {
+            changed();
+            go(link(["data", source]));
           }}
         />
       )}

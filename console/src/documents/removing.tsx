@@ -1,6 +1,6 @@
 /** Dialogs that delete or change several documents, after saying how many. */
 
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
 import { type Api, messageOf, type Namespace } from "../api";
 import { matching } from "../data/catalogue";
@@ -47,14 +47,20 @@ async function remove(api: Api, place: Namespace, documents: readonly ObjectValu
   tell({ text, action: { label: "Undo", run: () => void undo() } });
 }
 
+/** A dialog that asks whether somebody is sure; for several documents that would not come back the name is typed. */
+function Sure({ final, ...props }: { title: string; verb: string; name: string; final: boolean; onClose: () => void; onConfirm: () => Promise<void>; children: ComponentChildren }): JSX.Element {
+  return final ? <TypedConfirm {...props} /> : <FormDialog {...props} danger onSubmit={props.onConfirm} />;
+}
+
 export function DeleteSome(props: { place: Namespace; documents: readonly ObjectValue[]; onClose: () => void; onDone: () => void; changed: () => void }): JSX.Element {
   const { api, caller } = useSession();
   const seen = caller.administrator;
+  const number = props.documents.length;
   const run = (): Promise<void> => remove(api, props.place, props.documents, seen, props.changed).then(props.onDone);
   return (
-    <FormDialog title={`Delete ${plural(props.documents.length, "document")}?`} verb="Delete" danger onClose={props.onClose} onSubmit={run}>
-      <p>{seen ? undoable(props.documents.length) : FOR_GOOD}</p>
-    </FormDialog>
+    <Sure title={`Delete ${plural(number, "document")}?`} verb="Delete" name={props.place.collection} final={number > (seen ? REMEMBERED : 1)} onClose={props.onClose} onConfirm={run}>
+      <p>{seen ? undoable(number) : FOR_GOOD}</p>
+    </Sure>
   );
 }
 
@@ -145,10 +151,10 @@ export function UpdateMatching({ place, which, chosen, onClose, onDone }: Matchi
   const editor = <Code label="Update" rows={5} value={text} onChange={setText} />;
   if (chosen !== undefined)
     return (
-      <FormDialog title={`Update ${plural(chosen, "document")}`} verb="Update them" danger onClose={onClose} onSubmit={run}>
+      <Sure title={`Update ${plural(chosen, "document")}`} verb="Update them" name={place.collection} final={chosen > REMEMBERED} onClose={onClose} onConfirm={run}>
         {editor}
         <p>{undoable(chosen)}</p>
-      </FormDialog>
+      </Sure>
     );
   return (
     <TypedConfirm title="Update all that match" name={place.collection} verb="Update them" onClose={onClose} onConfirm={run}>

@@ -47,5 +47,7 @@ function placed(error: unknown, text: string): TextError {
   // The parser puts a line with a parenthesis around what it reads.
   const lines = text.split("\n").slice(0, Math.max(loc.line - 2, 0));
   const at = lines.reduce((sum, line) => sum + line.length + 1, 0) + loc.column;
-  return new TextError(told, Math.min(at, text.length), Math.min(at + 1, text.length));
+  const early = at >= text.trimEnd().length;
+  const more = told !== "Unexpected token" ? told : early ? "It ends too early: a bracket or a quote is missing" : `${told} ${text[at] ?? ""}`;
+  return new TextError(more, Math.min(at, text.length), Math.min(at + 1, text.length));
 }

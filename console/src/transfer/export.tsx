@@ -3,21 +3,37 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { isAborted, type Namespace } from "../api";
+import { parse } from "../query/parse";
 import { useSession } from "../session";
 import { plural } from "../ui/format";
 import { Failure } from "../ui/parts";
-import { mistakeIn, TextField } from "../ui/text";
-import type { Entry, Value } from "../values/model";
-import { read } from "../values/read";
+import { type Mistake, mistakeOf, TextField } from "../ui/text";
+import type { Entry } from "../values/model";
 import { exportOf, type FileKind, FILES } from "./exporting";
 
 const NAMES = { filter: "Filter", projection: "Projection", sort: "Sort", collation: "Collation" } as const;
-const HINTS = { filter: "", projection: '{"secret": 0}', sort: '{"_id": 1}', collation: '{"locale": "en", "strength": 2}' } as const;
+const HINTS = { filter: "", projection: "{ secret: 0 }", sort: "{ _id: 1 }", collation: "{ locale: 'en' }" } as const;
+const PARTS = { filter: "filter", projection: "project", sort: "sort", collation: "collation" } as const;
+type Name = keyof typeof NAMES;
+type Texts = Readonly<Record<Name, string>>;
 
-function objectIn(text: string): Value {
-  const value = read(text.trim() || "{}");
-  if (value.kind !== "object") throw new Error("Expected an object, { … }");
-  return value;
+/** What texts say: the fields of a query, or what is wrong with some. */
+interface Meant {
+  readonly texts: Texts;
+  readonly fields: readonly Entry[];
+  readonly wrong: Partial<Record<Name, Mistake>>;
+}
+
+async function meant(texts: Texts): Promise<Meant> {
+  const fields: Entry[] = [];
+  const wrong: Partial<Record<Name, Mistake>> = {};
+  for (const name of Object.keys(NAMES) as Name[])
+    try {
+      if (texts[name].trim()) fields.push([name, await parse(texts[name], PARTS[name])]);
+    } catch (error) {
+      wrong[name] = mistakeOf(texts[name], error);
+    }
+  return { texts, fields, wrong };
 }
 
 export function Export({ place, query }: { place: Namespace; query: URLSearchParams }): JSX.Element {
@@ -30,14 +46,19 @@ export function Export({ place, query }: { place: Namespace; query: URLSearchPar
   const stop = useRef<AbortController | null>(null);
   const [running, setRunning] = useState(false);
   useEffect(() => () => stop.current?.abort(), []);
-  const wrong = Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, mistakeIn(text, objectIn)]));
-  const fine = Object.values(wrong).every((one) => one === null) && place.database !== "" && place.collection !== "";
+  const [read, setRead] = useState<Meant | null>(null);
+  useEffect(() => {
+    let gone = false;
+    void meant(texts).then((found) => gone || setRead(found));
+    return () => {
+      gone = true;
+    };
+  }, [texts]);
+  const fine = read?.texts === texts && Object.keys(read.wrong).length === 0 && place.database !== "" && place.collection !== "";
   const begin = async (event: Event): Promise<void> => {
     event.preventDefault();
     if (!fine || running) return;
-    const fields: Entry[] = Object.entries(texts)
-      .filter(([, text]) => text.trim())
-      .map(([name, text]) => [name, objectIn(text)] as const);
+    const fields = [...read.fields];
     if (limit) fields.push(["limit", { kind: "int", text: limit }]);
     stop.current = new AbortController();
     setError(null);
@@ -55,13 +76,13 @@ export function Export({ place, query }: { place: Namespace; query: URLSearchPar
   };
   return (
     <form class="stack" onSubmit={(event) => void begin(event)}>
-      {(Object.keys(NAMES) as (keyof typeof NAMES)[]).map((name) => (
+      {(Object.keys(NAMES) as Name[]).map((name) => (
         <TextField
           key={name}
           label={NAMES[name]}
           rows={name === "filter" ? 4 : 2}
           value={texts[name]}
-          wrong={wrong[name] ?? null}
+          wrong={read?.wrong[name] ?? null}
           placeholder={HINTS[name]}
           onChange={(text) => setTexts((before) => ({ ...before, [name]: text }))}
         />

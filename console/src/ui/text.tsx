@@ -42,11 +42,16 @@ export function mistakeIn(text: string, read: (text: string) => unknown): Mistak
     read(text);
     return null;
   } catch (error) {
-    if (!(error instanceof TextError)) return { message: error instanceof Error ? error.message : String(error), from: 0, to: text.length };
-    const before = text.slice(0, error.from).split("\n");
-    const message = `Line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}: ${error.message}`;
-    return { message, from: error.from, to: error.to };
+    return mistakeOf(text, error);
   }
+}
+
+/** What `error` says of a text, with the line where it knows. */
+export function mistakeOf(text: string, error: unknown): Mistake {
+  if (!(error instanceof TextError)) return { message: error instanceof Error ? error.message : String(error), from: 0, to: text.length };
+  const before = text.slice(0, error.from).split("\n");
+  const message = `Line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}: ${error.message}`;
+  return { message, from: error.from, to: error.to };
 }
 
 /** Put a text where people paste from. */
