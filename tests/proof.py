@@ -28,11 +28,13 @@ KILLS = ("tests/process/test_killing.py", "tests/process/test_killing_bulk.py", 
 def main() -> int:
     """Run as the arguments say; 1 when something did not hold."""
     parser = argparse.ArgumentParser(prog="python tests/proof.py", description=__doc__)
-    parser.add_argument("--kills", type=int, default=100, help="how often each process is killed (100)")
+    parser.add_argument("--kills", type=int, default=100, help="how often each process is killed (100), 20 at least")
     parser.add_argument("--rounds", type=int, default=1, help="how often all hostile requests are sent (1)")
     parser.add_argument("--minutes", type=float, default=60.0, help="how long the fuzzer sends (60)")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="the fuzzer's seed (the time)")
     chosen = parser.parse_args()
+    if chosen.kills < 20:
+        parser.error("--kills: with fewer than 20 some of the tests have nothing to look at")
     fuzz = [str(ROOT / "tests" / "fuzz"), "--seconds", str(60 * chosen.minutes), "--seed", str(chosen.seed)]
     print(f"the code is {_version()}", flush=True)
     told = [
@@ -47,7 +49,7 @@ def main() -> int:
 
 def _pytest(*patterns: str) -> list[str]:
     files = [str(path) for pattern in patterns for path in sorted(ROOT.glob(pattern))]
-    return ["-m", "pytest", "-q", "-o", "faulthandler_timeout=0", "-p", "no:cacheprovider", *files]
+    return ["-m", "pytest", "-o", "faulthandler_timeout=0", "-p", "no:cacheprovider", *files]
 
 
 def _run(name: str, arguments: list[str], **environment: str) -> tuple[str, bool]:
