@@ -202,17 +202,17 @@ def serving(folder: Path, *place: str) -> Iterator[tuple[int, str]]:
 
 
 def both_ways(folder: Path, rows: int, title: str, bases: tuple[Measured, Measured], place: tuple[str, ...]) -> None:
-    """An import and exports on ``place``, beside what the driver does."""
-    for way in ("directly", "over HTTP"):
+    """An import and exports on ``place``, beside what the driver does; each into a collection that is not there."""
+    for way, collection in (("directly", "bench.rows"), ("over HTTP", "bench.more_rows")):
         with contextlib.ExitStack() as stack:
             server, at = None, place
             if way == "over HTTP":
                 server, url = stack.enter_context(serving(folder, *place))
                 at = ("--url", url, "--key", KEY)
-            into = ("import", "rows.ndjson", "bench.rows", "--drop", *at)
+            into = ("import", "rows.ndjson", collection, *at)
             measured(folder, rows, server, *into).told(f"import into {title}, {way}", bases[0])
             for name in ("out.ndjson", "out.bson"):
-                out = measured(folder, rows, server, "export", "bench.rows", name, *at)
+                out = measured(folder, rows, server, "export", collection, name, *at)
                 out.told(f"export from {title}, {way}, {name[4:]}", bases[1])
                 (folder / name).unlink()
 
