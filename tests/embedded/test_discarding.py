@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from opened import C, alter, command, fill, find, with_store
 
 from doorleaf.documents import Document
+from doorleaf.mql.context import Context
 from doorleaf.operations import (
     CountDocuments,
     CreateIndex,
@@ -57,6 +60,8 @@ def test_a_large_collection_is_gone_at_once_and_its_space_later(tmp_path: Path) 
         await sweeping
         assert aside(tmp_path) == []
         assert written > 3, "others wrote in between"
+        another = partial(discarding.take_away, table="gone_d1")  # of another process, which came later
+        assert await store.write(another, Context(time.monotonic() + 30))
         assert await find(store) == [{"_id": 1, "n": 5}]
         assert alter(tmp_path, pages) > before or (tmp_path / FILE).stat().st_size < 4096 * 100
         assert (await command(store, validate="c"))["valid"]

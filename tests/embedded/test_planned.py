@@ -41,6 +41,8 @@ MATCHING = {"n": {"$mod": [2, 0]}}
 
 ODD = {"n": {"$mod": [2, 1]}}
 
+KILLS = int(os.environ.get("DOORLEAF_KILLS", "20"))
+
 GROWN: list[Document] = [{"$set": {"n": {"$add": ["$n", 1]}}}]
 
 
@@ -174,6 +176,7 @@ def test_an_index_that_comes_meanwhile_has_what_is_written(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.timeout(300 + 10 * KILLS)
 def test_killing_the_process_that_writes_loses_and_doubles_nothing(run: Run) -> None:
     async def scenario(store: EmbeddedStore) -> None:
         await fill(store, *({"_id": number, "n": 0} for number in range(8)))
@@ -191,7 +194,7 @@ def test_killing_the_process_that_writes_loses_and_doubles_nothing(run: Run) -> 
                     continue  # it says that nothing was changed
 
         tasks = [asyncio.create_task(write(number)) for number in range(8)]
-        for _ in range(int(os.environ.get("DOORLEAF_KILLS", "20"))):
+        for _ in range(KILLS):
             await asyncio.sleep(0.1)
             for process in processes():
                 try:

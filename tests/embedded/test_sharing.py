@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -157,6 +158,38 @@ def test_turns_come_in_the_order_of_asking_but_for_those_who_stand_behind(
             process.kill()
             process.communicate()
         mine.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux who waits")
+@pytest.mark.parametrize("linux", [True, False])
+def test_a_process_that_is_stopped_while_it_waits_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linux: bool
+) -> None:
+    monkeypatch.setattr(sharing, "_LINUX", linux)
+    mine = Sharing(tmp_path / FILE)
+    mine.open()
+    mine.take()
+    order = tmp_path / "order"
+    code = WAITER.format(linux=linux, order=str(order), name="stopped", behind=0.0)
+    with started(code, str(tmp_path / FILE)) as other:
+        try:
+            wait_for(lambda: locks(tmp_path / "doorleaf.lock") == 2)
+            other.send_signal(signal.SIGSTOP)
+            mine.give()
+            mine.take()
+            mine.give()
+            passed_over = mine._first
+            assert passed_over > sharing._TICKETS
+            mine.take()  # who is known to be stopped is passed over at once
+            assert mine._first == passed_over
+            assert not mine.wanted()
+            mine.give()
+            assert not order.exists()
+            other.send_signal(signal.SIGCONT)
+            wait_for(lambda: order.exists() and order.read_text() == "stopped ")
+        finally:
+            other.kill()
+    mine.close()
 
 
 def test_a_hold_is_seen_by_all_and_ends(tmp_path: Path) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import random
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
-import bson
 import psutil
 import pytest
 from opened import C, Run, fill
@@ -25,7 +22,6 @@ from doorleaf.operations import (
     Distinct,
     Find,
     FindOne,
-    InsertOne,
     RunCommand,
     UpdateOne,
 )
@@ -34,8 +30,6 @@ from doorleaf.stores.embedded.processes.answers import HELD_BYTES
 from doorleaf.stores.embedded.processes.forking import FORKS
 from doorleaf.stores.embedded.reading import small
 from doorleaf.stores.embedded.store import EmbeddedStore
-
-KILLS = int(os.environ.get("DOORLEAF_KILLS", "10"))
 
 LATE = 2.0
 """Seconds past a limit that a loaded machine may take."""
@@ -79,11 +73,11 @@ def busy(but: list[psutil.Process]) -> list[psutil.Process]:
 
 
 async def until(condition: Any) -> None:
-    for _ in range(1000):
+    for _ in range(6000):
         if condition():
             return
         await asyncio.sleep(0.01)
-    pytest.fail("it did not come to pass in ten seconds")
+    pytest.fail("it did not come to pass in a minute")
 
 
 async def aggregate(store: EmbeddedStore, *stages: Document, **options: Any) -> list[Document]:
@@ -459,57 +453,3 @@ def test_a_closed_store_leaves_no_worker(tmp_path: Path) -> None:
         await until(lambda: not processes())
 
     asyncio.run(scenario())
-
-
-def test_killing_the_processes_that_read_takes_no_write_along(run: Run) -> None:
-    """With ``DOORLEAF_KILLS=100`` for long."""
-
-    async def scenario(store: EmbeddedStore) -> None:
-        await fill(store, {"_id": "counter", "n": 0})
-        tried, written, read, ended, over = 0, 0, 0, 0, False
-        counting: list[Document] = [
-            {"$match": {"$expr": {"$gt": [{"$size": {"$range": [0, 50]}}, 1]}}},
-            {"$count": "n"},
-        ]
-
-        async def write(writer: int) -> None:
-            nonlocal tried, written
-            number = 0
-            while not over:
-                tried += 1
-                await store.execute(InsertOne(namespace=C, document={"_id": f"{writer} {number}", "text": "x" * 200}))
-                await store.execute(UpdateOne(namespace=C, filter={"_id": "counter"}, update={"$inc": {"n": 1}}))
-                written, number = written + 1, number + 1
-                await asyncio.sleep(0.002)
-
-        async def count() -> None:
-            nonlocal read, ended
-            while not over:
-                before = written
-                try:
-                    found = (await store.execute(Aggregate(namespace=C, pipeline=counting))).documents.decode()
-                except StoreUnavailable:
-                    ended += 1  # it was killed, and so was the one that began anew
-                    continue
-                read += 1
-                assert before < found[0]["n"] <= tried + 1
-
-        tasks = [asyncio.create_task(work) for work in (*map(write, range(8)), count(), count(), count())]
-        killed = 0
-        while killed < KILLS:
-            await asyncio.sleep(random.uniform(0.02, 0.1))
-            for process in processes():
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-                    killed += 1
-        await asyncio.sleep(0.3)
-        over = True
-        await asyncio.gather(*tasks)
-        assert (tried, read > 0) == (written, True)
-        assert (await store.execute(CountDocuments(namespace=C, filter={}))).count == written + 1
-        counter = (await store.execute(FindOne(namespace=C, filter={"_id": "counter"}))).document
-        assert isinstance(counter, bytes)
-        assert bson.decode(counter)["n"] == written
-        print(f"{killed} killed, {written} documents written, {read} reads answered, {ended} ended")
-
-    run(scenario)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 import uuid
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
@@ -122,6 +124,31 @@ def test_no_memory_for_the_bytes_is_said() -> None:
 
     with pytest.raises(MemoryError):
         without_memory()
+
+
+def test_a_long_text_keeps_no_second_copy_of_itself() -> None:
+    long, short = "ß" * 500, "ß" * 10
+    size, small = sys.getsizeof(long), sys.getsizeof(short)
+    assert NATIVE.encode({"a": long, "b": [long, short]}) is not None
+    assert sys.getsizeof(long) == size
+    assert sys.getsizeof(short) <= small + 21, "which is as much as it takes"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system keeps no such limits")
+def test_a_large_document_takes_little_more_memory_than_itself_twice() -> None:
+    code = """
+import resource
+from pathlib import Path
+from doorleaf.ejson.transcoder import native
+text = "x" * 1000
+document = {"a": [text] * 17_000}
+used = int(Path("/proc/self/statm").read_bytes().split()[5]) * resource.getpagesize()
+limit = used + 42 * 1024 * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+print(len(native.encode(document)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == (str(len(bson.encode({"a": ["x" * 1000] * 17_000}))), "")
 
 
 def test_any_document() -> None:

@@ -193,6 +193,7 @@ def _attack(
     return _compare(alone, beside)
 
 
+@pytest.mark.timeout(300 + 300 * ROUNDS)
 def test_nobody_else_notices(tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text(CONFIG)
     with doorleaf(tmp_path / "data", "--config", str(tmp_path / "settings.toml")) as server:
@@ -235,6 +236,7 @@ def _busy(process: psutil.Process) -> bool:
     return False
 
 
+@pytest.mark.timeout(300 * ROUNDS)
 @pytest.mark.parametrize("rounds", [ROUNDS])
 def test_all_end_with_a_server_that_is_killed(tmp_path: Path, rounds: int) -> None:
     for number in range(3 * rounds):
@@ -252,7 +254,7 @@ def test_all_end_with_a_server_that_is_killed(tmp_path: Path, rounds: int) -> No
             family = process.children(recursive=True)
             server.process.kill()
             server.process.wait()
-            _, left = psutil.wait_procs(family, timeout=5)
+            _, left = psutil.wait_procs(family, timeout=30)
             connection.close()
             assert left == []
 

@@ -10,20 +10,25 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from servers import Doorleaf, start_doorleaf
 
-KILLS = int(os.environ.get("DOORLEAF_BULK_KILLS", "3"))
+KILLS = int(os.environ.get("DOORLEAF_KILLS", "3"))
+KILLS_EACH = 5
+"""After so many other writers write into another collection: what is compared stays small."""
+
 WRITERS = 4
 PARTS = 40
 KEY = "bulk_" + "k" * 40
-PLACE = "/v1/mongo/bulk/collections/things"
+PLACE = "/v1/mongo/bulk/collections"
 
 
 class Writer:
     """One writer: which bulk writes it has begun, and which were acknowledged."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, place: str) -> None:
         self.number = number
+        self.place = place
         self.begun = 0
         self.acknowledged: set[int] = set()
 
@@ -37,7 +42,7 @@ class Writer:
                 operations: list[object] = [{"insertOne": {"document": document}} for _ in range(PARTS)]
                 counter = {"filter": {"_id": f"counter {self.number}"}, "update": {"$inc": {"n": 1}}, "upsert": True}
                 operations.insert(PARTS // 2, {"updateOne": counter})
-                answer = server.call("POST", f"{PLACE}/bulk", {"operations": operations}, headers, on=connection)
+                answer = server.call("POST", f"{self.place}/bulk", {"operations": operations}, headers, on=connection)
                 assert answer.status == 200, answer.body
                 self.acknowledged.add(bulk)
                 acknowledged.set()
@@ -60,21 +65,25 @@ def compare(server: Doorleaf, headers: dict[str, str], writers: list[Writer]) ->
     group = {"$group": {"_id": {"writer": "$writer", "bulk": "$bulk"}, "parts": {"$sum": 1}}}
     for writer in writers:
         one = {"$match": {"writer": writer.number}}
-        answer = server.call("POST", f"{PLACE}/aggregate", {"pipeline": [one, group, {"$limit": 1000}]}, headers)
+        answer = server.call("POST", f"{writer.place}/aggregate", {"pipeline": [one, group, {"$limit": 1000}]}, headers)
         found = Counter({each["_id"]["bulk"]: each["parts"] for each in answer.json["data"]})
         assert set(found.values()) <= {PARTS}, "a part of a bulk write is there"
         assert writer.acknowledged <= found.keys(), "an acknowledged bulk write is lost"
         assert found.keys() <= set(range(writer.begun))
-        counter = server.call("GET", f"{PLACE}/documents/counter%20{writer.number}", None, headers)
+        counter = server.call("GET", f"{writer.place}/documents/counter%20{writer.number}", None, headers)
         assert (counter.json["data"]["n"] if counter.status == 200 else 0) == len(found)
 
 
+@pytest.mark.timeout(120 + 60 * KILLS)
 def test_a_bulk_write_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
-    writers = [Writer(number) for number in range(WRITERS)]
+    everyone: list[Writer] = []
     server = start_doorleaf(tmp_path, key=KEY)
     try:
         headers = prepared(server)
-        for _ in range(KILLS):
+        for kill in range(KILLS):
+            if kill % KILLS_EACH == 0:
+                everyone += [Writer(number, f"{PLACE}/things{kill}") for number in range(WRITERS)]
+            writers = everyone[-WRITERS:]
             acknowledged = threading.Event()
             threads = [
                 threading.Thread(target=writer.write, args=(server, headers, acknowledged)) for writer in writers
@@ -89,6 +98,7 @@ def test_a_bulk_write_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
                 assert not thread.is_alive()
             server = start_doorleaf(tmp_path, key=KEY)
             compare(server, headers, writers)
-        assert sum(len(writer.acknowledged) for writer in writers) >= KILLS
+        compare(server, headers, everyone)
+        assert sum(len(writer.acknowledged) for writer in everyone) >= KILLS
     finally:
         server.kill()

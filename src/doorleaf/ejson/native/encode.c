@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define DEEPEST 100
+#define LONG_STRING 64
 
 static PyObject *object_id, *int64, *moment;
 static PyObject *raw_name, *id_name, *zone_name, *moment_names[7];
@@ -50,11 +51,23 @@ static int number(struct text *out, uint64_t value, int bytes) {
 }
 
 /* A length that counts the NUL, bytes, NUL. */
+static int utf8(struct text *out, const char *found, Py_ssize_t size) {
+    if (size >= INT32_MAX) return 0;
+    return number(out, (uint64_t)size + 1, 4) && append(out, found, (size_t)size + 1);
+}
+
+/* A string keeps the UTF-8 that it was asked for as long as it lives: long ones are asked for a copy. */
 static int string(struct text *out, PyObject *value) {
     Py_ssize_t size;
-    const char *found = PyUnicode_AsUTF8AndSize(value, &size);
-    if (!found || size >= INT32_MAX) return 0;
-    return number(out, (uint64_t)size + 1, 4) && append(out, found, (size_t)size + 1);
+    if (PyUnicode_GetLength(value) < LONG_STRING) {
+        const char *found = PyUnicode_AsUTF8AndSize(value, &size);
+        return found && utf8(out, found, size);
+    }
+    char *found;
+    PyObject *copy = PyUnicode_AsUTF8String(value);
+    int written = copy && PyBytes_AsStringAndSize(copy, &found, &size) == 0 && utf8(out, found, size);
+    Py_XDECREF(copy);
+    return written;
 }
 
 /* The type that stands at `type_at`, which is not known before the value is. */
@@ -174,6 +187,8 @@ PyObject *encode(PyObject *module, PyObject *given) {
     PyObject *written;
     if (PyDict_CheckExact(given) && document(&out, given, 0)) {
         written = PyBytes_FromStringAndSize(out.data, (Py_ssize_t)out.size);
+    } else if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        written = NULL;
     } else {
         PyErr_Clear();
         written = Py_NewRef(Py_None);

@@ -3,12 +3,14 @@
 
 #include <stdlib.h>
 
+#define LARGE (4 * 1024 * 1024)
+
 int reserve(struct text *out, size_t more) {
     if (out->room - out->size >= more) return 1;
     size_t room = out->room ? out->room : 1024;
     while (room - out->size < more) {
         if (room > SIZE_MAX / 2) return 0;
-        room *= 2;
+        room += room < LARGE ? room : room / 4; /* what is reserved counts as memory, used or not */
     }
     char *data = realloc(out->data, room);
     if (!data) return 0;

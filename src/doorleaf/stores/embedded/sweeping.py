@@ -24,6 +24,9 @@ from doorleaf.stores.embedded.writing.rows import Transaction
 WRITE_SECONDS = 30.0
 """How long each of its writes may take."""
 
+TAKING_SECONDS = 60.0
+"""For how long a sweep takes away what was put aside, so that documents expire meanwhile; the next one goes on."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -41,13 +44,13 @@ async def sweep(store: Host) -> int:
     for abandoned in store.now(administration.abandoned):
         await store.execute(DropCollection(namespace=abandoned, turn=OWN_TURN))
     total = 0
-    await _take_away(store)
     for namespace, name in store.now(administration.expiring):
         is_over = False
         while not is_over:
             context = _context()
             taken, is_over = await store.write(_expiry(namespace, name, context), context)
             total += taken
+    await _take_away(store)
     return total
 
 
@@ -60,7 +63,7 @@ async def sweep_for_ever(store: Host, seconds: float) -> None:
         try:
             await sweep(store)
         except (DoorleafError, apsw.Error):
-            _log.exception("expired documents could not be taken out")
+            _log.exception("what has expired or was dropped could not be taken out")
 
 
 async def _clear(store: Host) -> None:
@@ -70,10 +73,11 @@ async def _clear(store: Host) -> None:
 
 
 async def _take_away(store: Host) -> None:
-    """Take away the tables that were put aside; others write in between."""
+    """Take away the tables that were put aside, or a part where there is much; others write in between."""
+    until = time.monotonic() + TAKING_SECONDS
     for table in store.now(discarding.aside):
         is_gone = False
-        while not is_gone:
+        while not is_gone and time.monotonic() < until:
             is_gone = await store.write(partial(discarding.take_away, table=table), _context())
             await asyncio.sleep(discarding.SECONDS)
 

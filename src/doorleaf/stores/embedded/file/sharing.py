@@ -1,7 +1,8 @@
 """What the processes that share a data folder tell one another, by a small file beside the database.
 
 Whose turn it is to write: a lock, and one for each who waits, at the instant since which it does, so that they come in
-that order and those of a process that ends are gone. And whether long reads have to wait for a moment, so that the
+that order and those of a process that ends are gone. Instants are those of the machine, whose processes alone can share
+a write-ahead log. And whether long reads have to wait for a moment, so that the
 write-ahead log can be folded in.
 """
 
@@ -26,6 +27,9 @@ except ImportError:  # pragma: no cover - Windows
 LOCK_SECONDS = 30.0
 """How long a batch of writes waits for other processes to finish theirs."""
 
+STOPPED_SECONDS = 1.0
+"""Who stands first and does not take a free turn for so long is stopped itself, and keeps nobody behind it waiting."""
+
 LONGEST_HOLD = 300.0
 """Seconds that long reads can be held back. A time that is further off was written before the machine started."""
 
@@ -33,7 +37,7 @@ _TURN, _WORK = 1025, 2048
 _TICKETS = 1 << 40
 """Where the locks of those who wait begin: each at its instant, in microseconds, behind here."""
 
-_ALL = 1 << 60
+_LAST = 1 << 61
 _LINUX = sys.platform == "linux" and sys.maxsize > 2**32
 _FLOCK = Struct("hhqqi4x")
 """Linux's ``struct flock`` on 64 bits."""
@@ -48,6 +52,8 @@ class Sharing:
         self._path = database.with_suffix(".lock")
         self._file = -1
         self._held_until = 0.0
+        self._first = _TICKETS
+        """The first place that counts: those before it have been passed over."""
         self._lock = threading.Lock()
 
     def open(self) -> None:
@@ -80,13 +86,22 @@ class Sharing:
             _pause(until, 1)
             place += 1
         try:
-            while True:
-                first = not self._waits(place - _TICKETS)
-                if first and self._try(_TURN):
-                    return
-                _pause(until, 1 if first else 5)
+            self._wait(place, until)
         finally:
             self._free(place)
+
+    def _wait(self, place: int, until: float) -> None:
+        """Take the turn when nobody waits before ``place`` any more but who is stopped."""
+        busy = time.monotonic()  # when the turn was seen with another last
+        while True:
+            now, first = time.monotonic(), not self._locked(self._first, place - self._first)
+            if not first and self._locked(_TURN, 1):
+                busy = now
+            if (first or now - busy > STOPPED_SECONDS) and self._try(_TURN):
+                if not first:
+                    self._first = max(self._first, _TICKETS + int(busy * 1e6))
+                return
+            _pause(until, 1 if first else 5)
 
     def give(self) -> None:
         """Let the next process write."""
@@ -99,17 +114,17 @@ class Sharing:
         """Whether another process waits for the turn that this one has."""
         if self._file < 0 or fcntl is None:
             return True  # nobody can tell
-        return self._waits(_ALL)
+        return self._locked(self._first, _LAST - self._first)
 
-    def _waits(self, length: int) -> bool:
-        """Whether another process waits in one of the first places."""
+    def _locked(self, place: int, length: int) -> bool:
+        """Whether another process has one of so many places."""
         if _LINUX:  # which tells it without having the places for a moment, in which nobody could take one
-            asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _TICKETS, length, 0)
+            asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, length, 0)
             found: int = _FLOCK.unpack(fcntl.fcntl(self._file, fcntl.F_GETLK, asked))[0]
             return found != fcntl.F_UNLCK
-        if not self._try(_TICKETS, length):
+        if not self._try(place, length):
             return True
-        self._free(_TICKETS, length)
+        self._free(place, length)
         return False
 
     def _try(self, place: int, length: int = 1) -> bool:
