@@ -7,6 +7,9 @@ from functools import lru_cache
 from doorleaf.dialects.base import Request
 from doorleaf.documents import Document
 
+_LONGEST_NAME = 64
+"""Bytes of a header's name that is remembered: clients choose names, and nearly all are shorter."""
+
 
 def request_told(request: Request | None) -> Document:
     """``context.request``: what there is to know about the HTTP request, without a secret in its query."""
@@ -33,6 +36,12 @@ def headers_told(request: Request) -> dict[str, list[str]]:
     return headers
 
 
-@lru_cache(maxsize=1000)
 def _shown(name: bytes) -> str:
+    return (_remembered if len(name) <= _LONGEST_NAME else _written)(name)
+
+
+def _written(name: bytes) -> str:
     return "-".join(part.capitalize() for part in name.decode("latin-1").split("-"))
+
+
+_remembered = lru_cache(maxsize=1000)(_written)

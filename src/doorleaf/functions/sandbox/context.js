@@ -31,8 +31,8 @@ function request(content) {
   if (pending.size >= 1000) return Promise.reject(new Error("a function may wait for 1000 things at once"));
   const number = (sequence += 1);
   return new Promise((done, failed) => {
-    pending.set(number, { done, failed });
     sending(REQUEST, number, stringify(content));
+    pending.set(number, { done, failed });
   });
 }
 
@@ -263,92 +263,22 @@ function required(id, parent) {
   return holder.exports;
 }
 
-// --- what leaves the app -------------------------------------------------------------------------------------------
-
-function content(value) {
-  if (value === undefined || value === null) return undefined;
-  if (typeof value === "string") return { text: value };
-  return { base64: value instanceof types.Binary ? value.toBase64() : new types.Binary(value).toBase64() };
-}
-
-function received(given) {
-  if (given === undefined || given === null) return undefined;
-  return given.base64 === undefined ? new types.Binary(given.text) : new types.Binary(Uint8Array.fromBase64(given.base64));
-}
-
-async function exchange(method, url, given) {
-  const { body, encodeBodyAsJSON, headers = {}, params, form, digestAuth, authUrl, cookies, followRedirects, ...rest } =
-    typeof url === "string" ? { ...given, url } : { ...url };
-  if (digestAuth || authUrl || cookies) throw new Error("context.http has neither digestAuth nor authUrl nor cookies");
-  const all = {};
-  for (const [name, value] of Object.entries(headers)) all[name] = [].concat(value).map(String);
-  let text = body;
-  if (form) {
-    text = Object.entries(body ?? {}).map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
-    all["Content-Type"] ??= ["application/x-www-form-urlencoded"];
-  } else if (encodeBodyAsJSON) {
-    text = stringify(body);
-    all["Content-Type"] ??= ["application/json"];
-  } else if (typeof body === "object" && body !== null && !(body instanceof types.Binary) && !ArrayBuffer.isView(body)) {
-    throw new TypeError("body: expected text or Binary; encodeBodyAsJSON writes an object as JSON");
-  }
-  const { scheme, host, path, query, fragment, url: whole } = rest;
-  let target = whole ?? `${scheme ?? "https"}://${host}${path ?? ""}`;
-  const pairs = Object.entries(params ?? query ?? {}).flatMap(([name, value]) => [].concat(value).map((one) => [name, one]));
-  if (pairs.length) target += (target.includes("?") ? "&" : "?") + pairs.map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
-  const answer = await request({ to: "http", method, url: target, headers: all,
-    body: content(text), follow: followRedirects === true });
-  return { status: answer.status, statusCode: answer.statusCode, headers: answer.headers, body: received(answer.body),
-    cookies: {}, contentLength: answer.body?.text?.length ?? 0 };
-}
-
-const http = once(() => {
-  const all = {};
-  for (const method of ["get", "post", "put", "patch", "delete", "head"]) all[method] = (url, given) => exchange(method.toUpperCase(), url, given);
-  return all;
-});
-
-async function fetch(url, given = {}) {
-  const headers = {};
-  for (const [name, value] of Object.entries(given.headers ?? {})) headers[name] = [String(value)];
-  const answer = await request({ to: "http", method: String(given.method ?? "GET").toUpperCase(), url: String(url), headers,
-    body: content(given.body), follow: given.redirect !== "manual" });
-  const got = received(answer.body) ?? new types.Binary("");
-  const lower = Object.fromEntries(Object.entries(answer.headers).map(([name, all]) => [name.toLowerCase(), all.join(", ")]));
-  return {
-    status: answer.statusCode, statusText: answer.status, ok: answer.statusCode >= 200 && answer.statusCode < 300, url: String(url),
-    headers: { get: (name) => lower[String(name).toLowerCase()] ?? null, has: (name) => String(name).toLowerCase() in lower,
-      entries: () => Object.entries(lower), [Symbol.iterator]: () => Object.entries(lower)[Symbol.iterator]() },
-    text: async () => got.text(), json: async () => parse(got.text()),
-    arrayBuffer: async () => got.buffer.slice().buffer,
-  };
-}
-
-const bytes = (value) => content(value) ?? fail("expected text or Binary");
-const utils = once(() => ({
-  crypto: {
-    hash: (algorithm, input) => asked({ to: "crypto", does: "hash", algorithm, input: bytes(input) }),
-    hmac: (input, secret, algorithm, form) => asked({ to: "crypto", does: "hmac", algorithm, input: bytes(input), secret: bytes(secret), form }),
-    encrypt: (algorithm, input, key) => asked({ to: "crypto", does: "encrypt", algorithm, input: bytes(input), secret: bytes(key) }),
-    decrypt: (algorithm, input, key) => asked({ to: "crypto", does: "decrypt", algorithm, input: bytes(input), secret: bytes(key) }),
-    sign: (algorithm, input, key, scheme) => asked({ to: "crypto", does: "sign", algorithm, input: bytes(input), secret: bytes(key), scheme }),
-    verify: (algorithm, input, key, signature, scheme) => asked({ to: "crypto", does: "verify", algorithm, input: bytes(input), secret: bytes(key), signature: bytes(signature), scheme }),
-  },
-  jwt: {
-    encode: (method, payload, secret, headers) => asked({ to: "jwt", does: "encode", method, payload: plain(payload), secret: String(secret), headers: plain(headers ?? {}) }),
-    decode: (token, key, header, accepted) => asked({ to: "jwt", does: "decode", token: String(token), key: String(key), header: header === true, accepted }),
-  },
-}));
-
 // --- console and timers ------------------------------------------------------------------------------------------------
 
 function shown(value) {
   if (typeof value === "string") return value;
-  if (value instanceof Error) return String(value.stack ?? value);
   try {
-    return stringify(outward(value, false, true, 0)) ?? String(value);
+    return (value instanceof Error ? value.stack : stringify(outward(value, false, true, 0))) ?? String(value);
   } catch {
+    return hidden(value);
+  }
+}
+
+function hidden(value) {
+  try {
     return String(value);
+  } catch {
+    return "a value that cannot be shown";
   }
 }
 
@@ -374,12 +304,12 @@ function after(work, milliseconds, again, given) {
   if (typeof work !== "function") throw new TypeError("a timer takes a function");
   if (timers.size >= 1000) throw new Error("a function may have 1000 timers");
   const number = (timer += 1), time = Math.min(Math.max(Number(milliseconds) || 0, again ? 1 : 0), 2147483647);
+  sleeping(time, number);
   timers.set(number, () => {
     if (again) sleeping(time, number);
     else timers.delete(number);
     fallible(work, given);
   });
-  sleeping(time, number);
   return number;
 }
 const stop = (number) => {
@@ -389,9 +319,9 @@ const stop = (number) => {
 // --- a call ------------------------------------------------------------------------------------------------------------
 
 function describe(value) {
-  if (value instanceof Error) return { name: String(value.name), message: String(value.message), stack: String(value.stack) };
-  if (typeof value === "string") return { name: "Error", message: value };
   try {
+    if (value instanceof Error) return { name: String(value.name), message: String(value.message), stack: String(value.stack) };
+    if (typeof value === "string") return { name: "Error", message: value };
     return { name: "Error", message: stringify(plain(value)) ?? String(value) };
   } catch {
     return { name: "Error", message: "a value that cannot be shown" };

@@ -11,9 +11,13 @@ const RESULT = 10, FAILED = 11, REQUEST = 12, LINE = 14, ASK = 15, CHECKED = 16,
 const WHOLE = { filename: "doorleaf:prelude" };
 
 const { stdin, stdout } = Deno;
-const { core } = Deno[Deno.internal];
-// Run what promises wait to do until there is no more of it; whether rejections are kept that nobody took.
-const { runMicrotasks: settle, eventLoopHasMoreWork: hasMore } = core;
+const core = Deno[Deno.internal]?.core;
+// These are Deno's own and may change with any version: run what promises wait to do until there is no more of it;
+// the same, and let go of rejections that nobody took, however many; whether there are such, or an import.
+const { runMicrotasks: settle, runNextTicks: release, eventLoopHasMoreWork: hasMore } = core ?? {};
+for (const needed of [settle, release, hasMore, core?.setUnhandledPromiseRejectionHandler]) {
+  if (typeof needed !== "function") Deno.exit(78); // which the server knows
+}
 const { URL } = globalThis, random = crypto.getRandomValues.bind(crypto);
 const readSync = stdin.readSync.bind(stdin), writeSync = stdout.writeSync.bind(stdout);
 const { Script, createContext, constants } = vm;
@@ -89,9 +93,12 @@ function room() {
   if (from + size > held.length || to === held.length) {
     const wider = size > held.length ? new Uint8Array(size + 65536) : held;
     wider.set(held.subarray(from, to));
-    [held, to, from] = [wider, to - from, 0];
+    held = wider; // plain assignments: a stack that is full leaves none of them out
+    to -= from;
+    from = 0;
   } else if (from === to && held.length > 1048576) {
-    [held, from, to] = [new Uint8Array(65536), 0, 0];
+    held = new Uint8Array(65536);
+    from = to = 0;
   }
   return held.subarray(to);
 }
@@ -144,6 +151,7 @@ function send(kind, number, text) {
 
 const functions = new Map(), modules = new Map(), shares = new Map(), waiting = [];
 const shared = bare((name) => shares.get(name) ?? "null");
+const BROKEN = '{"name":"Error","message":"the function broke what it gets its answers by"}';
 const NEVER = '{"name":"Error","message":"the function waits for something that never comes"}';
 let prelude, spare, asleep = 0;
 
@@ -153,7 +161,7 @@ function compiled(name, text, file) {
 }
 
 function realm() {
-  const call = { alive: true, kind: 0, told: "", open: 0, timers: new Map() };
+  const call = { alive: true, kind: 0, told: "", open: 0, asks: false, timers: new Map() };
   const global = createContext(constants.DONT_CONTEXTIFY);
   const boot = prelude.runInContext(global);
   const tell = bare((kind, number, text) => {
@@ -163,8 +171,8 @@ function realm() {
       call.kind = kind;
       call.told = text;
     } else if (kind === REQUEST) {
+      send(kind, number, text); // first: nothing is open if the stack is full
       call.open += 1;
-      send(kind, number, text);
     } else if (kind === LINE) {
       send(kind, number, text);
       flush(); // what comes behind it may never end
@@ -193,19 +201,17 @@ function realm() {
   const ask = bare((text) => {
     // The server's answer, at once: replies to other requests wait meanwhile.
     if (!call.alive || typeof text !== "string") return '{"error":"not now"}';
+    if (call.asks) answered(call); // the stack was full when it came, and it answers another question
     send(ASK, 0, text);
-    for (;;) {
-      const message = next();
-      if (message.kind === REPLY && message.number === 0) return message.text;
-      waiting.push(message);
-    }
+    call.asks = true;
+    return answered(call);
   });
   const sleep = bare((milliseconds, number) => {
     if (!call.alive || typeof milliseconds !== "number" || typeof number !== "number") return;
     if (call.timers.size >= 1000) return;
     asleep = (asleep + 1) >>> 0; // no two calls have one: what wakes late wakes nobody
-    call.timers.set(asleep, number);
     send(SLEEP, asleep, `${Math.ceil(milliseconds)}`);
+    call.timers.set(asleep, number);
   });
   const forget = bare((number) => {
     for (const [timer, of] of call.timers) {
@@ -216,11 +222,23 @@ function realm() {
   return call;
 }
 
+function answered(call) {
+  // The answer to the question that is asked.
+  for (;;) {
+    const message = next();
+    if (message.kind === REPLY && message.number === 0) {
+      call.asks = false;
+      return message.text;
+    }
+    waiting.push(message);
+  }
+}
+
 function run(text, number) {
   // The call that has ended, and nothing of it is left to run: what never ends is killed with its call.
   const call = spare ?? realm();
   spare = undefined;
-  call.receive(CALL, number, text);
+  into(call, CALL, number, text);
   for (;;) {
     settle();
     if (call.kind !== 0) break;
@@ -231,9 +249,7 @@ function run(text, number) {
       spare ??= realm();
       answer(call, next());
     } else {
-      call.alive = false;
-      call.kind = FAILED;
-      call.told = NEVER;
+      fail(call, NEVER);
     }
   }
   waiting.length = 0;
@@ -243,11 +259,28 @@ function run(text, number) {
 function answer(call, message) {
   if (message.kind === WOKEN) {
     const number = call.timers.get(message.number);
-    if (call.timers.delete(message.number)) call.receive(0, number, "");
-  } else if (message.kind === REPLY) {
+    if (call.timers.delete(message.number)) into(call, 0, number, "");
+  } else if (message.kind === REPLY && message.number === 0) call.asks = false;
+  else if (message.kind === REPLY) {
     call.open -= 1;
-    call.receive(REPLY, message.number, message.text);
+    into(call, REPLY, message.number, message.text);
   }
+}
+
+function into(call, kind, number, text) {
+  // What a function has made of its own realm may throw, which costs its call.
+  try {
+    call.receive(kind, number, text);
+  } catch {
+    fail(call, BROKEN);
+  }
+}
+
+function fail(call, told) {
+  if (call.kind !== 0) return;
+  call.alive = false;
+  call.kind = FAILED;
+  call.told = told;
 }
 
 async function check(text) {
@@ -295,8 +328,11 @@ function serve() {
     else if (kind === CHECK) return check(text).then((found) => send(CHECKED, 0, found)).then(flush);
     else if (kind === CALL) {
       const call = run(text, number);
-      // Rejections that nobody took are let go by the event loop, before anybody else's call.
-      if (hasMore()) return setImmediate(() => { ended(call, number); serve(); });
+      if (hasMore()) {
+        release();
+        // What is left is for the event loop, before anybody else's call.
+        if (hasMore()) return setImmediate(() => { ended(call, number); serve(); });
+      }
       ended(call, number);
     }
   }

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from enum import IntEnum
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,8 +37,11 @@ OVERHEAD_BYTES = 704 * 1024 * 1024
 """What a process may reserve beside its heap, of which V8 takes 560 MiB at its start and hardly touches any."""
 
 _GONE = "the JavaScript process of the function has ended"
+_UNFIT = 78
+"""How a process ends whose Deno has not what ``host.js`` needs."""
 _HEAD = struct.Struct("<IBI")
 _FOLDER = Path(__file__).parent
+_PARTS = ("bson.js", "web.js", "node.js", "outgoing.js", "context.js")
 
 
 class Kind(IntEnum):
@@ -89,7 +93,7 @@ def deno() -> str:
 @cache
 def prelude() -> str:
     """The program that every call's global scope begins with."""
-    parts = [(_FOLDER / name).read_text(encoding="utf-8") for name in ("bson.js", "web.js", "node.js", "context.js")]
+    parts = [(_FOLDER / name).read_text(encoding="utf-8") for name in _PARTS]
     names = "tell, load, module, ask, sleep, forget, utf8, base64, address, chance, shared"
     return f'(function ({names}) {{ "use strict";\n' + "\n".join(parts) + "\n})"
 
@@ -129,6 +133,7 @@ class Process(asyncio.SubprocessProtocol):
         self._stream: Any = None
         self._buffer = bytearray()
         self._said = b""
+        self._why = _GONE
         self._server: Server | None = None
         self._waiting = self._sleeps = 0
         self._timers: dict[int, asyncio.TimerHandle] = {}
@@ -202,7 +207,7 @@ class Process(asyncio.SubprocessProtocol):
         """
         self.begun = False
         if not self.alive:
-            raise FunctionsUnavailable(_GONE)
+            raise FunctionsUnavailable(self._why)
         loop = asyncio.get_running_loop()
         self._server, self._waiting, self._sleeps = server, 0, 0
         self.number = (self.number + 1) & 0xFFFFFFFF
@@ -344,6 +349,8 @@ class Process(asyncio.SubprocessProtocol):
 
     def process_exited(self) -> None:
         self._has_exited, self.alive = True, False
+        if self._transport.get_returncode() == _UNFIT:
+            self._why = f"JavaScript functions cannot run in Deno {version('deno')}: install doorleaf[functions]"
         if self._is_lost or self._stream is None:
             self._gone()
 
@@ -351,7 +358,7 @@ class Process(asyncio.SubprocessProtocol):
         if b"out of memory" in self._said or b"memory allocation of" in self._said:
             self._fail(FunctionFailed(f"the function used more memory than {self._memory_mb} MB"))
         else:
-            self._fail(FunctionsUnavailable(_GONE))
+            self._fail(FunctionsUnavailable(self._why))
         if not self._ended.done():
             self._ended.set_result(None)
 
