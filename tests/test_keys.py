@@ -16,6 +16,7 @@ from doorleaf.access.identity.authenticator import Authenticator, Credentials
 from doorleaf.access.identity.keys import COLLECTION, Keys, digest, new_key
 from doorleaf.access.system_store import SystemStore
 from doorleaf.errors import DoorleafError, InvalidParameter, NotFound, RequestError, StoreUnavailable, Unauthenticated
+from doorleaf.operations import Operation, R
 from doorleaf.settings.model import Settings
 from doorleaf.stores.base import Store
 from doorleaf.stores.embedded.store import EmbeddedStore
@@ -323,12 +324,38 @@ def test_keys_are_read_every_two_seconds_so_that_a_change_counts_within_five() -
     assert identity_module.RELOAD_SECONDS == 2
 
 
+class Slow(EmbeddedStore):
+    """One that takes longer with its first operation than a MongoDB is waited for."""
+
+    async def execute(self, operation: Operation[R]) -> R:
+        wait, self.wait = getattr(self, "wait", identity_module.START_SECONDS + 0.5), 0.0
+        await asyncio.sleep(wait)
+        return await super().execute(operation)
+
+
+def test_a_start_waits_for_an_embedded_database_that_is_slow(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = Slow(tmp_path)
+        await store.open()
+        announced: list[str] = []
+        authenticator = Authenticator(settings(tmp_path), store, announce=announced.append)
+        await authenticator.start()
+        try:
+            assert (await authenticator.identify(Credentials(api_key=announced[0]))).admin
+        finally:
+            await authenticator.stop()
+            await store.close()
+
+    asyncio.run(scenario())
+
+
 def test_before_the_database_answered_a_key_is_a_503_and_not_a_401(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = MongoStore("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=50")
         await store.open()
         authenticator = Authenticator(settings(tmp_path), store)
-        await authenticator.start(patience=0.2)
+        async with asyncio.timeout(20):
+            await authenticator.start(patience=60)  # the first failure ends the wait
         try:
             error = await refusal(authenticator, api_key="dl_" + "x" * 64)
             assert isinstance(error, StoreUnavailable)

@@ -463,7 +463,7 @@ def test_a_url_that_cannot_be_used_is_not_quoted() -> None:
 def test_without_the_extra_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     with (
-        pytest.raises(ValueError, match="redis_url: needs the packages redis and limits"),
+        pytest.raises(ValueError, match=r"redis_url: needs the packages redis and limits.*install doorleaf\[redis\]"),
         application(tmp_path, redis_url="redis://127.0.0.1/0"),
     ):
         pass

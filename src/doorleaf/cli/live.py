@@ -29,7 +29,7 @@ QUIET_SECONDS = 5.0
 """How often it is looked whether nobody asks for anything, so that memory that is free can be given back."""
 
 _WORKED_SECONDS = 0.05
-"""Processor time without which there is nothing to give back."""
+"""Processor time without which there is nothing to give back, and with which a while was not quiet."""
 
 COLLECTIONS = (20_000, 20, 20)
 """When Python looks for objects that only each other hold: no request leaves any, so it is seldom worth its time."""
@@ -102,13 +102,17 @@ class Live:
         await send({"type": f"lifespan.shutdown.{'complete' if closed else 'failed'}", "message": ""})
 
     async def _give_back(self) -> None:
-        """Give back memory that requests have left, once the last of them has been answered."""
-        worked = process_time()
+        """Give back memory that requests have left, once nobody has asked for anything for a while: whoever needs
+        memory waits meanwhile, and under load it would be taken anew at once."""
+        given = last = process_time()
         while native is not None:
             await asyncio.sleep(QUIET_SECONDS)
-            if process_time() - worked > _WORKED_SECONDS and not self._endpoint.in_flight:
+            now = process_time()
+            is_quiet = now - last < _WORKED_SECONDS and not self._endpoint.in_flight
+            if is_quiet and now - given > _WORKED_SECONDS:
                 await asyncio.to_thread(native.give_back)
-                worked = process_time()
+                given = now = process_time()
+            last = now
 
     def _listen(self) -> None:
         with contextlib.suppress(*_NO_SIGNALS):

@@ -24,7 +24,7 @@ from doorleaf.access.identity.mistakes import NO_MISTAKES, Mistakes
 from doorleaf.access.identity.providers.base import NOT_MINE, STRANGER, Surroundings
 from doorleaf.access.identity.providers.table import providers_of
 from doorleaf.access.identity.tokens import Tokens, signing_secret
-from doorleaf.access.identity.upkeep import START_SECONDS, Upkeep
+from doorleaf.access.identity.upkeep import LOCAL_SECONDS, START_SECONDS, Upkeep
 from doorleaf.access.workspaces.callers import WorkspaceCallers, trusting
 from doorleaf.errors import Unauthenticated
 from doorleaf.settings.model import Settings
@@ -61,6 +61,7 @@ class Authenticator:
         tokens = Tokens(
             signing_secret(secret, settings.data_dir), clock=clock, refresh_seconds=settings.refresh_token_seconds
         )
+        self._is_remote = settings.sources[settings.default_source].uri is not None
         self._open_to_all = settings.insecure_no_auth
         self._run_as = {surface: who for surface, who in settings.run_as.items() if who != "application"}
         if "actions" in self._run_as:
@@ -190,9 +191,9 @@ class Authenticator:
     async def start(self, patience: float = START_SECONDS) -> None:
         """Read keys and sessions and go on reading them.
 
-        Without a database it starts anyway after ``patience`` seconds and reads them later.
+        Without a MongoDB it starts anyway after ``patience`` seconds and reads them later.
         """
-        await self.upkeep.start(patience)
+        await self.upkeep.start(patience if self._is_remote else LOCAL_SECONDS)
 
     async def stop(self) -> None:
         """End the reading; mails on their way are sent and when keys were last used is written first."""

@@ -15,7 +15,9 @@ RELOAD_SECONDS = 2.0
 """How often keys and revoked sessions are read again; a change is effective everywhere within five seconds."""
 SWEEP_SECONDS = 3600.0
 START_SECONDS = 1.5
-"""How long a start waits for the system database."""
+"""How long a start waits for a MongoDB that does not answer: the process is alive without it, and not ready."""
+LOCAL_SECONDS = 30.0
+"""How long it waits for an embedded database, which is never away, but slow on a machine that has much to do."""
 
 log = logging.getLogger("doorleaf.access")
 
@@ -28,6 +30,7 @@ class Upkeep:
         self._directory = directory
         self._announce = announce
         self._loaded = asyncio.Event()
+        self._tried = asyncio.Event()
         self._trouble = ""
         self._task: asyncio.Task[None] | None = None
 
@@ -42,11 +45,11 @@ class Upkeep:
             raise StoreUnavailable(self._trouble or "keys and sessions are not read yet")
 
     async def start(self, patience: float) -> None:
-        """Read, and go on reading. Without a database this returns after ``patience`` seconds all the same."""
+        """Read, and go on reading. Returns when that was done once or failed, or after ``patience`` seconds."""
         self._task = asyncio.create_task(self._reload_forever(), name="access")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                await self._loaded.wait()
+                await self._tried.wait()
 
     async def stop(self) -> None:
         """End the reading."""
@@ -84,6 +87,7 @@ class Upkeep:
                 self._trouble = reason
             except Exception:  # a loop that died in silence would keep revoked keys alive
                 log.exception("reading keys and sessions failed")
+            self._tried.set()
             await asyncio.sleep(RELOAD_SECONDS)
 
     async def _prepare(self) -> None:

@@ -182,8 +182,8 @@ def account(name: str) -> str:
 def _shared(url: str) -> Shared:
     if find_spec("redis") is None or find_spec("limits") is None:
         raise ValueError(
-            "redis_url: needs the packages redis and limits, in the environment of Doorleaf:"
-            " pip install 'limits[redis]>=5.6,<6'"
+            "redis_url: needs the packages redis and limits, in the environment of Doorleaf: install doorleaf[redis],"
+            " or pip install 'limits[redis]>=5.6,<6'"
         )
     from doorleaf.access.limits.shared import Shared  # megabytes that no server without a Redis needs
 

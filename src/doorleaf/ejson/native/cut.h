@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* 1 when the `length` bytes of `fields`, whole elements, are the last ones of the document; else 0, also where the document
- * is malformed in what comes before, or has a type that nobody uses any more. */
+ * is malformed in what comes before, or has a regular expression there or a type that nobody uses any more. */
 int ends_with(const uint8_t *document, size_t size, const uint8_t *fields, size_t length);
 
 #endif
