@@ -37,6 +37,8 @@ def failure(code: int, message: str = "no", **details: Any) -> driver.OperationF
         (failure(2), DataError, 2),
         (failure(13), PermissionDenied, None),
         (failure(13, "command find requires authentication"), Misconfigured, None),
+        (failure(13, "Resume token namespace does not match the change-stream watch scope"), DataError, 260),
+        (failure(13, "not authorized on a to execute command { find: 'resume token' }"), PermissionDenied, None),
         (failure(18), Misconfigured, None),
         (failure(8000, "bad auth : authentication failed"), Misconfigured, None),
         (failure(8000, "user is not allowed to do action [find] on [a.b]"), PermissionDenied, None),

@@ -213,6 +213,8 @@ def test_a_token_in_the_query_for_browsers(home: Home) -> None:
         ('one/collections/c/changes?filter={"a":{"$who":1}}', 400, "VALIDATION_ERROR"),
         ("one/collections/a$b/changes", 400, "VALIDATION_ERROR"),
         ("one/collections/system.x/changes", 400, "VALIDATION_ERROR"),
+        ("one/collections/c/changes?filter._tenantId=acme", 403, "PERMISSION_DENIED"),
+        ('one/collections/c/changes?filter={"$or":[{"_workspaceId.x":1}]}', 403, "PERMISSION_DENIED"),
         ("two/collections/c/changes", 403, "PERMISSION_DENIED"),
         ("nowhere/collections/c/changes", 404, "WORKSPACE_NOT_FOUND"),
     ],
@@ -434,6 +436,16 @@ def test_mistakes_are_told_and_end_nothing(home: Home) -> None:
             assert (told["type"], told["code"]) == ("error", code), frame
         say(session, type="ping")
         assert hear(session) == {"type": "pong"}
+
+
+def test_a_filter_names_no_field_that_nobody_sees(home: Home) -> None:
+    with home.connected("one") as session:
+        subscribe(session, "mongo:seen")
+        for predicates in ({"_tenantId": "acme"}, {"$or": [{"_workspaceId.x": 1}]}, [{"field": "_tenantId"}]):
+            say(session, type="subscribe", channel="mongo:seen", filter={"predicates": predicates})
+            assert hear(session)["code"] == "PERMISSION_DENIED", predicates
+        home.insert("one", "seen", _id=1)
+        assert hear(session)["documentId"] == 1, "the subscription is the one before"
 
 
 def test_a_token_that_is_over_is_told_and_the_channel_is_live(home: Home) -> None:

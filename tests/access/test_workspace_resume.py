@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from servers import Doorleaf, doorleaf, mortal_mongodb, start_doorleaf, until
-from test_workspace_realtime import CONFIG, Home
+from test_workspace_realtime import CONFIG, Home, hear, say
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
@@ -135,6 +135,29 @@ def test_every_event_once_and_in_order_though_the_database_is_killed(tmp_path: P
             _require_all(listeners, writing)
             assert not any(listener.cuts for listener in listeners)  # nobody had to come back
             assert "Traceback" not in server.output()
+
+
+def test_over_mongodb_a_token_of_another_workspace_is_none(tmp_path: Path) -> None:
+    with (
+        mortal_mongodb(tmp_path / "mongodb") as database,
+        doorleaf(tmp_path / "data", *_configured(tmp_path), "--uri", database.uri) as server,
+    ):
+        home = Home(server)
+        with home.listen("s2", "c") as events:
+            home.insert("s2", "c", _id=1)
+            theirs = events.change()["resumeToken"]
+        headers = {"Authorization": f"Bearer {home.tokens['s1']}", "Last-Event-ID": theirs}
+        answer = server.call("GET", "/v1/mongo/s1/collections/c/changes", headers=headers)
+        told = answer.json["error"]
+        assert (answer.status, told["code"]) == (400, "VALIDATION_ERROR")
+        assert told["message"] == "the resume token is not one of this change stream"
+        with home.connected("s1") as session:
+            say(session, type="subscribe", channel="mongo:c", resumeAfter=theirs, requestId=1)
+            frame = hear(session)
+            assert (frame["type"], frame["message"]) == ("error", told["message"])
+            assert hear(session)["type"] == "subscription-confirmed"
+            home.insert("s1", "c", _id=2)
+            assert hear(session)["documentId"] == 2
 
 
 def _configured(folder: Path) -> tuple[str, str]:

@@ -97,6 +97,29 @@ def test_ones_own_fields_may_be_sent_along(own: Place, name: str) -> None:
     own.refused("POST", own.documents(name), {"_tenantId": "x"}, status=403, code="PERMISSION_DENIED")
 
 
+def test_an_idempotency_key_is_its_callers_own(app: Application, own: Place, name: str) -> None:
+    """Whoever knows another's key and body gets an answer of their own, which rules or scopes may have made another."""
+    known = directory(app).workspaces
+    key = app.run(known.create_key(own.name, name, scopes=["mongo:write"]))["key"]
+    token, _ = app.run(known.token(own.name, ["mongo:write"], 60))
+    again, identities = {"idempotency-key": "shared"}, set()
+    for shown in (own.token, key, token):
+        first, second = (own.ask("POST", own.documents(name), {"n": 1}, headers=again, token=shown) for _ in range(2))
+        assert (first.status, first.body) == (201, second.body)
+        assert "x-idempotency-replayed" not in first.headers
+        assert second.headers["x-idempotency-replayed"] == "true"
+        identities.add(first.json["data"]["_id"])
+    assert set(own.ids(name)) == identities
+    assert len(identities) == 3
+
+
+def test_what_is_replayed_is_in_the_format_that_was_asked_for(own: Place, name: str) -> None:
+    again = {"idempotency-key": "formatted"}
+    own.ok("POST", own.documents(name), {"n": 1}, headers=again, status=201)
+    exactly = {**again, "accept": "application/ejson"}
+    own.refused("POST", own.documents(name), {"n": 1}, headers=exactly, status=409, code="IDEMPOTENCY_CONFLICT")
+
+
 # --- several at once, and pipelines ----------------------------------------------------------------------------------
 
 

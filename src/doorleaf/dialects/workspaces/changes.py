@@ -16,10 +16,10 @@ from doorleaf.dialects.base import Reply, Route
 from doorleaf.dialects.events import events_reply, id_line, last_token
 from doorleaf.dialects.workspaces import abouts
 from doorleaf.dialects.workspaces.door import Asked, Door
-from doorleaf.dialects.workspaces.envelope import correlated, workspace_error
+from doorleaf.dialects.workspaces.envelope import HIDDEN, correlated, workspace_error
 from doorleaf.dialects.workspaces.query import check_filter, read
 from doorleaf.documents import Document, is_string
-from doorleaf.errors import InvalidParameter
+from doorleaf.errors import InvalidParameter, PermissionDenied
 from doorleaf.mql.context import Context
 from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.operations import Watch, altered
@@ -119,11 +119,27 @@ def _judged(event: Document, matches: Callable[[Document], bool]) -> Document | 
     return {**event, "operationType": "insert"} if was is False else event
 
 
-async def follow(operation: Watch, wanted: Wanted, opening: Open) -> Following:
-    """Open a subscription; raises what is wrong with it."""
+async def check(wanted: Wanted) -> None:
+    """Raise what is wrong with the predicates of a subscription."""
+    _require_unnamed(wanted.predicates)
     if wanted.predicates:
         context = Context(time.monotonic() + _SECONDS)
         await JUDGING.run(_SECONDS, compile_filter, wanted.predicates, context)
+
+
+def _require_unnamed(filter: Document) -> None:
+    """Raise PermissionDenied for a filter that names what is hidden: events are judged without it."""
+    for name, value in filter.items():
+        if name in ("$and", "$or", "$nor") and isinstance(value, list):
+            for part in value:
+                if isinstance(part, dict):
+                    _require_unnamed(part)
+        elif name.partition(".")[0] in HIDDEN:
+            raise PermissionDenied(f"the fields {' and '.join(HIDDEN)} are not the caller's")
+
+
+async def follow(operation: Watch, wanted: Wanted, opening: Open) -> Following:
+    """Open a subscription to what was checked; raises why it cannot be."""
     operation.full_document, operation.full_document_before_change = "updateLookup", "whenAvailable"
     return Following(await opening(operation), operation, wanted, opening)
 
@@ -168,7 +184,9 @@ async def _listen(asked: Asked) -> Reply:
     def write(event: Document) -> bytes:
         return id_line(event.get("_id")) + b"data: " + ejson.dumps(told(event), mode) + b"\n\n"
 
-    changes = await follow(operation, _asked(request.query), opening)
+    wanted = _asked(request.query)
+    await check(wanted)
+    changes = await follow(operation, wanted, opening)
     reply = events_reply(
         changes, ("changes", mode), write, lambda error: workspace_error(error, request).body.replace(b"\n", b" ")
     )

@@ -201,14 +201,14 @@ class Door:
         return Asked(request, place, mode, self._execute)
 
     async def _once(self, key: bytes, asked: Asked, act: Act) -> Answer:
-        """What ``act`` answers, or answered when the same request came before."""
+        """What ``act`` answers, or answered when the same request of the same caller came before."""
         if not _KEY.fullmatch(key):
             raise InvalidParameter("Idempotency-Key: expected 1 to 255 printable characters")
         request, place = asked.request, asked.place
-        who = request.identity.id if request.identity.kind == "normal" else ""
-        scope = [place.tenant, place.id, who, request.method, request.path, key.decode()]
+        scope = [place.tenant, place.id, request.identity.id, request.method, request.path, key.decode()]
         name = sha256(bson.encode({"scope": scope})).hexdigest()
-        stated = b"\0".join((request.body, request.query, request.headers.get(b"if-match", b"")))
+        kind = asked.mode.content_type  # what is kept is written in it
+        stated = b"\0".join((request.body, request.query, request.headers.get(b"if-match", b""), kind))
         known = await self._replays.begin(name, stated)
         if known is not None:
             return _replayed(known)

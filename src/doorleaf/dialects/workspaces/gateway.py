@@ -18,7 +18,7 @@ from doorleaf.access.callers import Caller, Credentials
 from doorleaf.dialects.base import Request, Route, Session, json
 from doorleaf.dialects.events import written
 from doorleaf.dialects.workspaces import abouts
-from doorleaf.dialects.workspaces.changes import Following, follow, told
+from doorleaf.dialects.workspaces.changes import Following, check, follow, told
 from doorleaf.dialects.workspaces.channels import Channel, channel_of
 from doorleaf.dialects.workspaces.door import REALTIME, Answer, Asked, Door, Execute, credentials
 from doorleaf.dialects.workspaces.envelope import code_of, message_of
@@ -266,6 +266,7 @@ class Connection:
         token = frame.get("resumeAfter")
         if token is not None and not is_string(token):
             raise InvalidParameter("resumeAfter: expected the resumeToken of an event")
+        await check(channel.wanted)
         await self._leave(channel.name)
         try:
             changes = await self._follow(channel, token)

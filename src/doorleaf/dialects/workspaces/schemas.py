@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from doorleaf.dialects.workspaces.envelope import HIDDEN
 from doorleaf.documents import Document, is_string
 from doorleaf.errors import InvalidParameter, PermissionDenied
 from doorleaf.operations.fields import wrong
 
-_HIDDEN = ("_tenantId", "_workspaceId")
 _COUNTS = ("minProperties", "maxProperties")
 _CLOSING = ("additionalProperties", *_COUNTS)
 _INSIDE = ("allOf", "anyOf", "oneOf")
@@ -27,10 +27,10 @@ def validator_of(schema: Any) -> Document:
     properties = schema.get("properties")
     fitted = dict(schema)
     if "additionalProperties" in schema and (properties is None or isinstance(properties, dict)):
-        fitted["properties"] = {**(properties or {}), **{name: {} for name in _HIDDEN}}
+        fitted["properties"] = {**(properties or {}), **{name: {} for name in HIDDEN}}
     for name in _COUNTS:
         if isinstance(schema.get(name), int) and not isinstance(schema[name], bool):
-            fitted[name] = schema[name] + len(_HIDDEN)
+            fitted[name] = schema[name] + len(HIDDEN)
     return {"$jsonSchema": fitted}
 
 
@@ -60,7 +60,7 @@ def _require_fitting(schema: Document, *, inner: bool) -> None:
 
 
 def _require_unnamed(names: Any) -> None:
-    if isinstance(names, dict | list) and any(is_string(name) and name in _HIDDEN for name in names):
+    if isinstance(names, dict | list) and any(is_string(name) and name in HIDDEN for name in names):
         raise InvalidParameter("schema: has fields that are not the caller's")
 
 
@@ -74,11 +74,11 @@ def schema_of(validator: Document | None) -> Document | None:
     schema = dict(fitted)
     properties = schema.get("properties")
     if "additionalProperties" in schema and isinstance(properties, dict):
-        own = {name: value for name, value in properties.items() if name not in _HIDDEN}
+        own = {name: value for name, value in properties.items() if name not in HIDDEN}
         schema["properties"] = own
         if not own:
             del schema["properties"]
     for name in _COUNTS:
         if isinstance(schema.get(name), int) and not isinstance(schema[name], bool):
-            schema[name] -= len(_HIDDEN)
+            schema[name] -= len(HIDDEN)
     return schema

@@ -167,6 +167,8 @@ def _refusal(number: int, message: str, name: str | None) -> DoorleafError:
     atlas = number == _ATLAS
     if number in CREDENTIALS or (number == 13 and "authentication" in told) or (atlas and "auth" in told):
         return _credentials_refused()
+    if number == 13 and told.startswith("resume token"):
+        return refusal(260, "the resume token is not one of this change stream")
     if number == 13 or (atlas and "not allowed" in told):
         return refusal(13, "the database user of this server is not authorized to do this")
     if number == 64:
