@@ -105,6 +105,13 @@ class Encoded(Sequence[Document]):
         return bson.decode(self.raw[place], CODEC)
 
 
+def ids_of(documents: Sequence[Document]) -> list[Any]:
+    """The ``_id`` of each of ``documents`` that has one."""
+    if isinstance(documents, Encoded):
+        return documents.ids
+    return [document["_id"] for document in documents if "_id" in document]
+
+
 class Documents:
     """A list of documents as BSON: each batch is one or more whole documents, end to end.
 

@@ -19,7 +19,7 @@ import bson
 from bson import ObjectId, Timestamp
 from bson.errors import BSONError
 
-from doorleaf.documents import CODEC, Document, Encoded, Exact
+from doorleaf.documents import CODEC, Document, Encoded, Exact, ids_of
 from doorleaf.ejson import with_id
 from doorleaf.errors import (
     DoorleafError,
@@ -233,7 +233,8 @@ class Importer:
             doubled = [place for place, entry in errors.items() if entry["code"] == 11000]
             if doubled and self._plan.ordered:  # what comes behind was not tried, and may be there as well
                 doubled = [*range(doubled[0], len(rows))]
-            there = await self._there([documents[place]["_id"] for place in doubled]) if doubled else {}
+            ids = ids_of(documents)  # every one has its own by now
+            there = await self._there([ids[place] for place in doubled]) if doubled else {}
             ours = {place for place in doubled if self._is_ours(rows[place], _exactly(documents, place), there)}
             self._account(rows, errors, ours, again)
 

@@ -26,7 +26,7 @@ from doorleaf.dialects.datacube.handling import PREFIXES, Made, finished
 from doorleaf.dialects.datacube.models import LONGEST, CubeBody, mistake
 from doorleaf.dialects.datacube.ownership import Cubes, Inside
 from doorleaf.dialects.datacube.uploads import MOST_BYTES, Form, Room, read_form, temporary
-from doorleaf.documents import CODEC, Document
+from doorleaf.documents import CODEC, Document, ids_of
 from doorleaf.errors import WriteFailed
 from doorleaf.operations import DeleteMany, InsertMany, Operation
 from doorleaf.transfer import json_file, ndjson
@@ -229,9 +229,7 @@ class _Undo:
 
     def note(self, documents: Any) -> None:
         """Remember documents that were put in."""
-        self._file.write(
-            b"".join(bson.encode({"_id": one["_id"]}, codec_options=CODEC) for one in documents if "_id" in one)
-        )
+        self._file.write(b"".join(bson.encode({"_id": one}, codec_options=CODEC) for one in ids_of(documents)))
 
     async def run(self) -> None:
         """Take everything out."""
