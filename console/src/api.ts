@@ -41,6 +41,9 @@ export class Api {
   /** Called when the server no longer takes the credentials. */
   onSignedOut: (() => void) | null = null;
 
+  /** How many documents one answer may have. */
+  most = Infinity;
+
   private refreshing: Promise<boolean> | null = null;
 
   /** With `token`, an access token, or for requests of nobody. */

@@ -48,6 +48,7 @@ interface Who {
   readonly dataSources: readonly DataSource[];
   readonly version: string;
   readonly datacube: boolean;
+  readonly maxDocuments: number;
 }
 
 export type Provider = "api-key" | "local-userpass" | "custom-token" | "anon-user";
@@ -68,6 +69,7 @@ export const ways = (): Promise<Ways> => new Api(null).json<Ways>(SESSION);
 export async function begin(token: string | null): Promise<Omit<Session, "signOut">> {
   const api = new Api(token);
   const who = await api.json<Who>("whoami");
+  api.most = who.maxDocuments;
   return { api, caller: who.caller, sources: who.dataSources, version: who.version, datacube: who.datacube };
 }
 

@@ -262,7 +262,7 @@ def _dialects(settings: Settings, parts: _Parts, explain: Explainer, server: Ser
             max_documents=settings.max_documents,
             run=None if functions is None else functions.call,
         ),
-        whoami(settings.places, datacube=settings.datacube),
+        whoami(settings.places, datacube=settings.datacube, max_documents=settings.max_documents),
         saved(directory.saved),
         downloads(directory.downloads, parts.service.execute, settings.places),
         connectome(

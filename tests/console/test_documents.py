@@ -177,6 +177,10 @@ IN_PLACE: dict[str, tuple[str, Any]] = {
     "nan": ("Infinity", {"$numberDouble": "Infinity"}),
     "string": ("5", "5"),
     "binary": ('{"$binary": {"base64": "YQ==", "subType": "80"}}', {"$binary": {"base64": "YQ==", "subType": "80"}}),
+    "uuid": (
+        '{"$uuid": "00112233-4455-6677-8899-aabbccddeeff"}',
+        {"$binary": {"base64": "ABEiM0RVZneImaq7zN3u/w==", "subType": "04"}},
+    ),
     "objectId": ("74224f3cd79f54ad342dd9b1", {"$oid": "74224f3cd79f54ad342dd9b1"}),
     "bool": ("false", False),
     "date": ("2024-02-29T12:00:00Z", {"$date": {"$numberLong": "1709208000000"}}),
@@ -202,13 +206,34 @@ def test_every_type_is_edited_in_place_and_stays_what_it_is(types: Console) -> N
         page.get_by_role("button", name="Save", exact=True).click()
         expect(page.get_by_role("dialog")).to_have_count(0)
     assert stored(types, "types", "all") == TYPES | {name: value for name, (_, value) in IN_PLACE.items()}
+    now = stored(types, "types", "all")
     page.get_by_role("button", name="Edit uuid", exact=True).click()
     for wrong in ("text", "5", '{"$oid": "64224f3cd79f54ad342dd9b1"}'):
         page.get_by_label("uuid", exact=True).fill(wrong)
         page.keyboard.press("Enter")
         expect(page.get_by_role("alert")).to_contain_text("No Binary")
     page.keyboard.press("Escape")
-    assert stored(types, "types", "all")["uuid"] == TYPES["uuid"]
+    assert stored(types, "types", "all") == now
+
+
+def test_the_keys_at_the_ends_are_left_as_they_are_or_become_another_type(types: Console) -> None:
+    page = types.page
+    for name, kind, text, becomes in (
+        ("min", "string", "first", "first"),
+        ("max", "objectId", "74224f3cd79f54ad342dd9b1", {"$oid": "74224f3cd79f54ad342dd9b1"}),
+    ):
+        page.get_by_role("button", name=f"Edit {name}", exact=True).click()
+        page.keyboard.press("Enter")
+        expect(page.get_by_label(name, exact=True)).to_have_count(0)
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        assert stored(types, "types", "all")[name] == TYPES[name]
+        page.get_by_role("button", name=f"Edit {name}", exact=True).click()
+        page.get_by_label(f"Type of {name}").select_option(kind)
+        page.get_by_label(name, exact=True).fill(text)
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        assert stored(types, "types", "all")[name] == becomes
 
 
 def test_somebody_elses_change_is_noticed(types: Console) -> None:

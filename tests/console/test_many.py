@@ -133,13 +133,24 @@ def _look_through_what_is_alike(console: Console, server: Doorleaf) -> None:
 
 def test_a_server_that_answers_with_fewer_at_once(browser: Browser, tmp_path: Path) -> None:
     server = start_doorleaf(
-        tmp_path / "data", env=SETTINGS | {"DOORLEAF_MAX_DOCUMENTS": "100", "DOORLEAF_DEFAULT_LIMIT": "100"}
+        tmp_path / "data", env=SETTINGS | {"DOORLEAF_MAX_DOCUMENTS": "30", "DOORLEAF_DEFAULT_LIMIT": "30"}
     )
     try:
         insert(server, "shop", "orders", [{"_id": number, "n": 0} for number in range(300)])
+        assert server.call("GET", "/whoami", headers={"apiKey": server.key}).json["maxDocuments"] == 30
         with watched(browser, server) as (page, _):
             console = Console(page, server)
             console.sign_in(server.key, "data", "default", "shop", "orders")
+            expect(page.locator(".toolbar-count")).to_contain_text("0 of 300")
+            console.go("data", "default", "shop", "orders", query="?filter={_id: {$lt: 45}}")
+            page.get_by_role("region", name=re.compile("^orders")).press("End")
+            expect(page.locator(".toolbar-count")).to_have_text(re.compile("^45 documents"))
+            console.go("data", "default", "shop", "orders", "schema")
+            expect(page.get_by_text("A random sample of 30 documents: shares")).to_be_visible()
+            console.go("data", "default", "shop", "orders", "aggregation")
+            page.get_by_role("button", name="Run", exact=True).click()
+            expect(page.get_by_text("30 documents, perhaps more")).to_be_visible()
+            console.go("data", "default", "shop", "orders")
             page.get_by_role("button", name="Update all").click()
             write(console, "Update", "{ $set: { n: 1 } }")
             page.get_by_label("to confirm").fill("orders")

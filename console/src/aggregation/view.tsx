@@ -24,6 +24,7 @@ const WAIT_MS = 500;
 
 export function AggregationView({ place, query }: { place: Namespace; query: URLSearchParams }): JSX.Element {
   const { api } = useSession();
+  const shown = Math.min(SHOWN, api.most);
   const given = query.get("stages") ?? "";
   const [stages, setStages] = useState<readonly Stage[]>(() => stagesOf(given));
   const [result, setResult] = useState<{ documents: readonly Value[]; ms: number } | null>(null);
@@ -54,7 +55,7 @@ export function AggregationView({ place, query }: { place: Namespace; query: URL
     setError(null);
     try {
       const pipeline = await pipelineOf(stages);
-      const most = stages.some((one) => one.on && writes(one)) || pipeline.kind !== "array" ? [] : [object([["$limit", int(SHOWN)]])];
+      const most = stages.some((one) => one.on && writes(one)) || pipeline.kind !== "array" ? [] : [object([["$limit", int(shown)]])];
       const began = performance.now();
       const answer = await api.act("aggregate", place, [["pipeline", array([...(pipeline.kind === "array" ? pipeline.items : []), ...most])]]);
       setResult({ documents: itemsOf(answer, "documents"), ms: performance.now() - began });
@@ -84,7 +85,7 @@ export function AggregationView({ place, query }: { place: Namespace; query: URL
         <span class="grow" />
         <SavedOnes kind="pipeline" place={place} asked={{ stages: text }} />
         <span class="toolbar-count" role="status">
-          {busy ? "Asking …" : result ? `${plural(result.documents.length, "document")}${result.documents.length === SHOWN ? ", perhaps more" : ""} · ${count(Math.round(result.ms))} ms` : ""}
+          {busy ? "Asking …" : result ? `${plural(result.documents.length, "document")}${result.documents.length === shown ? ", perhaps more" : ""} · ${count(Math.round(result.ms))} ms` : ""}
         </span>
       </div>
       <div class="stages" role="region" aria-label="Pipeline" tabIndex={0}>
@@ -201,6 +202,7 @@ function StageCard(props: CardProps): JSX.Element {
   const { stages, index, one, change, move, remove } = props;
   const name = `stage ${index + 1}`;
   const look = useLook(props);
+  const most = Math.min(LOOK, useSession().api.most);
   const wrong = look.error instanceof StageError && look.error.id === one.id ? look.error : null;
   return (
     <article class={one.on ? "stage" : "stage off"} aria-label={`Stage ${index + 1}`}>
@@ -245,7 +247,7 @@ function StageCard(props: CardProps): JSX.Element {
           <p class="muted small">No documents come out of this stage.</p>
         ) : (
           <>
-            <p class="muted small">{look.documents.length === LOOK ? `The first ${LOOK} that come out` : `${plural(look.documents.length, "document")} come out`}</p>
+            <p class="muted small">{look.documents.length === most ? `The first ${look.documents.length} that come out` : `${plural(look.documents.length, "document")} come out`}</p>
             <div class="looks" role="group" tabIndex={0} aria-label={`Documents after ${name}`}>
               {look.documents.map((document, place) => (
                 <Card key={place} document={document} />
@@ -276,7 +278,7 @@ function useLook({ place, stages, index, one }: CardProps): Look {
     const run = async (): Promise<void> => {
       const pipeline = await pipelineOf(stages, index + 1);
       const items = pipeline.kind === "array" ? pipeline.items : [];
-      const answer = await api.act("aggregate", place, [["pipeline", array([...items, object([["$limit", int(LOOK)]])])]], stop.signal);
+      const answer = await api.act("aggregate", place, [["pipeline", array([...items, object([["$limit", int(Math.min(LOOK, api.most))]])])]], stop.signal);
       const documents = itemsOf(answer, "documents");
       const fields = [...new Set(documents.flatMap((document) => (document.kind === "object" ? document.entries.map(([name]) => name) : [])))];
       setLook({ documents, error: null, fields });

@@ -68,7 +68,7 @@ export function CubeKeys({ tabs }: { tabs: Parameters<typeof PageHead>[0]["tabs"
           }}
         />
       )}
-      {made && <SecretDialog title={`The key ${made.name}`} secrets={[made.key ?? ""]} code={program("curl", "read", made.key ?? "", made.database_ids?.[0] ?? "$DATABASE", "$COLLECTION")} onClose={() => setMade(null)} />}
+      {made && <SecretDialog title={`The key ${made.name}`} secrets={[["", made.key ?? ""]]} code={program("curl", "read", made.key ?? "", made.database_ids?.[0] ?? "$DATABASE", "$COLLECTION")} onClose={() => setMade(null)} />}
       {ending && (
         <TypedConfirm
           title="Delete the key"

@@ -102,10 +102,10 @@ export function EditDialog(props: Props): JSX.Element {
               <div>
                 <p>Somebody changed this document meanwhile. This is what they changed:</p>
                 <Changes changes={theirs} />
-                <p>Your changes, on top of theirs:</p>
               </div>
             </div>
           )}
+          {theirs && <p>Your changes, on top of theirs:</p>}
           <Changes changes={changesOf(base, wanted)} />
           {error !== null && <Failure error={error} />}
           <footer class="dialog-foot">

@@ -72,7 +72,8 @@ export function EditScalar({ value, label, onDone }: Props): JSX.Element {
   const done = (event: Event): void => {
     event.preventDefault();
     try {
-      onDone(scalarFrom(kind, text));
+      const made = scalarFrom(kind, text);
+      onDone(kind === value.kind && scalar(made) === scalar(value) ? null : made);
     } catch (error) {
       setWrong(`No ${TYPE_NAMES[kind]}${error instanceof Error && !error.message.includes("$") ? `: ${error.message}` : ""}`);
     }

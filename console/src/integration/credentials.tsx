@@ -190,7 +190,7 @@ function Make({ place, onClose, onDone }: { place: Namespace | null; onClose: ()
 function NewDialog({ shown, onClose }: { shown: Shown; onClose: () => void }): JSX.Element {
   const [language, setLanguage] = useState<Language>("curl");
   return (
-    <SecretDialog title="The credentials" secrets={shown.secrets.map(([kind, text]) => `${kind}: ${text}`)} onClose={onClose}>
+    <SecretDialog title="The credentials" secrets={shown.secrets} onClose={onClose}>
       <p>
         The collection's id is <code class="wrap">{shown.id}</code>.
       </p>

@@ -13,7 +13,7 @@ export function State({ of: key }: { of: Key }): JSX.Element {
 /** Shows a key's text, which the server tells this once. */
 export function NewKeyDialog({ made, onClose }: { made: NewKey; onClose: () => void }): JSX.Element {
   return (
-    <SecretDialog title={`The key ${made.name}`} secrets={[made.key]} onClose={onClose}>
+    <SecretDialog title={`The key ${made.name}`} secrets={[["", made.key]]} onClose={onClose}>
       <Snippets secret={made.key} database={made.databases?.[0]} collection={made.collections?.[0]?.split(".").slice(1).join(".") || undefined} />
     </SecretDialog>
   );

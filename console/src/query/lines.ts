@@ -1,6 +1,6 @@
 /** Reads what a query matches as it comes, a document on each line. */
 
-import { type Api, ApiError, bodyOf, type Namespace } from "../api";
+import { type Api, ApiError, bodyOf, isAborted, type Namespace } from "../api";
 import type { Entry, ObjectValue } from "../values/model";
 import { read } from "../values/read";
 
@@ -14,19 +14,19 @@ export async function* documentsOf(api: Api, place: Namespace, query: readonly E
 async function* linesOf(response: Response): AsyncGenerator<string[]> {
   const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
   let [left, last] = ["", ""];
-  while (reader) {
-    let part: ReadableStreamReadResult<string>;
-    try {
-      part = await reader.read();
-    } catch (error) {
-      if (error instanceof DOMException && error.name === "AbortError") throw error;
-      throw new ApiError(reasonIn(left.trim() || last), 0, "Cut");
+  try {
+    while (reader) {
+      const part = await reader.read().catch((error: unknown) => {
+        throw isAborted(error) ? error : new ApiError(reasonIn(left.trim() || last), 0, "Cut");
+      });
+      if (part.done) break;
+      const lines = (left + part.value).split("\n");
+      left = lines.pop() ?? "";
+      last = lines.at(-1) ?? last;
+      if (lines.length) yield lines;
     }
-    if (part.done) break;
-    const lines = (left + part.value).split("\n");
-    left = lines.pop() ?? "";
-    last = lines.at(-1) ?? last;
-    if (lines.length) yield lines;
+  } finally {
+    reader?.cancel().catch(() => undefined); // of an answer that nobody reads on the server hears
   }
 }
 

@@ -8,7 +8,7 @@ import { type Entry, type ObjectValue, type Value, array, field, int, itemsOf, N
 import { write } from "../values/write";
 import { fieldsOf, type Query } from "./query";
 
-export const PAGE = 100;
+const PAGE = 100;
 
 /** The types in the order of BSON; those of a row compare with each other. */
 const ORDER: readonly (readonly string[])[] = [
@@ -39,7 +39,7 @@ export function orderOf(sort: ObjectValue): ObjectValue {
 export async function page(api: Api, place: Namespace, query: Query, from: ObjectValue | null, signal?: AbortSignal): Promise<Page> {
   const sort = orderOf(query.sort);
   const filter = from ? object([["$and", array([query.filter, from])]]) : query.filter;
-  const size = query.limit ? Math.min(query.limit, PAGE) : PAGE;
+  const size = Math.min(query.limit || PAGE, PAGE, api.most);
   const fields: Entry[] = [...fieldsOf({ ...query, filter, sort }), ["limit", int(size)]];
   const answer = await api.act("find", place, fields, signal);
   const documents = itemsOf(answer, "documents").filter((one): one is ObjectValue => one.kind === "object");

@@ -6,7 +6,10 @@ import type { Api, Namespace } from "../api";
 import { array, int, itemsOf, type ObjectValue, object } from "../values/model";
 import { write } from "../values/write";
 
-export const SAMPLE = 1000;
+const SAMPLE = 1000;
+
+/** How many documents a sample has. */
+export const sampleSize = (api: Api): number => Math.min(SAMPLE, api.most);
 const FREQUENT = 6;
 /** How many characters of a value count. */
 const LONGEST = 200;
@@ -50,7 +53,7 @@ interface AnyType {
 /** Look at a sample of the documents that match. Throws ApiError, or Error for documents too different to be told of. */
 export async function analyze(api: Api, place: Namespace, filter: ObjectValue, signal: AbortSignal): Promise<SchemaTold> {
   const match = filter.entries.length > 0 ? [object([["$match", filter]])] : [];
-  const pipeline = array([...match, object([["$sample", object([["size", int(SAMPLE)]])]])]);
+  const pipeline = array([...match, object([["$sample", object([["size", int(sampleSize(api))]])]])]);
   const answer = await api.act("aggregate", place, [["pipeline", pipeline]], signal);
   const documents = itemsOf(answer, "documents").map((one) => EJSON.parse(write(one), { relaxed: false }) as Record<string, unknown>);
   const accessor = await analyzeDocuments(documents, { storedValuesLengthLimit: LONGEST, signal });

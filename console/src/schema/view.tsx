@@ -13,7 +13,7 @@ import { List } from "../ui/list";
 import { Dialog, Empty, Failure, useLoaded } from "../ui/parts";
 import { QueryError } from "../query/query";
 import { copyText } from "../ui/text";
-import { type FieldTold, SAMPLE, type SchemaTold, type TypeTold } from "./analyze";
+import { type FieldTold, sampleSize, type SchemaTold, type TypeTold } from "./analyze";
 
 const percent = (share: number): string => (share >= 0.9995 || share === 0 ? `${Math.round(share * 100)} %` : share < 0.001 ? "< 0.1 %" : `${(share * 100).toFixed(1)} %`);
 
@@ -42,7 +42,7 @@ export function SchemaView({ place, query }: { place: Namespace; query: URLSearc
       />
       <div class="toolbar">
         <span class="muted small" role="status">
-          {told ? `A random sample of ${plural(told.sampled, "document")}${told.sampled < SAMPLE ? ", which is all that match" : ""}: shares are of these.` : "Looking at a sample …"}
+          {told ? `A random sample of ${plural(told.sampled, "document")}${told.sampled < sampleSize(api) ? ", which is all that match" : ""}: shares are of these.` : "Looking at a sample …"}
         </span>
         <span class="grow" />
         <button type="button" class="button" disabled={!told} onClick={() => setShown(true)}>

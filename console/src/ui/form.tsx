@@ -2,8 +2,9 @@
 
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
+import { Icon } from "./icons";
 import { Dialog, Failure } from "./parts";
-import { Snippet } from "./text";
+import { copyText, Snippet } from "./text";
 
 /** A dialog with a form; it stays, and says why, where `onSubmit` fails. */
 export function FormDialog(props: {
@@ -143,14 +144,20 @@ export function Overlap(): JSX.Element {
 }
 
 /** Secrets that the server tells this once, with what to do with them. */
-export function SecretDialog(props: { title: string; secrets: readonly string[]; code?: string; children?: ComponentChildren; onClose: () => void }): JSX.Element {
+export function SecretDialog(props: { title: string; secrets: readonly (readonly [name: string, text: string])[]; code?: string; children?: ComponentChildren; onClose: () => void }): JSX.Element {
   return (
     <Dialog title={props.title} onClose={props.onClose} wide>
       <div class="stack">
         <div class="secret">
           <strong>Copy it now: it is shown this once.</strong>
-          {props.secrets.map((secret) => (
-            <code key={secret}>{secret}</code>
+          {props.secrets.map(([name, text]) => (
+            <div key={text} class="row">
+              {name && <span>{name}</span>}
+              <code class="grow">{text}</code>
+              <button type="button" class="button small" aria-label={`Copy the ${name || "text"}`} onClick={() => void copyText(text, name || "The text")}>
+                <Icon name="copy" /> Copy
+              </button>
+            </div>
           ))}
         </div>
         {props.code !== undefined && <Snippet label="curl request" text={props.code} />}

@@ -191,7 +191,7 @@ function Waiting(): JSX.Element {
                 <Moment at={created} />
               </td>
               <td class="number">
-                <button type="button" class="button small" onClick={() => void confirm(email)}>
+                <button type="button" class="button small" aria-label={`Confirm ${email}`} onClick={() => void confirm(email)}>
                   Confirm
                 </button>
               </td>

@@ -166,7 +166,7 @@ export function WorkspacePage({ id }: { id: string }): JSX.Element {
           <p>Its tokens and keys end. Its documents stay in the database.</p>
         </TypedConfirm>
       )}
-      {secret && <SecretDialog title={secret.title} secrets={[secret.text]} code={curl(id, secret.text)} onClose={() => setSecret(null)} />}
+      {secret && <SecretDialog title={secret.title} secrets={[["", secret.text]]} code={curl(id, secret.text)} onClose={() => setSecret(null)} />}
     </>
   );
 }

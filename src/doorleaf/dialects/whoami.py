@@ -38,6 +38,7 @@ class Who(TypedDict):
     dataSources: Annotated[list[WhoDataSource], Field(description="Those that the caller's key is not kept from.")]
     version: Annotated[str, Field(description="The server's.")]
     datacube: Annotated[bool, Field(description="Whether the caller may own databases of the DataCube API.")]
+    maxDocuments: Annotated[int, Field(description="How many documents one answer may have.")]
 
 
 _WHO = About(
@@ -48,8 +49,9 @@ _WHO = About(
 )
 
 
-def whoami(places: Places, *, datacube: bool) -> Dialect:
-    """The dialect of one route that tells callers about themselves; ``datacube`` is whether that API is there."""
+def whoami(places: Places, *, datacube: bool, max_documents: int) -> Dialect:
+    """The dialect of one route that tells callers about themselves; ``datacube`` is whether that API is there,
+    ``max_documents`` what one answer may have."""
 
     async def act(request: Request, given: None) -> Who:
         caller = request.caller
@@ -59,6 +61,7 @@ def whoami(places: Places, *, datacube: bool) -> Dialect:
             "dataSources": _sources(caller, places),
             "version": __version__,
             "datacube": owns,
+            "maxDocuments": max_documents,
         }
 
     return Dialect("whoami", (handled("GET", PATH, "whoami", act, _WHO),))
