@@ -29,7 +29,7 @@ KILLS = ("tests/process/test_killing.py", "tests/process/test_killing_bulk.py", 
 def main() -> int:
     """Run as the arguments say; 1 when something did not hold."""
     parser = argparse.ArgumentParser(prog="python tests/proof.py", description=__doc__)
-    parser.add_argument("--kills", type=int, default=100, help="how often each process is killed (100)")
+    parser.add_argument("--kills", type=int, default=100, help="how often each is killed (100), on MongoDB 3 times")
     parser.add_argument("--rounds", type=int, default=1, help="how often all hostile requests are sent (1)")
     parser.add_argument("--minutes", type=float, default=60.0, help="how long the fuzzer sends (60)")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="the fuzzer's seed (the time)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from doorleaf.operations import (
     Namespace,
     RenameCollection,
 )
-from doorleaf.stores.embedded import discarding
+from doorleaf.stores.embedded import discarding, sweeping
 from doorleaf.stores.embedded.file import compacting
 from doorleaf.stores.embedded.file.storage import FILE, Storage
 from doorleaf.stores.embedded.file.verify import file as problems
@@ -82,6 +83,23 @@ def test_a_large_index_is_put_aside_and_can_be_made_again(tmp_path: Path) -> Non
         assert names == ["_id_", "n_1"]
         assert (await store.execute(CountDocuments(namespace=C, filter={"n": 3}))).count == len(range(3, MANY, 7))
         assert problems(tmp_path / FILE) == []
+
+    with_store(tmp_path, scenario)
+
+
+def test_documents_expire_though_much_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await filled(store)
+        await store.execute(DropCollection(namespace=C))
+        await store.execute(CreateIndex(namespace=C, keys={"t": 1}, options={"expireAfterSeconds": 1}))
+        await fill(store, {"_id": "old", "t": datetime(2020, 1, 1)}, {"_id": "new"})
+        monkeypatch.setattr(sweeping, "TAKING_SECONDS", 0.0)
+        assert await store.sweep() == 1
+        assert await find(store) == [{"_id": "new"}]
+        assert len(aside(tmp_path)) == 3
+        monkeypatch.undo()
+        assert await store.sweep() == 0
+        assert aside(tmp_path) == []
 
     with_store(tmp_path, scenario)
 
