@@ -13,6 +13,7 @@ import os
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def let(server: Server, cores: str) -> None:
     """Let the JavaScript processes, with all their threads, use ``cores``."""
     for pid in processes(server):
         for task in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setaffinity(int(task.name), map(int, cores.split(",")))
+            with suppress(ProcessLookupError):  # threads come and go
+                os.sched_setaffinity(int(task.name), map(int, cores.split(",")))
 
 
 def compared(servers: Servers, options: argparse.Namespace, ours: Server, uri: str) -> list[dict[str, Any]]:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import threading
 from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
 from guards import Looks
 from pymongo import AsyncMongoClient
 from servers import free_port, mongodb_uri_from_environment, secantus
 
-from doorleaf.documents import CODEC, Document
+from doorleaf.documents import CODEC, Document, Encoded, Exact
 from doorleaf.errors import (
     InvalidParameter,
     PermissionDenied,
     StoreTimeout,
     StoreUnavailable,
     Unsupported,
+    WriteFailed,
 )
 from doorleaf.operations import (
     BulkWrite,
@@ -250,6 +253,37 @@ def test_guards_without_transactions(mongodb_uri: str, operation: Any, result: A
         await store.execute(RunCommand(namespace=NS, command={"dropDatabase": 1}))
 
     run(mongodb_uri, body)
+
+
+@pytest.mark.parametrize("has_values", [False, True])
+def test_a_large_insert_hands_on_the_bson_that_it_has(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch, has_values: bool
+) -> None:
+    ids: list[Any] = [1, "two", 3, 3, 5]
+    values: list[Document] = [{"_id": id_, "text": "x" * 400_000, "deep": {"a": [1]}} for id_ in ids]
+    raw = [bson.encode(document, codec_options=CODEC) for document in values]
+    given = [Exact(one, {"_id": id_}) for one, id_ in zip(raw, ids, strict=True)] if has_values else Encoded(raw, ids)
+    read: list[bytes] = []
+    decode = bson.decode
+
+    def noting(data: Any, *given: Any, **named: Any) -> Any:
+        read.append(bytes(data))
+        return decode(data, *given, **named)
+
+    async def body(store: MongoStore) -> None:
+        async with AsyncMongoClient[Document](mongodb_uri) as client:
+            await client[NS.database][NS.collection].drop()
+            monkeypatch.setattr(bson, "decode", noting)
+            with pytest.raises(WriteFailed) as caught:
+                await store.execute(InsertMany(namespace=NS, documents=given, ordered=False))
+            monkeypatch.undo()
+            assert caught.value.fields["insertedIds"] == [1, "two", 3, 5]
+            found = await client[NS.database][NS.collection].find().to_list()
+        key = operator.itemgetter("text", "deep")
+        assert {document["_id"]: key(document) for document in found} == {one["_id"]: key(one) for one in values}
+
+    run(mongodb_uri, body)
+    assert not set(read) & set(raw)
 
 
 def test_a_guarded_write_of_too_much_is_refused(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:

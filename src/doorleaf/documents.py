@@ -68,7 +68,8 @@ class Exact(dict[str, Any]):
     """A document with the BSON that it was read from, which is what is written: byte for byte, also where Python has
     no type for a value. Nobody changes it.
 
-    The driver's encoders take ``raw`` as it is, as they do with its own raw documents, by ``_type_marker``.
+    Where one is encoded by itself or inside of another, the driver takes ``raw`` as it is, by ``_type_marker``; of one
+    that it is asked to put in it takes the values.
     """
 
     __slots__ = ("raw",)

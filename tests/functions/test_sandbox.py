@@ -273,6 +273,22 @@ def test_a_process_that_ended_before_its_first_call_is_one_clear_error() -> None
     run({"f": "exports = () => 1"}, work)
 
 
+def test_a_check_that_takes_too_long_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "START_SECONDS", 0.05)
+
+    async def work() -> None:
+        one = process.Process(b"", 64)
+        await one.start()
+        os.kill(one.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(FunctionsUnavailable, match="could not be compiled in time"):
+                await one.check(b"{}")
+        finally:
+            await one.stop()
+
+    asyncio.run(work())
+
+
 def test_a_call_that_nobody_waits_for_any_more_is_ended() -> None:
     async def work(sandbox: Sandbox) -> None:
         calling = asyncio.ensure_future(sandbox.run("loops"))

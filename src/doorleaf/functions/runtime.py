@@ -173,9 +173,9 @@ class Functions:
                 raise FunctionsUnavailable("; ".join(str(problem) for problem in loaded.problems if problem.whole))
             try:
                 faults = await broken(loaded)
-            except (FunctionsUnavailable, TimeoutError) as error:
+            except FunctionsUnavailable as error:
                 faults = {}
-                loaded.problems.append(Problem("JavaScript functions", str(error) or "could not be checked in time"))
+                loaded.problems.append(Problem("JavaScript functions", error.message))
             kept(loaded, faults, None if before is None else before.loaded)
             loaded.problems += missing(loaded, self._needed, self._logs_in)
             version = Version(loaded, await self._sealed(), self._settings)

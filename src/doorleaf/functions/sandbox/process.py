@@ -227,11 +227,15 @@ class Process(asyncio.SubprocessProtocol):
             self._server = None
 
     async def check(self, functions: bytes) -> dict[str, str]:
-        """Which of ``functions`` (by name, ``{source, file}``) cannot be compiled, and why."""
+        """Which of ``functions`` (by name, ``{source, file}``) cannot be compiled, and why. FunctionsUnavailable when
+        the process ends, or takes too long."""
         self._done = asyncio.get_running_loop().create_future()
         self.send(Kind.CHECK, 0, functions)
-        async with asyncio.timeout(START_SECONDS):
-            found: dict[str, str] = orjson.loads(await self._done)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                found: dict[str, str] = orjson.loads(await self._done)
+        except TimeoutError:
+            raise FunctionsUnavailable("the functions could not be compiled in time") from None
         return found
 
     def reply(self, number: int, text: bytes) -> None:

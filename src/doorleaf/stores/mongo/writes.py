@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bson.raw_bson import RawBSONDocument
 from pymongo import ReturnDocument
 from pymongo import operations as models
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -65,8 +66,13 @@ async def insert_one(database: Database, operation: InsertOne, session: Session 
 
 async def insert_many(database: Database, operation: InsertMany, session: Session = None) -> InsertManyResult:
     given = operation.documents
-    documents = [*map(Exact, given.raw)] if isinstance(given, Encoded) else [*map(identified, given)]
-    ids = [document["_id"] for document in documents]
+    documents: list[Any]
+    if isinstance(given, Encoded):
+        documents, ids = [*map(RawBSONDocument, given.raw)], given.ids
+    else:
+        documents = [*map(identified, given)]
+        ids = [document["_id"] for document in documents]
+        documents = [*map(_exactly, documents)]
     try:
         await _collection(database, operation).insert_many(
             documents, ordered=operation.ordered, session=session, comment=operation.comment
@@ -74,6 +80,11 @@ async def insert_many(database: Database, operation: InsertMany, session: Sessio
     except BulkWriteError as error:
         raise insert_failed(error, ids, ordered=operation.ordered) from error
     return InsertManyResult(ids)
+
+
+def _exactly(document: Document) -> Any:
+    """What the driver writes as it is: of a dictionary with its BSON it would write the values."""
+    return RawBSONDocument(document.raw) if isinstance(document, Exact) else document
 
 
 def insert_failed(error: BulkWriteError, ids: list[Any], *, ordered: bool) -> DoorleafError:
