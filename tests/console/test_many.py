@@ -42,6 +42,21 @@ def test_what_is_selected_is_changed_and_made_what_it_was(console: Console, serv
     assert documents(server, "some", {}) == before
 
 
+def test_documents_without_their_ids_are_not_changed_by_them(console: Console, server: Doorleaf) -> None:
+    """By the ids that they seem to have, which is none, another document would be meant."""
+    page = console.page
+    insert(server, "shop", "nameless", [{"_id": None, "n": 0}, {"_id": 1, "n": 1}])
+    for query, enabled in (("?project={_id: 0}", False), ("?project={n: 1}", True)):
+        console.go("data", "default", "shop", "nameless", query=query)
+        page.get_by_role("checkbox", name=re.compile("^Select document 2|^Select.*2")).first.check()
+        for verb in ("Delete", "Update"):
+            expect(page.get_by_role("button", name=f"{verb} 1", exact=True)).to_be_enabled(enabled=enabled)
+    console.go("data", "default", "shop", "nameless", query="?project={_id: 0}&view=json")
+    page.get_by_role("button", name="Delete document 2").click()
+    expect(page.get_by_text("Without _id nobody knows which document is meant")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_the_query_goes_along_to_the_export(console: Console) -> None:
     page = console.page
     query = "?filter={status: 'shipped'}&sort={_id: -1}&limit=2&collation={locale: 'simple'}"

@@ -27,6 +27,8 @@ import { DeleteMatching, DeleteSome, UpdateMatching } from "./removing";
 import { columnsOf, Table } from "./table";
 import { byIds } from "./undoing";
 
+const NAMELESS = "Without _id nobody knows which document is meant: let the projection keep it.";
+
 type View = "table" | "json" | "tree";
 type Open =
   | { readonly what: "insert" | "copy" | "explain" | "delete-all" | "update-all" | "delete" | "update" }
@@ -76,7 +78,7 @@ export function DocumentsView({ place, query }: { place: Namespace; query: URLSe
     let whole: Value | undefined = document;
     if (documents.query && documents.query.project.entries.length > 0) {
       const id = field(document, "_id");
-      if (!id) return tell({ text: "Without _id nobody knows which document this is: let the projection keep it.", bad: true });
+      if (!id) return tell({ text: NAMELESS, bad: true });
       whole = field(await api.act("findOne", place, [["filter", object([["_id", object([["$eq", id]])]])]]), "document");
     }
     if (whole?.kind !== "object") return tell({ text: "Somebody deleted this document meanwhile.", bad: true });
@@ -140,6 +142,7 @@ export function DocumentsView({ place, query }: { place: Namespace; query: URLSe
           onClone={(document) => setOpen({ what: "clone", document })}
           onCopy={(document) => void copyText(write(document, 2), "The document")}
           onDelete={(document) => {
+            if (!field(document, "_id")) return tell({ text: NAMELESS, bad: true });
             setSelected(new Set([keyOf(document)]));
             setOpen({ what: "delete" });
           }}
@@ -207,6 +210,8 @@ function Toolbar(props: {
   const { documents, view, show, setOpen, chosen } = props;
   const names = [props.place.source, props.place.database, props.place.collection];
   const ready = documents.query !== null;
+  const known = chosen.every((one) => field(one, "_id"));
+  const unknown = { disabled: !known, title: known ? undefined : NAMELESS };
   return (
     <div class="toolbar">
       <button type="button" class="button" onClick={() => setOpen({ what: "insert" })}>
@@ -214,10 +219,10 @@ function Toolbar(props: {
       </button>
       {chosen.length > 0 ? (
         <>
-          <button type="button" class="button" onClick={() => setOpen({ what: "delete" })}>
+          <button type="button" class="button" {...unknown} onClick={() => setOpen({ what: "delete" })}>
             <Icon name="trash" /> Delete {count(chosen.length)}
           </button>
-          <button type="button" class="button" onClick={() => setOpen({ what: "update" })}>
+          <button type="button" class="button" {...unknown} onClick={() => setOpen({ what: "update" })}>
             <Icon name="edit" /> Update {count(chosen.length)}
           </button>
           {chosen.length === 1 && chosen[0] && (
