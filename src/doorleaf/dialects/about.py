@@ -16,12 +16,14 @@ class Gives:
     """An answer: its status, its description, and what it holds.
 
     ``content`` is a type that pydantic can describe, mostly a typed dictionary; None is an answer without a body.
+    Where the request chooses among several forms the ``content_types`` are all of them.
     """
 
     content: Any = None
     status: int = 200
     description: str = "Done."
     content_type: str = "application/json"
+    content_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from doorleaf.access.callers import Caller, Credentials
 from doorleaf.dialects.about import About, Gives
 from doorleaf.dialects.base import Dialect, Reply, Request, Route, envelope, header_credentials
 from doorleaf.dialects.bodies import Body, MaybeObject, NonEmpty, Text, optional, required, text
-from doorleaf.dialects.files import TYPES, file_reply
+from doorleaf.dialects.files import FILE, TYPES, file_reply
 from doorleaf.dialects.handling import handled
 from doorleaf.documents import Document
 from doorleaf.ejson import Mode
@@ -103,7 +103,7 @@ _MAKE = _about(
 _GET = _about(
     summary="Download what a query matches as a file, with a ticket for it",
     description="Any length, as it is read. An error on the way breaks the download off, behind a line that says why.",
-    gives=Gives(content=str, description="The file.", content_type="application/x-ndjson"),
+    gives=FILE,
     refuses=("InvalidSession", "PermissionDenied"),
     security=({},),
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 from urllib.parse import quote
 
 from doorleaf.apart import CODING
+from doorleaf.dialects.about import Gives
 from doorleaf.dialects.base import Reply
 from doorleaf.dialects.handling import NOT_STORED
 from doorleaf.errors import DoorleafError
@@ -17,6 +19,10 @@ PIECE_DOCUMENTS = 250
 """What is written at once."""
 TYPES = {"ndjson": b"application/x-ndjson", "json": b"application/json", "csv": b"text/csv; charset=utf-8"}
 """The formats of files by their names, with their content types."""
+FILE = Gives(
+    content=Any, description="The file.", content_types=("application/x-ndjson", "text/csv", "application/json")
+)
+"""The answer that is a file, as it is described."""
 
 _WRITING_SECONDS = 30.0
 

@@ -168,7 +168,8 @@ def _operation(item: Described, schema_of: Mapping[tuple[int, str], Schema], ref
             content = {"schema": takes} | ({} if about.example is None else {"example": about.example})
             made["requestBody"] = {"required": not about.optional, "content": {"application/json": content}}
         gives = schema_of.get((id(about), "gives"))
-        answer = {} if gives is None else {"content": {about.gives.content_type: {"schema": gives}}}
+        kinds = about.gives.content_types or (about.gives.content_type,)
+        answer = {} if gives is None else {"content": {kind: {"schema": gives} for kind in kinds}}
     made["responses"] = {str(about.gives.status): {"description": about.gives.description, **answer}, **refusals}
     if item.also:
         made["x-also-at"] = item.also

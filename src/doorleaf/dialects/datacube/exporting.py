@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from doorleaf import ejson
-from doorleaf.dialects.about import About, Gives
+from doorleaf.dialects.about import About
 from doorleaf.dialects.base import Reply, Request, Route
 from doorleaf.dialects.datacube import data_models as models
 from doorleaf.dialects.datacube import filters as asked
@@ -15,7 +15,7 @@ from doorleaf.dialects.datacube.errors import cube_envelope
 from doorleaf.dialects.datacube.handling import data_routes
 from doorleaf.dialects.datacube.models import CubeQuery, Text, mistake
 from doorleaf.dialects.datacube.ownership import Cubes, Inside
-from doorleaf.dialects.files import TYPES, file_reply
+from doorleaf.dialects.files import FILE, TYPES, file_reply
 from doorleaf.documents import Document
 from doorleaf.operations import Aggregate, Find, Scan
 from doorleaf.operations.results import DocumentStream
@@ -42,7 +42,7 @@ EXPORT = About(
     summary="Read a whole collection as a file",
     description="Documents are in relaxed Extended JSON unless `Accept` asks for another form.",
     query=CubeExport,
-    gives=Gives(content=str, description="The file.", content_type="application/x-ndjson"),
+    gives=FILE,
     refuses=("DatabaseNotFound", "CollectionNotFound", "PermissionDenied"),
 )
 
