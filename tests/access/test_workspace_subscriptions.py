@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import doorleaf, until
+from servers import doorleaf
 from test_workspace_realtime import CONFIG, Home, hear, say, subscribe
 from websockets.exceptions import ConnectionClosed
 
@@ -24,8 +25,7 @@ def test_no_more_than_the_workspace_may_have(tmp_path: Path) -> None:
         home = Home(server)
         home.make("acme", "few", quotas={"subscriptions": 2})
         path, headers = "/v1/mongo/few/collections/c/changes", {"Authorization": f"Bearer {home.tokens['few']}"}
-        known = ("GET", "/v1/mongo/few/collections", None, headers)
-        until(lambda: all(server.call(*known).status == 200 for _ in range(12)))  # by every worker
+        time.sleep(5)  # by then every worker knows the workspace, whichever of them answers all that is asked now
         with home.listen("few", "c") as events, home.connected("few") as session:
             subscribe(session, "mongo:c")
             subscribe(session, "mongo:c")  # instead of the first
