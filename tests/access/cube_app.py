@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlencode
 
-from asgi import Answer, Application
+import pytest
+from asgi import Answer, Application, application
 
 SETTINGS: dict[str, Any] = {"providers": ("api-key", "local-userpass"), "datacube": True, "login_rate": ""}
 PASSWORD = "a-strong-and-secure-password"
 REGISTERED = "User registered successfully. Please check your email to verify your account."
+
+
+def on_engine(
+    request: pytest.FixtureRequest, folders: pytest.TempPathFactory, name: str
+) -> AbstractContextManager[Application]:
+    """An application on the engine that a fixture has as its parameter; a MongoDB has a system database for it."""
+    chosen: dict[str, Any] = dict(SETTINGS)
+    if request.param == "mongo":
+        chosen |= {"uri": request.getfixturevalue("mongodb_uri"), "system_database": f"cube_{name}"}
+    return application(folders.mktemp(name), **chosen)
 
 
 def ask(

@@ -9,17 +9,14 @@ from urllib.parse import urlencode
 
 import pytest
 from asgi import Application, application
-from cube_app import SETTINGS, Crud, ask, database, key_of, ok, refused, registered
+from cube_app import SETTINGS, Crud, ask, database, key_of, ok, on_engine, refused, registered
 
 NAMES = itertools.count()
 
 
 @pytest.fixture(scope="module", params=["embedded", "mongo"])
 def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
-    chosen: dict[str, Any] = dict(SETTINGS)
-    if request.param == "mongo":
-        chosen |= {"uri": request.getfixturevalue("mongodb_uri"), "system_database": "cube_system"}
-    with application(tmp_path_factory.mktemp("cubes"), **chosen) as running:
+    with on_engine(request, tmp_path_factory, "databases") as running:
         yield running
 
 

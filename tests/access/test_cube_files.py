@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from asgi import Answer, Application, application
-from cube_app import SETTINGS, Crud, ask, database, key_of, ok, refused, registered
+from asgi import Answer, Application
+from cube_app import Crud, ask, database, key_of, ok, on_engine, refused, registered
 
 NAMES = itertools.count()
 PATH = "/api/import_data"
@@ -20,10 +20,7 @@ BOUNDARY = "----boundary"
 
 @pytest.fixture(scope="module", params=["embedded", "mongo"])
 def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
-    chosen: dict[str, Any] = dict(SETTINGS)
-    if request.param == "mongo":
-        chosen |= {"uri": request.getfixturevalue("mongodb_uri"), "system_database": "cube_files"}
-    with application(tmp_path_factory.mktemp("files"), **chosen) as running:
+    with on_engine(request, tmp_path_factory, "files") as running:
         yield running
 
 

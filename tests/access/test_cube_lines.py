@@ -11,17 +11,14 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 from asgi import Application, application
-from cube_app import PASSWORD, SETTINGS, Crud, ask, database, key_of, ok, refused, registered, tokens
+from cube_app import PASSWORD, SETTINGS, Crud, ask, database, key_of, ok, on_engine, refused, registered, tokens
 
 NAMES = itertools.count()
 
 
 @pytest.fixture(scope="module", params=["embedded", "mongo"])
 def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
-    chosen: dict[str, Any] = dict(SETTINGS)
-    if request.param == "mongo":
-        chosen |= {"uri": request.getfixturevalue("mongodb_uri"), "system_database": "cube_lines"}
-    with application(tmp_path_factory.mktemp("lines"), **chosen) as running:
+    with on_engine(request, tmp_path_factory, "lines") as running:
         yield running
 
 

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 import jwt
 import pytest
-from asgi import Answer, Application, application
-from cube_app import SETTINGS, Crud, ask, database, key_of, ok, refused, registered, tokens
+from asgi import Answer, Application
+from cube_app import Crud, ask, database, key_of, ok, on_engine, refused, registered, tokens
 
 from doorleaf.access.datacube import databases
 
@@ -24,10 +24,7 @@ NAMES = itertools.count()
 
 @pytest.fixture(scope="module", params=["embedded", "mongo"])
 def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
-    chosen: dict[str, Any] = dict(SETTINGS)
-    if request.param == "mongo":
-        chosen |= {"uri": request.getfixturevalue("mongodb_uri"), "system_database": "cube_others"}
-    with application(tmp_path_factory.mktemp("others"), **chosen) as running:
+    with on_engine(request, tmp_path_factory, "others") as running:
         yield running
 
 

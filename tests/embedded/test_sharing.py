@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -103,9 +103,25 @@ def test_a_process_that_writes_without_a_pause_lets_others_write(tmp_path: Path,
     run(scenario)
 
 
-def test_a_turn_that_does_not_come_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = Sharing(tmp_path / FILE)
-    mine.open()
+@pytest.fixture
+def mine(tmp_path: Path) -> Iterator[Sharing]:
+    """What this process shares the folder with others by."""
+    opened = Sharing(tmp_path / FILE)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=[True, False])
+def linux(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether who waits is found out as Linux tells it, or as on other systems."""
+    if sys.platform != "linux":
+        pytest.skip("reads /proc/locks to see when another process has begun to wait")
+    monkeypatch.setattr(sharing, "_LINUX", request.param)
+    return bool(request.param)
+
+
+def test_a_turn_that_does_not_come_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mine: Sharing) -> None:
     other = started(HOLDER, str(tmp_path / "doorleaf.lock"))
     try:
         assert other.stdout is not None
@@ -118,17 +134,11 @@ def test_a_turn_that_does_not_come_is_an_error(tmp_path: Path, monkeypatch: pyte
         other.communicate()
     mine.take()
     mine.give()
-    mine.close()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux who waits")
-@pytest.mark.parametrize("linux", [True, False])
 def test_turns_come_in_the_order_of_asking_but_for_those_who_stand_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linux: bool
+    tmp_path: Path, mine: Sharing, linux: bool
 ) -> None:
-    monkeypatch.setattr(sharing, "_LINUX", linux)
-    mine = Sharing(tmp_path / FILE)
-    mine.open()
     mine.take()
     assert not mine.wanted()
     order = tmp_path / "order"
@@ -157,17 +167,11 @@ def test_turns_come_in_the_order_of_asking_but_for_those_who_stand_behind(
         for process in waiting:
             process.kill()
             process.communicate()
-        mine.close()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux who waits")
-@pytest.mark.parametrize("linux", [True, False])
 def test_a_process_that_is_stopped_while_it_waits_keeps_nobody_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linux: bool
+    tmp_path: Path, mine: Sharing, linux: bool
 ) -> None:
-    monkeypatch.setattr(sharing, "_LINUX", linux)
-    mine = Sharing(tmp_path / FILE)
-    mine.open()
     mine.take()
     order = tmp_path / "order"
     code = WAITER.format(linux=linux, order=str(order), name="stopped", behind=0.0)
@@ -189,7 +193,6 @@ def test_a_process_that_is_stopped_while_it_waits_keeps_nobody_waiting(
             wait_for(lambda: order.exists() and order.read_text() == "stopped ")
         finally:
             other.kill()
-    mine.close()
 
 
 def test_a_hold_is_seen_by_all_and_ends(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_long_text_keeps_no_second_copy_of_itself() -> None:
     assert sys.getsizeof(short) <= small + 21, "which is as much as it takes"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system keeps no such limits")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts private memory under RLIMIT_DATA, and has /proc")
 def test_a_large_document_takes_little_more_memory_than_itself_twice() -> None:
     code = """
 import resource
