@@ -110,6 +110,13 @@ def text(value: Any, name: str) -> str:
     return unicode_text(found, name)
 
 
+def one_of(names: Any, value: Any, name: str) -> str:
+    """One of the texts ``names``."""
+    if type(value) is not str or value not in names:
+        raise InvalidParameter(f"{name}: expected one of {', '.join(names)}")
+    return value
+
+
 def between(least: int, most: int) -> Callable[[Any, str], int]:
     """The check of a whole number from ``least`` to ``most``."""
 

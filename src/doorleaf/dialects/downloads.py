@@ -16,8 +16,8 @@ from typing_extensions import TypedDict
 from doorleaf.access.callers import Caller, Credentials
 from doorleaf.dialects.about import About, Gives
 from doorleaf.dialects.base import Dialect, Reply, Request, Route, envelope, header_credentials
-from doorleaf.dialects.bodies import Body, MaybeObject, NonEmpty, Text, optional, required, text
-from doorleaf.dialects.files import FILE, TYPES, file_reply
+from doorleaf.dialects.bodies import Body, MaybeObject, NonEmpty, Text, one_of, optional, required, text
+from doorleaf.dialects.files import FILE, MOST_COLUMNS, TYPES, file_reply
 from doorleaf.dialects.handling import handled
 from doorleaf.documents import Document
 from doorleaf.ejson import Mode
@@ -32,7 +32,6 @@ from doorleaf.transfer.writing import Columns, Format, format_for
 PATH = "/api/console/v1/downloads"
 MOST_BYTES = 256 * 1024
 """What the body that asks for a ticket may have, since it is kept until the download begins."""
-MOST_COLUMNS = 5_000
 MODES = {"canonical": Mode.CANONICAL, "relaxed": Mode.RELAXED}
 
 Execute = Callable[[Any, Caller, int], Awaitable[Any]]
@@ -44,12 +43,6 @@ class Tickets(Protocol):
     async def issue(self, owner: str, shown: Credentials, asked: Document) -> Document: ...
 
     async def take(self, text: str) -> Document: ...
-
-
-def _one_of(names: Any, value: Any, name: str) -> str:
-    if type(value) is not str or value not in names:
-        raise InvalidParameter(f"{name}: expected one of {', '.join(names)}")
-    return value
 
 
 def _columns(value: Any, name: str) -> list[str]:
@@ -71,10 +64,10 @@ class DownloadRequest(Body):
     sort: MaybeObject = None
     collation: MaybeObject = None
     limit: Annotated[int | None, optional(count, int), Field(description="Most documents; absent for all.")] = None
-    format: Annotated[str, required(partial(_one_of, TYPES), Literal["ndjson", "json", "csv"])]
+    format: Annotated[str, required(partial(one_of, TYPES), Literal["ndjson", "json", "csv"])]
     mode: Annotated[
         str | None,
-        optional(partial(_one_of, MODES), Literal["canonical", "relaxed"]),
+        optional(partial(one_of, MODES), Literal["canonical", "relaxed"]),
         Field(description="The Extended JSON of `ndjson` and `json`; `relaxed` where it is absent."),
     ] = None
     columns: Annotated[
@@ -119,9 +112,11 @@ def downloads(tickets: Tickets, execute: Execute, places: Places) -> Dialect:
         scan = await execute(Scan.of(query), request.caller, len(request.body))
         return scan.documents  # type: ignore[no-any-return]  # what a scan answers
 
-    async def make(request: Request, given: DownloadRequest) -> Download:
+    async def small(request: Request) -> None:
         if len(request.body) > MOST_BYTES:
             raise PayloadTooLarge(f"the query of a download has at most {MOST_BYTES} bytes")
+
+    async def make(request: Request, given: DownloadRequest) -> Download:
         if (given.format == "csv") is not (given.columns is not None):
             raise MissingParameter("csv takes columns, and no other format does")
         asked = {name: value for name, value in given.model_dump().items() if value is not None}
@@ -139,7 +134,7 @@ def downloads(tickets: Tickets, execute: Execute, places: Places) -> Dialect:
         return file_reply(documents, form, kind, asked["collection"], lambda error: envelope(error, request).body)
 
     routes = (
-        handled("POST", PATH, "consoleMakeDownload", make, _MAKE),
+        handled("POST", PATH, "consoleMakeDownload", make, _MAKE, before=small),
         Route("GET", f"{PATH}/{{ticket}}", "consoleDownload", handle=get, about=_GET),
     )
     return Dialect("downloads", routes, credentials=_credentials)

@@ -10,21 +10,19 @@ from doorleaf.apart import CODING
 from doorleaf.dialects.about import Gives
 from doorleaf.dialects.base import Reply
 from doorleaf.dialects.handling import NOT_STORED
+from doorleaf.dialects.lines import PIECE_BYTES, PIECE_DOCUMENTS, WRITING_SECONDS
 from doorleaf.errors import DoorleafError
 from doorleaf.operations.results import DocumentStream
 from doorleaf.transfer.writing import Format
 
-PIECE_BYTES = 256 * 1024
-PIECE_DOCUMENTS = 250
-"""What is written at once."""
+MOST_COLUMNS = 5_000
+"""Columns that a table may have."""
 TYPES = {"ndjson": b"application/x-ndjson", "json": b"application/json", "csv": b"text/csv; charset=utf-8"}
 """The formats of files by their names, with their content types."""
 FILE = Gives(
     content=Any, description="The file.", content_types=("application/x-ndjson", "text/csv", "application/json")
 )
 """The answer that is a file, as it is described."""
-
-_WRITING_SECONDS = 30.0
 
 
 def file_reply(
@@ -47,7 +45,7 @@ def file_reply(
 async def _pieces(documents: DocumentStream, form: Format) -> AsyncIterator[bytes]:
     while (found := await documents.next()) is not None:
         for part in found.parts(PIECE_BYTES, PIECE_DOCUMENTS):
-            if piece := await CODING.run(_WRITING_SECONDS, form.encode, part):
+            if piece := await CODING.run(WRITING_SECONDS, form.encode, part):
                 yield piece
     if end := form.end():
         yield end

@@ -14,7 +14,7 @@ PIECE_BYTES = 256 * 1024
 PIECE_DOCUMENTS = 250
 """What is written at once."""
 
-_WRITING_SECONDS = 30.0
+WRITING_SECONDS = 30.0
 
 
 def lines_reply(documents: DocumentStream, mode: ejson.Mode, request: Request) -> Reply:
@@ -36,4 +36,4 @@ def lines_reply(documents: DocumentStream, mode: ejson.Mode, request: Request) -
 async def _lines(documents: DocumentStream, mode: ejson.Mode) -> AsyncIterator[bytes]:
     while (found := await documents.next()) is not None:
         for part in found.parts(PIECE_BYTES, PIECE_DOCUMENTS):
-            yield await CODING.run(_WRITING_SECONDS, ejson.encode_lines, part, mode)
+            yield await CODING.run(WRITING_SECONDS, ejson.encode_lines, part, mode)

@@ -7,7 +7,7 @@ guesses: a string of 24 hexadecimal digits stays a string. For the modes of writ
 from doorleaf.ejson.inserts import loads_insert, with_id
 from doorleaf.ejson.modes import Mode, bare_mode_of, lines_of, lines_type, mode_of
 from doorleaf.ejson.pieces import require_few
-from doorleaf.ejson.read import loads, loads_bson, loads_documents
+from doorleaf.ejson.read import loads, loads_bson, loads_documents, loads_rest
 from doorleaf.ejson.write import (
     dumps,
     encode_document,
@@ -34,6 +34,7 @@ __all__ = [
     "loads_bson",
     "loads_documents",
     "loads_insert",
+    "loads_rest",
     "mode_of",
     "require_few",
     "with_id",

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any
 
-import bson
 from bson import ObjectId
 
-from doorleaf.documents import CODEC, Encoded, new_id
+from doorleaf.documents import Encoded, new_id
 from doorleaf.ejson import read
-from doorleaf.ejson.parts import behind, decode
+from doorleaf.ejson.parts import behind, decode, decoded
 
 _LENGTH = Struct("<i")
 _FIRST = b"_id\0"
@@ -31,8 +30,7 @@ def with_id(document: bytes, made: Callable[[], ObjectId]) -> tuple[bytes, Any] 
     if document[5:9] == _FIRST:
         if document[4] == _OBJECT_ID:
             return document, ObjectId(document[9:21])
-        value = document[4 : behind(document, document[4], 9)]
-        return document, bson.decode(b"".join((_LENGTH.pack(len(value) + 5), value, b"\0")), CODEC)["_id"]
+        return document, decoded(document, 4, behind(document, document[4], 9))["_id"]
     if _ANYWHERE.search(document):
         return None
     identity = made()
@@ -43,9 +41,11 @@ def with_id(document: bytes, made: Callable[[], ObjectId]) -> tuple[bytes, Any] 
 def loads_insert(body: bytes) -> dict[str, Any]:
     """Read a JSON object as :func:`loads` does; its ``documents`` are :class:`Encoded` where they are many and
     ordinary. Raises InvalidParameter."""
-    found = read.loads_bson(body) if len(body) >= read.SHORT_BYTES else None
-    if found is None:
+    if len(body) < read.SHORT_BYTES:
         return read.loads(body)
+    found = read.loads_bson(body)
+    if found is None:
+        return read.loads_rest(body)
     at = 4
     while at < len(found) - 1:
         value = found.index(0, at + 1) + 1

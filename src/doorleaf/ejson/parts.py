@@ -72,16 +72,16 @@ def _parts(data: bytes, begin: int, end: int) -> Iterator[Any]:
         after = behind(data, data[at], name[1] + 1)
         if data[at] in (_OBJECT, _ARRAY) and after - at > PART_BYTES:
             if first < at:
-                yield _decoded(data, first, at)
+                yield decoded(data, first, at)
             inside = _members if data[at] == _OBJECT else _elements
             yield name, inside(data, name[1] + 1, after)
             first = after
         elif after - first >= PART_BYTES:
-            yield _decoded(data, first, after)
+            yield decoded(data, first, after)
             first = after
         at = after
     if first < at:
-        yield _decoded(data, first, at)
+        yield decoded(data, first, at)
 
 
 def behind(data: bytes, kind: int, at: int) -> int:
@@ -95,5 +95,6 @@ def behind(data: bytes, kind: int, at: int) -> int:
     return at + length + _PREFIXED[kind]
 
 
-def _decoded(data: bytes, begin: int, end: int) -> dict[str, Any]:
+def decoded(data: bytes, begin: int, end: int) -> dict[str, Any]:
+    """The elements of a document between ``begin`` and ``end``, as one of their own."""
     return bson.decode(b"".join((_LENGTH.pack(end - begin + 5), data[begin:end], b"\0")), CODEC)

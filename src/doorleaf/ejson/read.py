@@ -59,6 +59,11 @@ def loads(body: bytes, start: int = 0) -> dict[str, Any]:
         found = loads_bson(body)
         if found is not None:
             return decode(found)
+    return loads_rest(body, start)
+
+
+def loads_rest(body: bytes, start: int = 0) -> dict[str, Any]:
+    """Read as :func:`loads` does what :func:`loads_bson` leaves to it."""
     if body.startswith(BOM_UTF8):
         start, body = start + len(BOM_UTF8), body[len(BOM_UTF8) :]
     try:

@@ -16,14 +16,14 @@ try:
     native = import_module("doorleaf.ejson._transcode")
     # One that was built from other sources is none.
     native.bson, native.document, native.documents, native.encode  # noqa: B018
-    native.give_back, native.reply, native.request, native.values  # noqa: B018
+    native.give_back, native.reply, native.request, native.values, native.without  # noqa: B018
 except (ImportError, AttributeError):
     native = None
 
 
 Without = Callable[[list[bytes], bytes], list[bytes | None]]
 
-without: Without | None = getattr(native, "without", None)
+without: Without | None = None if native is None else native.without
 """Documents without the elements that are the last of each, None in the place of one that has others there."""
 
 

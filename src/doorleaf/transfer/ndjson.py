@@ -22,6 +22,6 @@ def row(number: int, source: bytes) -> Row:
     """The row whose text is ``source``."""
     try:
         raw = ejson.loads_bson(source)
-        return Row(number, ejson.loads(source) if raw is None else None, source, raw=raw)
+        return Row(number, ejson.loads_rest(source) if raw is None else None, source, raw=raw)
     except DoorleafError as error:
         return Row(number, None, source, error.message.replace("the body", "the row"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, SkipValidation, with_config
@@ -17,6 +18,7 @@ from doorleaf.dialects.bodies import (
     Object,
     Query,
     between,
+    one_of,
     optional,
     required,
     text,
@@ -230,12 +232,6 @@ def _limit(value: Any, name: str) -> int:
     return int(value)
 
 
-def _provider(value: Any, name: str) -> Any:
-    if value not in PROVIDERS:
-        raise InvalidParameter(f"{name}: expected one of {', '.join(PROVIDERS)}")
-    return value
-
-
 class AdminPage(Query):
     after: Annotated[str | None, Field(description="What `next` of the page before said.")] = None
     limit: Annotated[
@@ -247,7 +243,9 @@ class AdminPage(Query):
 
 class AdminUsersPage(AdminPage):
     provider: Annotated[
-        str | None, optional(_provider, Literal[PROVIDERS]), Field(description="Only users of this provider.")
+        str | None,
+        optional(partial(one_of, PROVIDERS), Literal[PROVIDERS]),
+        Field(description="Only users of this provider."),
     ] = None
     search: Annotated[
         str | None,

@@ -16,7 +16,7 @@ from doorleaf.dialects.admin.events import LOOK_SECONDS, event, live_reply
 from doorleaf.dialects.admin.keys import TAG
 from doorleaf.dialects.admin.models import AdminPage, Next
 from doorleaf.dialects.base import Reply, Request, Route
-from doorleaf.dialects.bodies import NonEmpty, optional, text
+from doorleaf.dialects.bodies import NonEmpty, one_of, optional, text
 from doorleaf.dialects.handling import handled
 from doorleaf.documents import Document
 from doorleaf.errors import InvalidParameter
@@ -77,12 +77,6 @@ class AdminAudit(TypedDict):
     next: Next
 
 
-def _outcome(value: Any, name: str) -> Any:
-    if value not in OUTCOMES:
-        raise InvalidParameter(f"{name}: expected one of {', '.join(OUTCOMES)}")
-    return value
-
-
 def _date(value: Any, name: str) -> datetime:
     try:
         read = datetime.fromisoformat(value)
@@ -96,9 +90,9 @@ Same = Annotated[str | None, optional(text, NonEmpty)]
 
 class AdminAuditPage(AdminPage):
     action: Annotated[Same, Field(description="Only this action.")] = None
-    outcome: Annotated[str | None, optional(_outcome, Literal[OUTCOMES]), Field(description="Only so ended ones.")] = (
-        None
-    )
+    outcome: Annotated[
+        str | None, optional(partial(one_of, OUTCOMES), Literal[OUTCOMES]), Field(description="Only so ended ones.")
+    ] = None
     caller: Annotated[Same, Field(description="Only this caller's, by the id.")] = None
     key: Annotated[Same, Field(description="Only those by the API key of this name.")] = None
     address: Annotated[Same, Field(description="Only those from this address.")] = None

@@ -15,14 +15,11 @@ from doorleaf.dialects.datacube.errors import cube_envelope
 from doorleaf.dialects.datacube.handling import data_routes
 from doorleaf.dialects.datacube.models import CubeQuery, Text, mistake
 from doorleaf.dialects.datacube.ownership import Cubes, Inside
-from doorleaf.dialects.files import FILE, TYPES, file_reply
+from doorleaf.dialects.files import FILE, MOST_COLUMNS, TYPES, file_reply
 from doorleaf.documents import Document
 from doorleaf.operations import Aggregate, Find, Scan
 from doorleaf.operations.results import DocumentStream
 from doorleaf.transfer.writing import format_for
-
-MOST_COLUMNS = 5_000
-"""Fields that the documents of a table may have together."""
 
 
 class CubeExport(CubeQuery):

@@ -96,9 +96,8 @@ class _Noted:
 
 def _noted(request: Request) -> _Noted:
     if not isinstance(request.chosen, _Noted):
-        given = request.headers.get(CORRELATION)
-        known = given is not None and _CORRELATION.fullmatch(given)
-        request.chosen = _Noted(given.decode() if given is not None and known else _new(request))
+        given = request.headers.get(CORRELATION, b"")
+        request.chosen = _Noted(given.decode() if _CORRELATION.fullmatch(given) else _new(request))
     return request.chosen
 
 

@@ -124,7 +124,7 @@ class _Messages(asyncio.Protocol):
 
 class Process(asyncio.SubprocessProtocol):
     """A process that runs one call at a time. ``alive`` is false once it has ended or must not be used again, and
-    ``begun`` where its last call has certainly not begun."""
+    ``begun`` where its last call has certainly not begun, too."""
 
     def __init__(self, setup: bytes, memory_mb: int) -> None:
         self._setup = setup

@@ -6,20 +6,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
 from functools import partial
 
 import apsw
 
 from doorleaf.errors import DoorleafError
 from doorleaf.mql.context import Context
-from doorleaf.operations import OWN_TURN, DropCollection, Namespace
+from doorleaf.operations import OWN_TURN, DropCollection
 from doorleaf.stores.embedded import administration, discarding
 from doorleaf.stores.embedded.changes import log as change_log
 from doorleaf.stores.embedded.file import compacting
 from doorleaf.stores.embedded.host import Host
 from doorleaf.stores.embedded.writing import building
-from doorleaf.stores.embedded.writing.rows import Transaction
 
 WRITE_SECONDS = 30.0
 """How long each of its writes may take."""
@@ -48,7 +46,8 @@ async def sweep(store: Host) -> int:
         is_over = False
         while not is_over:
             context = _context()
-            taken, is_over = await store.write(_expiry(namespace, name, context), context)
+            expire = partial(administration.expire, namespace=namespace, name=name, context=context)
+            taken, is_over = await store.write(expire, context)
             total += taken
     await _take_away(store)
     return total
@@ -80,10 +79,6 @@ async def _take_away(store: Host) -> None:
         while not is_gone and time.monotonic() < until:
             is_gone = await store.write(partial(discarding.take_away, table=table), _context())
             await asyncio.sleep(discarding.SECONDS)
-
-
-def _expiry(namespace: Namespace, name: str, context: Context) -> Callable[[Transaction], tuple[int, bool]]:
-    return lambda transaction: administration.expire(transaction, namespace, name, context)
 
 
 def _context() -> Context:

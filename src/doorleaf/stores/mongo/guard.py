@@ -19,7 +19,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ExecutionTimeout, OperationFailure
 
-from doorleaf.documents import ABSENT, CODEC, Document
+from doorleaf.documents import ABSENT, CODEC, Document, Encoded
 from doorleaf.errors import DataError, InvalidParameter, Unsupported, WriteFailed
 from doorleaf.operations import (
     BulkWrite,
@@ -113,7 +113,8 @@ def _guarded_inserts(operation: Operation[Any]) -> InsertOne | InsertMany | Bulk
 
 def asked(operation: InsertMany) -> InsertMany:
     """``operation`` without its guard, which has seen every document."""
-    documents = [unguarded.identified(document) for document in operation.documents]
+    given = operation.documents
+    documents = given if isinstance(given, Encoded) else [*map(unguarded.identified, given)]
     for document in documents:
         _ask(operation.guard, None, document)
     return replace(operation, documents=documents, guard=None)

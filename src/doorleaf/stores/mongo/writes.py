@@ -17,7 +17,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 from pymongo.results import UpdateResult as DriverUpdateResult
 
-from doorleaf.documents import Document, Encoded, Exact, new_id
+from doorleaf.documents import Document, Encoded, Exact, ids_of, new_id
 from doorleaf.errors import DoorleafError, InvalidParameter, Unsupported
 from doorleaf.operations import (
     BulkWrite,
@@ -66,13 +66,9 @@ async def insert_one(database: Database, operation: InsertOne, session: Session 
 
 async def insert_many(database: Database, operation: InsertMany, session: Session = None) -> InsertManyResult:
     given = operation.documents
-    documents: list[Any]
-    if isinstance(given, Encoded):
-        documents, ids = [*map(RawBSONDocument, given.raw)], given.ids
-    else:
-        documents = [*map(identified, given)]
-        ids = [document["_id"] for document in documents]
-        documents = [*map(_exactly, documents)]
+    named = given if isinstance(given, Encoded) else [*map(identified, given)]
+    ids = ids_of(named)
+    documents: list[Any] = [*map(RawBSONDocument, named.raw)] if isinstance(named, Encoded) else [*map(_exactly, named)]
     try:
         await _collection(database, operation).insert_many(
             documents, ordered=operation.ordered, session=session, comment=operation.comment

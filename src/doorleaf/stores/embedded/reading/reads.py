@@ -79,6 +79,10 @@ def find(session: Session, operation: Find | FindOne, context: Context) -> Itera
     matches = _matches(session, operation, context, None)
     if matches is None:
         return iter(())
+    without = cut(matches.query.collection, operation.projection)
+    if without is not None:
+        some = ([each] for each in matches.stored())
+        return bounded(_cut_out(some, without, matches, operation, context), context)
     shown = _shown(matches, operation, context)
     return bounded(matches.stored() if shown is None else shown, context)
 
@@ -92,7 +96,7 @@ def find_soon(
         return Documents([]), 0 if isinstance(operation, Find) and operation.total is not None else None
     without = cut(matches.query.collection, operation.projection)
     if without is not None:  # all at once, since a budget sees to it that they are few
-        documents = Documents.each(_cut_out([*matches.stored()], without, matches, operation, context))
+        documents = Documents.each([*_cut_out([[*matches.stored()]], without, matches, operation, context)])
     else:
         shown = _shown(matches, operation, context)
         documents = matches.found() if shown is None else Documents.each([*shown])
@@ -131,11 +135,6 @@ def _matches(session: Session, operation: Find | FindOne, context: Context, budg
 
 def _shown(matches: Matches, operation: Find | FindOne, context: Context) -> Iterator[bytes] | None:
     """The documents as the projection shows them; None where there is none."""
-    without = cut(matches.query.collection, operation.projection)
-    if without is not None:
-        return (
-            document for each in matches.stored() for document in _cut_out([each], without, matches, operation, context)
-        )
     project = _projection(matches, operation, context)
     if project is None:
         return None
@@ -148,18 +147,17 @@ def _projection(matches: Matches, operation: Find | FindOne, context: Context) -
 
 
 def _cut_out(
-    some: list[bytes], without: Cut, matches: Matches, operation: Find | FindOne, context: Context
-) -> list[bytes]:
-    """Some of what matches as a projection shows it that cuts out."""
-    left = without.all(some)
-    if None not in left:
-        return left  # type: ignore[return-value]  # there is none
-    project = _projection(matches, operation, context)
-    assert project is not None  # noqa: S101  # there is something to cut out
-    return [
-        bson.encode(project(decode(document)), codec_options=CODEC) if found is None else found
-        for document, found in zip(some, left, strict=True)
-    ]
+    batches: Iterable[list[bytes]], without: Cut, matches: Matches, operation: Find | FindOne, context: Context
+) -> Iterator[bytes]:
+    """What matches, some at a time, as a projection shows it that cuts out."""
+    project = None
+    for some in batches:
+        for document, left in zip(some, without.all(some), strict=True):
+            if left is None:
+                project = project or _projection(matches, operation, context)
+                assert project is not None  # noqa: S101  # there is something to cut out
+                left = bson.encode(project(decode(document)), codec_options=CODEC)
+            yield left
 
 
 def _query(session: Session, operation: Find | FindOne, context: Context, limit: int) -> Query | None:
