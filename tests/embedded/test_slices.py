@@ -203,7 +203,7 @@ def test_what_went_before_stays_where_a_bulk_runs_out_of_time(
 
 def test_writes_that_run_out_of_time_say_what_stays(run: Run) -> None:
     async def scenario(store: EmbeddedStore) -> None:
-        await fill(store, *({"_id": number, "n": 20_000, "t": "x" * 2_000} for number in range(6_000)))
+        await fill(store, *({"_id": number, "n": 100_000, "t": "x" * 2_000} for number in range(6_000)))
         parts: list[Any] = [
             InsertOne(namespace=C, document={"_id": "first", "n": 1}),
             UpdateMany(namespace=C, filter={}, update=COSTLY),
@@ -218,7 +218,7 @@ def test_writes_that_run_out_of_time_say_what_stays(run: Run) -> None:
         with pytest.raises(StoreTimeout) as raised:
             await store.execute(UpdateMany(namespace=C, filter={}, update=GREEDY, max_time_ms=3_000))
         fields = raised.value.fields
-        assert await count(store, n=20_001) == fields["matchedCount"] == fields["modifiedCount"] > 0
+        assert await count(store, n=100_001) == fields["matchedCount"] == fields["modifiedCount"] > 0
 
     run(scenario)
 
