@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -184,14 +185,35 @@ def test_a_damaged_key_document_authorises_nobody_and_hides_no_other(tmp_path: P
 
 def test_of_processes_that_start_at_once_one_makes_the_first_key(tmp_path: Path) -> None:
     async def scenario(store: Store) -> None:
-        made = await asyncio.gather(*(Keys(SystemStore(store, "doorleaf")).first() for _ in range(8)))
-        texts = [text for text in made if text is not None]
+        texts: list[str] = []
+        await asyncio.gather(*(Keys(SystemStore(store, "doorleaf")).first(texts.append) for _ in range(8)))
         assert len(texts) == 1
         keys = Keys(SystemStore(store, "doorleaf"))
         await keys.reload()
         assert keys.find(texts[0])
         await keys.revoke("default")
-        assert await keys.first() is None, "revoking every key must not open a door again"
+        await keys.first(texts.append)
+        assert len(texts) == 1, "revoking every key must not open a door again"
+
+    on_store(tmp_path, scenario)
+
+
+def test_a_start_that_is_stopped_shows_the_first_key_that_it_made(tmp_path: Path) -> None:
+    async def scenario(store: Store) -> None:
+        for patience in itertools.count():  # It is stopped everywhere, a little later each time, until it has ended.
+            keys, shown = Keys(SystemStore(store, f"system{patience}")), list[str]()
+            making = asyncio.create_task(keys.first(shown.append))
+            for _ in range(patience):
+                await asyncio.sleep(0.0001)
+            making.cancel()
+            await asyncio.wait([making])
+            await keys.reload()
+            assert [key["_id"] for key in await keys.listed()] == ["default"] * len(shown)
+            assert all(keys.find(text) for text in shown)
+            if not making.cancelled():
+                assert making.exception() is None
+                assert len(shown) == 1
+                return
 
     on_store(tmp_path, scenario)
 

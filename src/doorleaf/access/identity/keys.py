@@ -9,6 +9,8 @@ of the whole key (it has more entropy than a slow hash could add), then ``create
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -277,17 +279,23 @@ class Keys:
         self._audit("createKey", target=name, by=by)
         return key
 
-    async def first(self) -> str | None:
-        """Make the first key, an administrator, if there is none, not even a revoked one, and answer its text.
+    async def first(self, announce: Callable[[str], None]) -> None:
+        """Make the first key, an administrator, if there is none, not even a revoked one, and ``announce`` its text.
 
-        Of several processes that start at once exactly one gets a key; the others get None.
+        Of several processes that start at once exactly one does. One that is stopped meanwhile shows what it has made.
         """
         if await self._system.find_one(COLLECTION, {}) is not None:
-            return None
+            return
+        making = asyncio.create_task(self._make_first(announce))
         try:
-            return await self.create(FIRST, admin=True)
-        except RequestError:
-            return None
+            await asyncio.shield(making)
+        except asyncio.CancelledError:
+            await making  # It has a limit of time, and a key that nobody saw would keep everybody out.
+            raise
+
+    async def _make_first(self, announce: Callable[[str], None]) -> None:
+        with contextlib.suppress(RequestError):
+            announce(await self.create(FIRST, admin=True))
 
     async def change(
         self,

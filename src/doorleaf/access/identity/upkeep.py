@@ -92,7 +92,5 @@ class Upkeep:
 
     async def _prepare(self) -> None:
         if self._announce is not None:
-            key = await self._directory.keys.first()
-            if key is not None:
-                self._announce(key)
+            await self._directory.keys.first(self._announce)
         await self._directory.prepare()
