@@ -198,6 +198,23 @@ def test_users_are_found_with_their_custom_data_and_sessions(console: Console, s
     expect(page.get_by_role("heading", name="Nobody waits")).to_be_visible()
 
 
+def test_users_come_in_pages(console: Console, server: Doorleaf) -> None:
+    for number in range(51):
+        body = {"email": f"many{number}@example.com", "password": "correct horse battery"}
+        assert server.call("POST", "/api/admin/v1/users", body, {"apiKey": server.key}).status == 201
+    page = console.page
+    page.goto(f"{server.url}/console#/users?search=many")
+    rows, more = page.get_by_role("row"), page.get_by_role("button", name="Show more")
+    expect(rows).to_have_count(51)
+    more.click()
+    expect(rows).to_have_count(52)
+    expect(more).to_have_count(0)
+    assert len(set(page.get_by_role("rowheader").all_inner_texts())) == 51
+    page.get_by_placeholder("A part of an address").fill("many50@")
+    expect(rows).to_have_count(2)
+    expect(more).to_have_count(0)
+
+
 def test_who_waits_is_confirmed(console: Console, server: Doorleaf) -> None:
     body = {"email": "new@example.com", "password": "correct horse battery"}
     registered = server.call("POST", f"{CLIENT}/auth/providers/local-userpass/register", body)

@@ -1,13 +1,13 @@
 /** The audit that is kept in the database, newest first, with filters that are in the address. */
 
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
 import { ApiError } from "../api";
 import { go, link } from "../router";
 import { useSession } from "../session";
 import { List } from "../ui/list";
 import { Moment } from "../ui/moment";
-import { Empty, Failure, useLoaded, useTitle } from "../ui/parts";
+import { usePaged } from "../ui/paged";
+import { Empty, Failure, useTitle } from "../ui/parts";
 
 interface Event {
   readonly id: string;
@@ -24,11 +24,6 @@ interface Event {
   readonly address?: string;
   readonly request?: string;
   readonly counts?: Readonly<Record<string, number>>;
-}
-
-interface Page {
-  readonly events: readonly Event[];
-  readonly next: string | null;
 }
 
 const TEXTS = { action: "Action", caller: "Caller", key: "Key", address: "Address", namespace: "Collection", target: "About" } as const;
@@ -49,20 +44,10 @@ export function Audit({ query }: { query: URLSearchParams }): JSX.Element {
   useTitle("Audit");
   const { api } = useSession();
   const asked = query.toString();
-  const found = useLoaded((signal) => api.json<Page>(pathOf(query, null), { signal }), [api, asked]);
-  const [more, setMore] = useState<Page | null>(null);
-  const [error, setError] = useState<unknown>(null);
-  useEffect(() => setMore(null), [found.value]);
-  const next = more ? more.next : (found.value?.next ?? null);
-  const events = [...(found.value?.events ?? []), ...(more?.events ?? [])];
-  const goOn = async (): Promise<void> => {
-    try {
-      const page = await api.json<Page>(pathOf(query, next));
-      setMore((before) => ({ events: [...(before?.events ?? []), ...page.events], next: page.next }));
-    } catch (failure) {
-      setError(failure);
-    }
-  };
+  const found = usePaged(async (after, signal) => {
+    const { events, next } = await api.json<{ events: readonly Event[]; next: string | null }>(pathOf(query, after), { signal });
+    return { items: events, next };
+  }, [api, asked]);
   if (found.error instanceof ApiError && found.error.code === "AuditNotKept")
     return (
       <Empty title="The audit is not kept in the database" icon="clock">
@@ -76,20 +61,13 @@ export function Audit({ query }: { query: URLSearchParams }): JSX.Element {
     <>
       <Filters query={query} />
       {found.error !== undefined && <Failure error={found.error} retry={found.again} />}
-      {error !== null && <Failure error={error} />}
-      {found.value && events.length === 0 && (
+      {found.items?.length === 0 && (
         <Empty title="Nothing matches" icon="search">
           <p>Take a filter away, or wait: events are written about every second.</p>
         </Empty>
       )}
-      {events.length > 0 && <Events listed={events} />}
-      {next !== null && (
-        <div class="more">
-          <button type="button" class="button" onClick={() => void goOn()}>
-            Show more
-          </button>
-        </div>
-      )}
+      {found.items !== undefined && found.items.length > 0 && <Events listed={found.items} />}
+      {found.end}
     </>
   );
 }

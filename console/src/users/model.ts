@@ -1,6 +1,7 @@
 /** Users as the administration tells of them. */
 
 import type { Api } from "../api";
+import type { Page } from "../ui/paged";
 
 export interface User {
   readonly id: string;
@@ -25,11 +26,6 @@ export interface UserSession {
   readonly device: Readonly<Record<string, string>> | null;
 }
 
-export interface Page<T> {
-  readonly items: readonly T[];
-  readonly next: string | null;
-}
-
 export const USERS = "api/admin/v1/users";
 export const ACCOUNTS = "api/admin/v1/accounts";
 export const userPath = (id: string): string => `${USERS}/${encodeURIComponent(id)}`;
@@ -51,5 +47,13 @@ export async function users(api: Api, asked: { search: string; provider: string;
   const query = new URLSearchParams({ limit: "50" });
   for (const [name, value] of Object.entries(asked)) if (value) query.set(name, value);
   const { users: items, next } = await api.json<{ users: readonly User[]; next: string | null }>(`${USERS}?${query}`, { signal });
+  return { items, next };
+}
+
+/** A page of the accounts whose address nobody has confirmed. */
+export async function waiting(api: Api, after: string | null, signal?: AbortSignal): Promise<Page<Account>> {
+  const query = new URLSearchParams({ limit: "50" });
+  if (after !== null) query.set("after", after);
+  const { accounts: items, next } = await api.json<{ accounts: readonly Account[]; next: string | null }>(`${ACCOUNTS}?${query}`, { signal });
   return { items, next };
 }

@@ -8,10 +8,11 @@ import { FormDialog } from "../ui/form";
 import { Icon } from "../ui/icons";
 import { List } from "../ui/list";
 import { Moment } from "../ui/moment";
-import { Empty, Failure, useLoaded, useTitle } from "../ui/parts";
 import { Page, PageHead } from "../ui/page";
+import { usePaged } from "../ui/paged";
+import { Empty, Failure, useTitle } from "../ui/parts";
 import { tell } from "../ui/toasts";
-import { type Account, ACCOUNTS, called, PROVIDERS, type User, USERS, users } from "./model";
+import { ACCOUNTS, called, PROVIDERS, type User, USERS, users, waiting } from "./model";
 import { UserPage } from "./page";
 
 export function UsersSection({ path, query }: PageProps): JSX.Element {
@@ -23,9 +24,9 @@ export function UsersSection({ path, query }: PageProps): JSX.Element {
   );
 }
 
-const tabs = (waiting: boolean): { href: string; title: string; chosen: boolean }[] => [
-  { href: link(["users"]), title: "All users", chosen: !waiting },
-  { href: link(["users", "waiting"]), title: "To be confirmed", chosen: waiting },
+const tabs = (toConfirm: boolean): { href: string; title: string; chosen: boolean }[] => [
+  { href: link(["users"]), title: "All users", chosen: !toConfirm },
+  { href: link(["users", "waiting"]), title: "To be confirmed", chosen: toConfirm },
 ];
 
 const WAIT_MS = 250;
@@ -36,23 +37,11 @@ function UserList({ query }: { query: URLSearchParams }): JSX.Element {
   const [search, provider] = [query.get("search") ?? "", query.get("provider") ?? ""];
   const [typed, setTyped] = useState(search);
   const [making, setMaking] = useState(false);
-  const [more, setMore] = useState<{ items: readonly User[]; next: string | null; error?: unknown } | null>(null);
-  const found = useLoaded((signal) => users(api, { search, provider, after: null }, signal), [api, search, provider]);
-  useEffect(() => setMore(null), [found.value]);
+  const found = usePaged((after, signal) => users(api, { search, provider, after }, signal), [api, search, provider]);
   useEffect(() => {
     const timer = window.setTimeout(() => go(link(["users"], { search: typed.trim(), provider }), true), WAIT_MS);
     return () => window.clearTimeout(timer);
   }, [typed]);
-  const listed = [...(found.value?.items ?? []), ...(more?.items ?? [])];
-  const next = more ? more.next : (found.value?.next ?? null);
-  const goOn = async (): Promise<void> => {
-    try {
-      const page = await users(api, { search, provider, after: next });
-      setMore((before) => ({ items: [...(before?.items ?? []), ...page.items], next: page.next }));
-    } catch (error) {
-      setMore((before) => ({ items: before?.items ?? [], next, error }));
-    }
-  };
   return (
     <>
       <PageHead title="Users" icon="person" tabs={tabs(false)}>
@@ -78,7 +67,7 @@ function UserList({ query }: { query: URLSearchParams }): JSX.Element {
         </label>
       </div>
       {found.error !== undefined && <Failure error={found.error} retry={found.again} />}
-      {found.value && listed.length === 0 && (
+      {found.items?.length === 0 && (
         <Empty title={search || provider ? "Nobody is found" : "No users yet"} icon="person">
           <p>
             {search || provider
@@ -87,15 +76,8 @@ function UserList({ query }: { query: URLSearchParams }): JSX.Element {
           </p>
         </Empty>
       )}
-      {listed.length > 0 && <UserTable listed={listed} />}
-      {more?.error !== undefined && <Failure error={more.error} />}
-      {next !== null && (
-        <div class="more">
-          <button type="button" class="button" onClick={() => void goOn()}>
-            Show more
-          </button>
-        </div>
-      )}
+      {found.items !== undefined && found.items.length > 0 && <UserTable listed={found.items} />}
+      {found.end}
       {making && (
         <CreateUser
           onClose={() => setMaking(false)}
@@ -157,10 +139,7 @@ function Waiting(): JSX.Element {
   useTitle("Users to be confirmed");
   const { api } = useSession();
   const [error, setError] = useState<unknown>(null);
-  const found = useLoaded(
-    async (signal) => (await api.json<{ accounts: readonly Account[] }>(`${ACCOUNTS}?limit=500`, { signal })).accounts,
-    [api],
-  );
+  const found = usePaged((after, signal) => waiting(api, after, signal), [api]);
   const confirm = async (email: string): Promise<void> => {
     try {
       await api.json(`${ACCOUNTS}/confirm`, { body: JSON.stringify({ email }) });
@@ -175,14 +154,14 @@ function Waiting(): JSX.Element {
       <PageHead title="Users" icon="person" tabs={tabs(true)} />
       {found.error !== undefined && <Failure error={found.error} retry={found.again} />}
       {error !== null && <Failure error={error} />}
-      {found.value?.length === 0 && (
+      {found.items?.length === 0 && (
         <Empty title="Nobody waits" icon="check">
           <p>Who registers with an address that has to be confirmed is listed here until then.</p>
         </Empty>
       )}
-      {found.value !== undefined && found.value.length > 0 && (
+      {found.items !== undefined && found.items.length > 0 && (
         <List label="Accounts to be confirmed" heads={["Address", "Registered", "-Actions"]}>
-          {found.value.map(({ email, created }) => (
+          {found.items.map(({ email, created }) => (
             <tr key={email}>
               <th scope="row">
                 <bdi class="wrap">{email}</bdi>
@@ -199,6 +178,7 @@ function Waiting(): JSX.Element {
           ))}
         </List>
       )}
+      {found.end}
     </>
   );
 }
