@@ -31,6 +31,9 @@ from doorleaf.stores.base import Store
 NS = Namespace("db", "things")
 """Where every scenario acts; the database's name is replaced by one of its own."""
 
+THREE = [{"_id": 1, "k": 1}, {"_id": 2, "k": 2}, {"_id": 3, "k": 3}]
+UNIQUE = [({"k": 1}, {"unique": True})]
+
 
 @dataclass(frozen=True)
 class Scenario:

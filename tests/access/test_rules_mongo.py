@@ -12,7 +12,7 @@ import pytest
 from pymongo import AsyncMongoClient
 from ruled import ADMIN, ME, NS, YOU, App, answer, operation, plain, said, user
 from servers import mongodb_uri_from_environment
-from test_rule_fields import HARMLESS, REFUSED, RULES, STORED
+from test_rule_attempts import HARMLESS, REFUSED, RULES, STORED
 from test_rules_table import ROWS, Row
 
 from doorleaf.access.callers import Caller

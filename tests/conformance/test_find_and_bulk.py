@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bson import ObjectId
-from scenarios import NS, Engine, Scenario, check
+from scenarios import NS, THREE, UNIQUE, Engine, Scenario, check
 
 from doorleaf.errors import DataError, DuplicateKey, WriteFailed
 from doorleaf.operations import (
@@ -21,9 +21,6 @@ from doorleaf.operations import (
     Write,
 )
 from doorleaf.operations.results import BulkWriteResult
-
-THREE = [{"_id": 1, "k": 1}, {"_id": 2, "k": 2}, {"_id": 3, "k": 3}]
-UNIQUE = [({"k": 1}, {"unique": True})]
 
 
 def update(filter: dict[str, object], change: object, **more: object) -> FindOneAndUpdate:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from guards import Looks
-from scenarios import NS, Engine, encoded, everything, placed, unique_database
+from scenarios import NS, THREE, Engine, encoded, everything, placed, unique_database
 
 from doorleaf.documents import Document
 from doorleaf.errors import DuplicateKey, PermissionDenied, WriteFailed
@@ -29,7 +29,6 @@ from doorleaf.operations import (
 from doorleaf.operations.results import DocumentResult, UpdateResult
 from doorleaf.stores.base import Store
 
-THREE = [{"_id": 1, "k": 1}, {"_id": 2, "k": 2}, {"_id": 3, "k": 3}]
 INC = {"$inc": {"k": 10}}
 Seen = list[tuple[Document | None, Document | None]]
 
