@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import itertools
 import socket
 import threading
 import time
@@ -21,11 +22,14 @@ from websockets.sync.client import ClientConnection, connect
 
 from doorleaf.dialects.base import Dialect, Request, Route, Session
 from doorleaf.errors import InvalidParameter
-from doorleaf.http import frames, websocket
+from doorleaf.http import connections, frames, websocket
 from doorleaf.operations import Find, InsertOne, Namespace, Scan
 
 ended: list[str] = []
 """How sessions ended whose clients left."""
+
+handled, noted = [0], [0]
+"""How many frames have been handled, and how many it were whenever somebody else had a turn."""
 
 
 async def echo(request: Request, session: Session) -> None:
@@ -58,6 +62,14 @@ async def flood(request: Request, session: Session) -> None:
         raise
 
 
+async def beside(request: Request, session: Session) -> None:
+    """Has its turn whenever others have theirs, and notes how many frames have been handled."""
+    while True:
+        if handled != noted[-1:]:
+            noted.extend(handled)
+        await asyncio.sleep(0)
+
+
 async def store(request: Request, session: Session) -> None:
     """Each message is a document; in the end all are read back."""
     service: Any = SERVED[0].endpoint._service
@@ -81,6 +93,7 @@ DIALECT = Dialect(
         Route("GET", "/open/{name}", "open", session=echo, public=True),
         Route("GET", "/busy", "busy", session=busy),
         Route("GET", "/flood", "flood", session=flood),
+        Route("GET", "/beside", "beside", session=beside),
         Route("GET", "/store", "store", session=store),
     ),
 )
@@ -220,6 +233,70 @@ def test_a_message_has_an_end(server: Served) -> None:
             opcode = Opcode.TEXT if number == 0 else Opcode.CONT
             client.socket.sendall(Frame(opcode, b"", fin=False).serialize(mask=True))
     until(lambda: server.endpoint.streams == 0)
+
+
+@pytest.mark.parametrize(
+    ("opcode", "count", "handler"),
+    [
+        (Opcode.PING, 30_000, "handle_ping"),
+        (Opcode.PONG, 30_000, "handle_pong"),
+        (Opcode.TEXT, 3000, "send_receive_event_to_app"),
+    ],
+)
+def test_nobody_waits_for_a_flood_of_frames(
+    server: Served, monkeypatch: pytest.MonkeyPatch, opcode: Opcode, count: int, handler: str
+) -> None:
+    handle = getattr(frames.Frames, handler)
+
+    def counted(*given: Any) -> None:
+        handled[0] += 1
+        handle(*given)
+
+    monkeypatch.setattr(frames.Frames, handler, counted)
+    with session(server, "/beside"), session(server, "/echo") as client:
+        handled[:], noted[:] = [0], [0]
+        with client.protocol_mutex:
+            client.socket.sendall(Frame(opcode, b"").serialize(mask=True) * count)
+        until(lambda: handled[0] == count)
+    assert max(after - before for before, after in itertools.pairwise([*noted, count])) <= 200
+    until(lambda: server.endpoint.streams == 0)
+
+
+def handshake(*more: str) -> bytes:
+    """The head of one, with ``more`` lines."""
+    lines = ("Host: x", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
+    return "\r\n".join(
+        ["GET /open/door HTTP/1.1", *lines, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *more, "", ""]
+    ).encode()
+
+
+@pytest.mark.parametrize("more", [[f"X{number}: a" for number in range(200)], ["X: " + "a" * 9000]])
+def test_a_handshake_that_is_too_long_is_answered(server: Served, more: list[str]) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
+        connection.sendall(handshake(*more))
+        said = b"".join(iter(lambda: connection.recv(1000), b""))  # until it is closed
+    assert said.startswith(b"HTTP/1.1 431 ")
+    assert b'"error_code":"HeaderFieldsTooLarge"' in said
+
+
+def test_sessions_make_no_room_for_new_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that became a session is none that brought nothing, and is forgotten with it."""
+    monkeypatch.setattr(connections, "FRESH_SECONDS", 0.0)
+    with serving(tmp_path, DIALECT, max_connections=2) as running:
+        where = "127.0.0.1", running.port
+        with connect(f"ws://127.0.0.1:{running.port}/open/door") as client, socket.create_connection(where):
+            with socket.create_connection(where, timeout=PATIENCE) as another:
+                another.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert another.recv(1000).startswith(b"HTTP/1.1 200 "), "the one that said nothing went"
+            client.send("still here")
+            assert client.recv(timeout=PATIENCE) == "still here"
+
+
+def test_a_refused_handshake_is_no_fault_of_ours(server: Served, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(InvalidStatus):
+        session(server, "/nowhere").__enter__()
+    until(lambda: server.endpoint.in_flight == 0)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_a_text_is_utf_8(server: Served, caplog: pytest.LogCaptureFixture) -> None:

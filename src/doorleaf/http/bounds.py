@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Any, Protocol
 
 from doorleaf.access.addresses import Network, among, neighbourhood, networks, unmapped
+from doorleaf.http.rounds import Rounds
 from doorleaf.settings.model import Settings
 
 try:
@@ -103,6 +104,7 @@ class Door:
         """Those that have no request at hand after others, the longest of them first."""
         self.swept = False
         """Whether somebody looks at the connections from time to time."""
+        self.rounds = Rounds()
 
     def follow(self, bounds: ConnectionBounds) -> None:
         """Hold to ``bounds`` from now on: settings may be read again."""

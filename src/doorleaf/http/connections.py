@@ -203,6 +203,7 @@ class Connection(PassingOver):
             self._refuse(400, what)
             return
         except HttpParserUpgrade:
+            self._is_in_use()  # nor will it be idle again: the session is another's
             self.handle_websocket_upgrade()
             return
         if self._in_head():

@@ -6,12 +6,14 @@ import asyncio
 from asyncio import BaseTransport
 from typing import Any
 
+import orjson
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
 from doorleaf.dialects.base import Messages
+from doorleaf.http import answers
 from doorleaf.http.bounds import Door
 from doorleaf.http.websocket import GONE, STALLED_SECONDS, TEXTS
 
@@ -23,20 +25,26 @@ UNREAD_BYTES = 256 * 1024
 
 _TOO_BIG = 1009
 _NO_TEXT = 1007
+_HEAD = "HeaderFieldsTooLarge"
 
 
 class Frames(WebSocketsSansIOProtocol):
-    """One connection. The library bounds a message, and pings tell whether anybody is there; the rest is here."""
+    """One connection. The library bounds a message, and pings tell whether anybody is there; the rest is here.
 
-    _door: Door | None = None
+    What comes is read in rounds, and nothing more comes before it has been and all its messages are taken.
+    """
+
     _counted = ""
     _pending = 0
     _changed = 0.0
+    _waits = False
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
         http: Any = self.transport.get_protocol()  # still; what it counted for, this counts for from now on
-        self._door, self._counted, http.counted = http.door, http.counted, ""
+        self._door: Door = http.door
+        self._counted, http.counted = http.counted, ""
+        self._unread = bytearray()
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
@@ -48,24 +56,74 @@ class Frames(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self._door is not None:
-            self._door.leave(self._counted)
+        self._unread.clear()
+        self._door.leave(self._counted)
         gone: asyncio.Event | None = getattr(self, "_gone", None)
         if gone is not None:
             gone.set()
 
     def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated:
+            self._unread += data
+            self._go_on()
+            return
         super().data_received(data)
-        if self.writable.is_set() is False and self.transport.get_write_buffer_size() > UNREAD_BYTES:
-            # What a route sends waits until there is room; answers to pings do not.
+        if not self.handshake_initiated:  # the library has bounds of its own for a head, and says nothing
+            body = orjson.dumps({"error": "the handshake has too many fields, or too long ones", "error_code": _HEAD})
+            headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+            self.transport.write(answers.head(431, headers, keep_alive=False) + body)
+            self.transport.close()
+
+    def _go_on(self) -> None:
+        """Read on, where there is more, or let more come."""
+        if self.transport.is_closing():
+            self._unread.clear()
+        elif self._unread:
             self.transport.pause_reading()
-            self.read_paused = True
+            if not self.read_paused and not self._waits:
+                self._waits = True
+                self._door.rounds.add(self)
+        elif not self.read_paused:
+            self.transport.resume_reading()
+
+    def read_some(self, most: int) -> int:
+        self._waits = False
+        some = bytes(self._unread[:most])
+        if some:
+            del self._unread[:most]
+            try:
+                super().data_received(some)
+            except Exception:
+                self.transport.abort()
+                raise
+            self.read_paused = self.read_paused or self._is_choked()
+            self._go_on()
+        return len(some)
+
+    def _is_choked(self) -> bool:
+        """Whether too much waits for the client: what a route sends waits for room, answers to pings do not."""
+        return not self.writable.is_set() and self.transport.get_write_buffer_size() > UNREAD_BYTES
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self.read_paused and self.queue.empty():
+        self._take()
+
+    async def receive(self) -> Any:
+        message = await self.queue.get()
+        self._take()
+        return message
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True  # by an answer, after which the library waits for none
+        self._take()
+
+    def _take(self) -> None:
+        """Go on where all messages have been taken."""
+        if self.queue.empty() and not self._is_choked():
             self.read_paused = False
-            self.transport.resume_reading()
+        self._go_on()
 
     def handle_cont(self, event: Frame) -> None:
         super().handle_cont(event)
