@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import hmac
 from collections.abc import Iterator
@@ -126,6 +127,20 @@ def test_every_method_may_have_a_body_or_none(app: Application, method: str) -> 
     assert ask(app, "/shows", method).json["body"] == "undefined"
     assert ask(app, "/shows", method, b"\xff\x00").json["body"][2] == "ff00"
     assert ask(app, "/shows", method).json["request"]["httpMethod"] == method
+
+
+@pytest.mark.parametrize("size", [0, 1, 16 * 1024, 64 * 1024, 1024 * 1024])
+def test_a_body_has_any_size_that_a_request_may_have(app: Application, size: int) -> None:
+    """Also where nobody has to say who they are: the function runs as the system."""
+    document = orjson.dumps({"text": "x" * size})
+    good = "sha256=" + hmac.new(SECRET.encode(), document, hashlib.sha256).hexdigest()
+    assert ask(app, "/reads", "POST", document).json == {"text": "x" * size}
+    found = ask(app, "/signed", "POST", document, Endpoint_Signature=good)
+    assert (found.status, found.json["body"][1]) == (200, document.decode())
+    packed = ask(app, "/reads", "POST", gzip.compress(document), Content_Encoding="gzip")
+    assert packed.json == {"text": "x" * size}
+    in_pieces = [document[at : at + 5000] for at in range(0, len(document), 5000)]
+    assert app.call("POST", "/endpoint/reads", in_pieces).json == {"text": "x" * size}
 
 
 def test_what_is_said_with_the_response_is_the_answer_and_not_what_is_returned(app: Application) -> None:
