@@ -49,6 +49,10 @@ ESCAPES = [
     "realm(URL)", "realm(new URL('http://a'))", "realm(new URL('http://a').searchParams)", "realm(Buffer)", "realm(Buffer.from('a'))", "realm(crypto)",
     "realm(crypto.getRandomValues)", "realm(new TextEncoder().encode('a'))", "realm(new TextDecoder())", "realm(structuredClone({ a: context.user }))",
     "realm(atob)", "realm(queueMicrotask)", "realm(require('crypto'))", "realm(require('events'))", "realm(require('util').inspect)",
+    "realm(require('stream'))", "realm(require('process'))", "realm(require('process').env)", "realm(require('timers').setTimeout)", "realm(require('path').join)",
+    "realm(require('string_decoder').StringDecoder)", "realm(require('crypto').KeyObject)", "realm(require('crypto').createSecretKey('x'))",
+    "(() => { try { require('crypto').createPublicKey('-----BEGIN PUBLIC KEY-----') } catch (e) { return realm(e) } return 'OUT' })()",
+    "(() => { const { KeyObject, createSecretKey } = require('crypto'); try { return new KeyObject({}, { type: 'secret' }) } catch (e) { return realm(e) } })()",
     # errors that come from the other side
     "(() => { try { new URL({ toString() { throw realm } }) } catch (e) { return realm(e) } })()",
     "(() => { try { new URL('a'.repeat(1e7)) } catch (e) { return realm(e) } })()",
@@ -136,13 +140,13 @@ LEAVE = [
     "(() => { setInterval(() => { globalThis.left = 1 }, 0) })()", "(() => { for (let i = 0; i < 5000; i++) Promise.reject(i) })()",
     "(() => { Promise.reject({ get message() { globalThis.left = 1 }, toString() { globalThis.left = 1 } }) })()", "(() => { const h = () => h(); new Promise(h) })()",
     "(() => { context.functions.execute('other'); setTimeout(() => { globalThis.left = 1 }) })()", "(() => { const f = () => Promise.resolve().then(f); f() })()",
-    "URL.left = 1", "Buffer.left = 1", "URL.prototype.left = 1", "crypto.left = 1", "require('events').left = 1", "TextEncoder.prototype.left = 1",
+    "URL.left = 1", "Buffer.left = 1", "URL.prototype.left = 1", "crypto.left = 1", "require('events').left = 1", "require('process').env.left = 1", "TextEncoder.prototype.left = 1",
     "(() => { globalThis.context = { user: { id: 'somebody' } } })()", "(() => { exports.left = 1; module.left = 1 })()",
 ]  # fmt: skip
 LOOK = """exports = function () {
   const there = [globalThis, {}, [], () => 1, '', Promise.resolve(), new Error(''), async () => 1, context, BSON, console, JSON, Math, require,
     context.user, Symbol, [][Symbol.iterator](), context.values.get('v'), exports, module,
-    URL, Buffer, URL.prototype, crypto, require('events'), TextEncoder.prototype].map((value) => value.left);
+    URL, Buffer, URL.prototype, crypto, require('events'), require('process').env, TextEncoder.prototype].map((value) => value.left);
   return [there.filter((value) => value !== undefined).length, context.user.id, JSON.stringify({ a: 1 })];
 }"""
 

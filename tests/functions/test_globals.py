@@ -61,6 +61,18 @@ ANSWERS: list[tuple[str, Any]] = [
     ("(() => { const u = new URL('http://a.b/?a=1'), p = u.searchParams; u.search = '?b=2'; const b = p.get('b'); p.append('c', '3'); u.href = 'http://c.d/?e=4'; return [b, p === u.searchParams, p.toString()] })()", ['2', True, 'e=4']),
     ("[Buffer.from('abcabc').indexOf('a', -3), Buffer.from('abcabc').indexOf('YQ==', 'base64'), Buffer.from('abcabc').lastIndexOf('a', -4), Buffer.from('abc').lastIndexOf('a', -9), Buffer.from('abc').indexOf(97 + 256)]", [3, 0, 0, -1, 0]),
     ("(async () => { const u = require('util'); function A() {} function B() {} u.inherits(A, B); return [new A() instanceof B, await u.promisify((a, done) => done(null, a + 1))(1), u.format('%s is %d', 'a', 5)] })()", [True, 2, 'a is 5']),
+    ("(() => { const S = require('stream'), E = require('events'), told = []; function P() { S.call(this); this.writable = true } require('util').inherits(P, S); P.prototype.write = function (v) { told.push(v); this.emit('data', v) }; P.prototype.end = function () { told.push('end'); this.emit('end') }; const a = new P(), b = new P(), c = new P(); a.pipe(b).pipe(c); a.write(1); a.end(); a.write(2); return [told, a instanceof E, S.Stream === S, require('node:stream') === S, b.listenerCount('data'), typeof S.prototype.pipe] })()", [[1, 1, 1, 'end', 'end', 'end', 2], True, True, True, 0, 'function']),
+    ("(() => { const S = require('stream'); class T extends S.Transform {} function W() {} require('util').inherits(W, S.Writable); return [new W() instanceof S, Object.getPrototypeOf(T) === S.Transform, S.Readable.name] })()", [True, True, 'Readable']),
+    ("(async () => { const p = require('process'), told = []; p.nextTick((v) => told.push(v), 1); told.push(0); await null; await null; return [told, p.cwd(), p.env, p.version.split('.').length, p.versions.node === undefined, p.hrtime().length, typeof p.hrtime.bigint(), p.on('exit', () => 1) === p] })()", [[0, 1], '/', {}, 3, True, 2, 'bigint', True]),
+    ("new Promise((done) => require('timers').setTimeout(done, 1, 'woken'))", 'woken'),
+    ("(async () => { const t = require('timers'); const at = t.setInterval(() => 1, 1); t.clearInterval(at); return [await t.promises.setTimeout(1, 'a'), t.setImmediate === setImmediate] })()", ['a', True]),
+    ("(() => { const p = require('path'); return ['/a/../b//c/.', '', './', 'a/..', '../x/..', '/..', 'a/b/', './../a'].map((one) => p.normalize(one)) })()", ['/b/c', '.', './', '.', '..', '/', 'a/b/', '../a']),
+    ("(() => { const p = require('path'); return [p.resolve('/', 'a', '/b', '../c'), p.resolve('x'), p.resolve('/a', '', './b/'), p.join('a', '..', 'b'), p.join('', ''), p.join('/a', 'b/'), p.join('a', '/b'), p.isAbsolute('/a'), p.isAbsolute('a'), p.posix === p] })()", ['/c', '/x', '/a/b', 'b', '.', '/a/b/', 'a/b', True, False, True]),
+    ("(() => { const p = require('path'); return ['a.b', '/x/.a', 'x.', '..', 'a.b.c', '.a.b', 'x/', 'x.js/', '', '/', '...', '..a', 'a..', '..a.b', '/a/b.txt'].map((one) => [p.extname(one), p.basename(one), p.dirname(one)]) })()", [['.b', 'a.b', '.'], ['', '.a', '/x'], ['.', 'x.', '.'], ['', '..', '.'], ['.c', 'a.b.c', '.'], ['.b', '.a.b', '.'], ['', 'x', '.'], ['.js', 'x.js', '.'], ['', '', '.'], ['', '', '/'], ['.', '...', '.'], ['.a', '..a', '.'], ['.', 'a..', '.'], ['.b', '..a.b', '.'], ['.txt', 'b.txt', '/a']]),
+    ("(() => { const p = require('path'); return [['//a', 'a//b', '/a', 'a/b/c/', '/a//', '//'].map(p.dirname), p.basename('a.js', '.js'), p.basename('.js', '.js'), p.basename('x/a.js/', '.js'), p.relative('/a/b/c', '/a/d'), p.relative('/a', '/a'), p.relative('/a/b', '/')] })()", [['//', 'a/', '/', 'a/b', '/', '/'], 'a', '', 'a', '../../d', '', '../..']),
+    ("(() => { const { StringDecoder: D } = require('string_decoder'); const all = (encoding, ...parts) => { const d = new D(encoding); return [...parts.map((one) => d.write(Buffer.from(one))), d.end()] }; return [all('utf8', [0xe2, 0x82], [0xac, 0x61, 0xf0, 0x9f], [0x98, 0x80], [0xc3]), all('utf16le', [0x61, 0, 0x3d, 0xd8], [0, 0xde], [0x62]), all('base64', [1, 2, 3, 4], [5]), all('hex', [1, 2])] })()", [['', '€a', '😀', '', '�'], ['a', '😀', '', ''], ['AQID', '', 'BAU='], ['0102', '']]),
+    ("(() => { const c = require('crypto'), k = c.createSecretKey('a key', 'utf8'); return [k.type, k.symmetricKeySize, k.export().toString(), k.equals(c.createSecretKey(Buffer.from('a key'))), k.equals(c.createSecretKey('other')), k instanceof c.KeyObject, k.asymmetricKeyType === undefined, c.constants.RSA_PKCS1_PSS_PADDING] })()", ['secret', 5, 'a key', True, False, True, True, 6]),
+    ("[Object.keys(Buffer).includes('isBuffer'), Object.keys(Buffer).includes('from'), require('buffer').SlowBuffer === Buffer]", [True, True, True]),
     ("(() => { const c = require('crypto'); return [c.randomBytes(5).length, c.timingSafeEqual(Buffer.from('a'), Buffer.from('a')), c.randomInt(3) < 3, c.randomUUID().length] })()", [5, True, True, 36]),
 ]  # fmt: skip
 
@@ -83,7 +95,15 @@ REFUSED = [
     ("new TextDecoder('latin1')", "the only encoding is utf-8, not latin1"), ("structuredClone({ f() {} })", "a function cannot be cloned"),
     ("require('crypto').randomBytes(1e9)", "expected 0 to 65536 of them"), ("crypto.getRandomValues(new Uint8Array(65537))", "expected 0 to 65536"),
     ("queueMicrotask('x')", "queueMicrotask takes a function"), ("new BSON.UUID('x')", "a UUID has 32 hexadecimal digits"),
-    ("new BSON.UUID(new Uint8Array(2))", "a UUID has 16 bytes"),
+    ("new BSON.UUID(new Uint8Array(2))", "a UUID has 16 bytes"), ("new (require('stream').Readable)()", "stream.Readable is not available in a function"),
+    ("new (class extends require('stream').Transform {})()", "stream.Transform is not available in a function"),
+    ("require('stream').pipeline()", "stream.pipeline is not available in a function"), ("require('path').join(5)", "path: expected text"),
+    ("new (require('string_decoder').StringDecoder)('x')", "Unknown encoding: x"), ("new (require('crypto').KeyObject)()", "keys are made by createSecretKey"),
+    ("require('crypto').createPublicKey('a secret')", "crypto: expected a key in PEM"), ("require('crypto').createPrivateKey(5)", "crypto: expected a key in PEM, a KeyObject"),
+    ("require('crypto').createPrivateKey({ key: 'x', passphrase: 'y' })", "a key with a passphrase is not available"),
+    ("require('crypto').createPublicKey(require('crypto').createSecretKey('x'))", "expected a private key, got a secret one"),
+    ("require('crypto').createSign('md5')", "signatures over md5 are not available"), ("require('crypto').createHmac('sha256', 5).update('x').digest()", "Binary takes text or bytes"),
+    ("require('crypto').createSecretKey('x').export({ format: 'jwk' })", "the format jwk is not available"),
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from doorleaf.dialects.base import Request
 from doorleaf.dialects.client.functions import encoded
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError, FunctionTimeout, InternalError, InvalidParameter
-from doorleaf.functions import signatures
+from doorleaf.functions import keys, signatures
 from doorleaf.functions.database import Database, Session, described
 from doorleaf.functions.judging import DEPTH
 from doorleaf.functions.load import Function
@@ -150,7 +150,7 @@ class Call:
         raise InvalidParameter("the function asked for something that does not exist")
 
     def ask(self, text: bytes) -> bytes | None:
-        """The answer to something that the function waits for in place: modules, hashes, tokens.
+        """The answer to something that the function waits for in place: modules, hashes, keys, tokens.
 
         None for what keys make long, and large input: a thread answers.
         """
@@ -185,6 +185,8 @@ class Call:
                     return orjson.dumps({"value": {"file": file, "text": source}})
                 case "crypto":
                     value = signatures.compute(asked)
+                case "keys":
+                    value = keys.compute(asked)
                 case "jwt":
                     value = signatures.token(asked)
                 case _:

@@ -105,7 +105,8 @@ class Modules:
                 raise InvalidParameter(
                     "require: a function has packages alone; other functions: context.functions.execute"
                 )
-            yield from self._files(self._root / parent.removeprefix("node_modules/") / ".." / name)
+            beside = (self._root / parent.removeprefix("node_modules/")).parent / name
+            yield from self._folder(beside) if name.endswith(("/", ".")) else self._files(beside)
             return
         parts = name.split("/")
         length = 2 if name.startswith("@") else 1
@@ -133,6 +134,9 @@ class Modules:
         yield path
         for ending in (".js", ".cjs", ".json"):
             yield path.with_name(path.name + ending)
+        yield from self._folder(path)
+
+    def _folder(self, path: Path) -> Iterator[Path]:
         if path.is_dir():
             main = _about(path).get("main")
             if isinstance(main, str) and main:

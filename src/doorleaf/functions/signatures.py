@@ -21,7 +21,7 @@ from doorleaf.access.identity.signed import decode_token, encode_token, read_key
 from doorleaf.documents import Document
 from doorleaf.errors import InvalidParameter
 
-_ALGORITHMS = {"sha1": "sha1", "sha256": "sha256", "sha512": "sha512", "md5": "md5"}
+_ALGORITHMS = frozenset({"md5", "sha1", "sha224", "sha256", "sha384", "sha512"})
 _NONCE_BYTES = 12
 _SIGNATURE = re.compile(rb"sha256=([0-9a-fA-F]{64})")
 
@@ -43,7 +43,7 @@ def is_secret(given: str | None, secret: str) -> bool:
 def is_long(asked: Document) -> bool:
     """Whether what is asked for takes a key whose size makes it long."""
     with_pair = asked.get("does") in ("sign", "verify") or "-----BEGIN" in str(asked.get("key", ""))
-    return with_pair or not str(asked.get("method", "HS")).startswith("HS")
+    return with_pair or asked.get("to") == "keys" or not str(asked.get("method", "HS")).startswith("HS")
 
 
 def compute(asked: Document) -> Any:
@@ -55,11 +55,11 @@ def compute(asked: Document) -> Any:
 
 
 def _hash(asked: Document) -> Binary:
-    return Binary(hashlib.new(_algorithm(asked), _content(asked.get("input"))).digest())
+    return Binary(hashlib.new(_algorithm(asked), content(asked.get("input"))).digest())
 
 
 def _hmac(asked: Document) -> str:
-    digest = hmac.new(_content(asked.get("secret")), _content(asked.get("input")), _algorithm(asked)).digest()
+    digest = hmac.new(content(asked.get("secret")), content(asked.get("input")), _algorithm(asked)).digest()
     form = asked.get("form") or "base64"
     if form == "hex":
         return digest.hex()
@@ -69,8 +69,8 @@ def _hmac(asked: Document) -> str:
 
 
 def _algorithm(asked: Document) -> str:
-    algorithm = _ALGORITHMS.get(str(asked.get("algorithm")).lower().replace("-", ""))
-    if algorithm is None:
+    algorithm = str(asked.get("algorithm")).lower().replace("-", "")
+    if algorithm not in _ALGORITHMS:
         raise InvalidParameter(f"{asked['does']}: the algorithms are {', '.join(sorted(_ALGORITHMS))}")
     return algorithm
 
@@ -78,11 +78,11 @@ def _algorithm(asked: Document) -> str:
 def _encrypt(asked: Document) -> Binary:
     """AES-GCM: a nonce of 12 bytes, and then the text with its tag, as App Services has it."""
     cipher, nonce = _cipher(asked), os.urandom(_NONCE_BYTES)
-    return Binary(nonce + cipher.encrypt(nonce, _content(asked.get("input")), None))
+    return Binary(nonce + cipher.encrypt(nonce, content(asked.get("input")), None))
 
 
 def _decrypt(asked: Document) -> Binary:
-    cipher, given = _cipher(asked), _content(asked.get("input"))
+    cipher, given = _cipher(asked), content(asked.get("input"))
     try:
         return Binary(cipher.decrypt(given[:_NONCE_BYTES], given[_NONCE_BYTES:], None))
     except (InvalidTag, ValueError):
@@ -90,7 +90,7 @@ def _decrypt(asked: Document) -> Binary:
 
 
 def _cipher(asked: Document) -> AESGCM:
-    key = _content(asked.get("secret"))
+    key = content(asked.get("secret"))
     if asked.get("algorithm") != "aes":
         raise InvalidParameter(f"{asked['does']}: the only kind of encryption is aes")
     if len(key) not in (16, 24, 32):
@@ -104,7 +104,7 @@ def _sign(asked: Document) -> Binary:
     if not isinstance(key, RSAPrivateKey):
         raise InvalidParameter("sign: expected a private RSA key in PEM")
     try:
-        return Binary(key.sign(_content(asked.get("input")), scheme, SHA256()))
+        return Binary(key.sign(content(asked.get("input")), scheme, SHA256()))
     except ValueError:
         raise InvalidParameter("sign: the key cannot be used") from None
 
@@ -114,7 +114,7 @@ def _verify(asked: Document) -> bool:
     if not isinstance(key, RSAPublicKey):
         raise InvalidParameter("verify: expected a public RSA key in PEM")
     try:
-        key.verify(_content(asked.get("signature")), _content(asked.get("input")), scheme, SHA256())
+        key.verify(content(asked.get("signature")), content(asked.get("input")), scheme, SHA256())
     except (InvalidSignature, ValueError):
         return False
     return True
@@ -124,7 +124,7 @@ def _rsa(asked: Document) -> RSAPrivateKey | RSAPublicKey:
     if asked.get("algorithm") != "rsa":
         raise InvalidParameter(f"{asked['does']}: the only kind of key is rsa")
     try:
-        key = read_key(_content(asked.get("secret")))
+        key = read_key(content(asked.get("secret")))
     except ValueError as error:
         raise InvalidParameter(f"{asked['does']}: {error}") from None
     if not isinstance(key, (RSAPrivateKey, RSAPublicKey)):
@@ -158,8 +158,8 @@ def token(asked: Document) -> Any:
     return decode_token(str(asked.get("token")), str(asked.get("key")), names, with_header=asked.get("header") is True)
 
 
-def _content(given: Any) -> bytes:
-    """Text or bytes as a function sends them."""
+def content(given: Any) -> bytes:
+    """Text or bytes as a function sends them. Raises InvalidParameter."""
     if isinstance(given, dict):
         if isinstance(given.get("text"), str):
             return str(given["text"]).encode("utf-8", "surrogatepass")

@@ -14,7 +14,7 @@ class Crypto:
     """``context.utils.crypto``. Text is taken as UTF-8; errors are InvalidParameter."""
 
     def hash(self, algorithm: str, input: str | bytes) -> bytes:
-        """The digest by ``sha1``, ``sha256``, ``sha512`` or ``md5``."""
+        """The digest by ``md5``, ``sha1``, ``sha224``, ``sha256``, ``sha384`` or ``sha512``."""
         return bytes(signatures.compute({"does": "hash", "algorithm": algorithm, "input": _content(input)}))
 
     def hmac(self, input: str | bytes, secret: str | bytes, algorithm: str, output_format: str = "base64") -> str:

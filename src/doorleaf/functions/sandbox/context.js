@@ -258,7 +258,7 @@ function required(id, parent) {
   else {
     const got = moduling(found.file, found.text);
     if (typeof got === "string") throw new SyntaxError(`${found.file}: ${got}`);
-    got(holder.exports, (wanted) => required(wanted, found.file), holder);
+    got(nodeProcess(), globalThis).call(holder.exports, holder.exports, (wanted) => required(wanted, found.file), holder);
   }
   return holder.exports;
 }

@@ -157,8 +157,11 @@ let prelude, spare, asleep = 0;
 
 function compiled(name, text, file) {
   // A script whose value is a function with the source as its body; lines are those of the file.
-  return new Script(`(function (exports, require, module) { ${text}\n;return [exports, module] })`, { filename: file });
+  return new Script(wrapped(text), { filename: file });
 }
+const wrapped = (text) => `(function (exports, require, module) { ${text}\n;return [exports, module] })`;
+// What packages have besides, and may declare for themselves.
+const ofPackage = (text) => `(function (process, global) { return ${wrapped(text)} })`;
 
 function realm() {
   const call = { alive: true, kind: 0, told: "", open: 0, asks: false, timers: new Map() };
@@ -192,7 +195,7 @@ function realm() {
   const module = bare((file, text) => {
     if (typeof file !== "string" || typeof text !== "string") return "expected a module";
     try {
-      if (!modules.has(file)) modules.set(file, compiled(file, text, file));
+      if (!modules.has(file)) modules.set(file, new Script(ofPackage(text), { filename: file }));
       return modules.get(file).runInContext(global);
     } catch (error) {
       return `${error.name}: ${error.message}`;

@@ -132,6 +132,8 @@ for (const [name, kind, size] of [
   }
 }
 Buffer.poolSize = 8192;
+// As in Node.js, whose packages copy them one by one.
+for (const name of Object.getOwnPropertyNames(Buffer)) if (typeof Buffer[name] === "function") define(Buffer, name, { enumerable: true });
 return callable(Buffer);
 });
 
@@ -142,7 +144,7 @@ const nodeCrypto = once(() => {
   const digesting = (finish) => {
     const parts = [];
     const object = {
-      update(given, encoding) { parts.push(typeof given === "string" ? Buffer.from(given, encoding) : Buffer.from(given)); return object; },
+      update(given, encoding) { parts.push(typeof given === "string" ? Buffer.from(given, encoding) : Buffer.from(view(given))); return object; },
       digest(encoding) {
         const found = Buffer.from(finish(Buffer.concat(parts)));
         return encoding === undefined ? found : found.toString(encoding);
@@ -150,10 +152,11 @@ const nodeCrypto = once(() => {
     };
     return object;
   };
-  const { crypto } = web();
+  const { crypto, view } = web(), keys = nodeKeys();
   return {
+    ...keys,
     createHash: (algorithm) => digesting((all) => utils().crypto.hash(algorithm, all)),
-    createHmac: (algorithm, key) => digesting((all) => Buffer.from(utils().crypto.hmac(all, key, algorithm, "hex"), "hex")),
+    createHmac: (algorithm, key) => digesting((all) => Buffer.from(utils().crypto.hmac(all, key instanceof keys.KeyObject ? key.export() : key, algorithm, "hex"), "hex")),
     randomBytes: (count) => Buffer.from(randomBytes(count)),
     randomUUID: () => crypto.randomUUID(),
     randomInt: (from, to) => {
@@ -224,7 +227,7 @@ const nodeEvents = once(() => {
 });
 
 const node = {
-  buffer: once(() => ({ Buffer: buffers(), atob: web().atob, btoa: web().btoa, kMaxLength: 2 ** 31 - 1 })),
+  buffer: once(() => ({ Buffer: buffers(), SlowBuffer: buffers(), atob: web().atob, btoa: web().btoa, kMaxLength: 2 ** 31 - 1 })),
   url: once(() => ({ URL: web().URL, URLSearchParams: web().URLSearchParams })),
   querystring: once(() => ({
     parse: (text) => {
