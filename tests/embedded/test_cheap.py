@@ -12,11 +12,26 @@ from opened import C, Run, fill
 from doorleaf.documents import Document
 from doorleaf.errors import DataError
 from doorleaf.mql.context import Context
-from doorleaf.operations import Aggregate, CountDocuments, CreateIndex, Find, FindOne
+from doorleaf.operations import (
+    Aggregate,
+    CountDocuments,
+    CreateIndex,
+    DeleteOne,
+    Find,
+    FindOne,
+    InsertMany,
+    InsertOne,
+    Namespace,
+    UpdateOne,
+)
 from doorleaf.stores.embedded import store as opening
 from doorleaf.stores.embedded.reading import reads, small
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed
 from doorleaf.stores.embedded.store import EmbeddedStore
+from doorleaf.stores.embedded.writing.rows import Transaction
+from doorleaf.stores.embedded.writing.writes import WRITES
+
+OTHER = Namespace("db", "other")
 
 
 @pytest.fixture(autouse=True)
@@ -210,3 +225,57 @@ def test_what_could_take_long_is_not_cheap(stages: list[Document]) -> None:
 )
 def test_projections_that_are_not_cheap(projection: Document) -> None:
     assert small.tests(Find(namespace=C, projection=projection)) is None
+
+
+MANY_FIELDS = {f"a.x{number}": 1 for number in range(32)}
+ARRAYS: list[Document] = [{"_id": number, "a": [{}] * 4_000} for number in range(3)]
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        Find(namespace=C, sort=MANY_FIELDS),
+        Aggregate(namespace=C, pipeline=[{"$sort": MANY_FIELDS}]),
+        Aggregate(namespace=C, pipeline=[{"$unset": "z"}, {"$sort": MANY_FIELDS}]),
+    ],
+    ids=lambda reading: str(type(reading).__name__),
+)
+def test_elements_are_not_sorted_by_many_fields_on_the_event_loop(run: Run, reading: Any) -> None:
+    async def scenario(store: EmbeddedStore) -> None:
+        await fill(store, *ARRAYS)
+        for sort in ({"a": 1}, {"a.x": -1, "_id": -1}):
+            await store.execute(Find(namespace=C, sort=sort))
+            await store.execute(Aggregate(namespace=C, pipeline=[{"$unset": "z"}, {"$sort": sort}]))
+        assert store.workers().started == 0
+        assert len((await store.execute(reading)).documents) == len(ARRAYS)
+        assert store.workers().started > 0
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "writing",
+    [
+        InsertOne(namespace=C, document={"_id": 9, "a": [{}] * 4_000}),
+        UpdateOne(namespace=C, filter={"_id": 1}, update={"$set": {"z": 1}}),
+        DeleteOne(namespace=C, filter={"_id": 1}),
+        UpdateOne(namespace=OTHER, filter={}, update={"$set": {"z": 1}}, sort=MANY_FIELDS),
+    ],
+    ids=["insert", "update", "delete", "sorted"],
+)
+def test_a_key_for_each_of_many_elements_is_not_made_in_the_writers_thread(run: Run, writing: Any) -> None:
+    """That all of them have one key in the end takes as long as if each had one of its own."""
+
+    async def scenario(store: EmbeddedStore) -> None:
+        def quickly(transaction: Transaction) -> Any:
+            transaction.budget = Budget(opening.INLINE_DOCUMENTS, opening.INLINE_BYTES)
+            return WRITES[type(writing)](transaction, writing, Context())
+
+        await store.execute(CreateIndex(namespace=C, keys=MANY_FIELDS, options={"name": "all"}))
+        for namespace in (C, OTHER):
+            await store.execute(InsertMany(namespace=namespace, documents=ARRAYS))
+        with pytest.raises(Postponed):
+            await store.write(quickly, Context())
+        await store.execute(writing)
+
+    run(scenario)

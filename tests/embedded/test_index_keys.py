@@ -182,6 +182,15 @@ def test_sparse_leaves_out_what_is_missing() -> None:
     assert compound.keys({"b": 1}) == ([NULL + invert(encode(1))], 0)
 
 
+def test_elements_that_are_alike_are_as_much_work_as_others() -> None:
+    steps: list[int] = []
+    single, _ = KeyPattern([("a.x", False)]).keys({"a": [{}] * 100}, steps.append)
+    assert (len(single), steps) == (1, [1] * 100)
+    steps.clear()
+    KeyPattern([(f"a.x{number}", False) for number in range(32)], sparse=True).keys({"a": [{}] * 100}, steps.append)
+    assert steps == [9] * 100
+
+
 def test_parallel_arrays_are_refused() -> None:
     with pytest.raises(DataError, match=r"cannot index parallel arrays \[b\] \[a\]") as caught:
         KeyPattern([("a", False), ("b", False)]).keys({"a": [1], "b": [2]})

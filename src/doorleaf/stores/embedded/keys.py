@@ -196,36 +196,50 @@ class _EmptyArray:
 _EMPTY_ARRAY = _EmptyArray()
 
 
+_Emit = Callable[[list[Any]], None]
+
+
 class KeyPattern:
     """The fields of an index, and the keys that a document has in it."""
 
-    __slots__ = ("_descending", "_paths", "_single", "sparse")
+    __slots__ = ("_descending", "_paths", "_single", "_weight", "sparse")
 
     def __init__(self, fields: Sequence[tuple[str, bool]], *, sparse: bool = False) -> None:
         """``fields`` are (dotted path, descending)."""
         self._paths = [path.split(".") for path, _ in fields]
         self._descending = [descending for _, descending in fields]
         self._single = fields[0][0] if len(fields) == 1 and "." not in fields[0][0] else None
+        self._weight = 1 + sum(map(len, self._paths)) // 8
         self.sparse = sparse
 
-    def keys(self, document: dict[str, Any]) -> tuple[list[bytes], int]:
+    def keys(
+        self, document: dict[str, Any], step: Callable[[int], None] = lambda weight: None
+    ) -> tuple[list[bytes], int]:
         """The distinct keys of ``document``, and a bit mask of the fields in which an array was met.
 
-        Raises code 171 when two fields are arrays that are not the same one.
+        ``step`` is called before each is made, with its work: elements that are alike have one key, and take as long
+        as if they had many. Raises what it raises, and code 171 when two fields are arrays that are not the same one.
         """
         if self._single is not None:
             value = document.get(self._single, MISSING)
             if value.__class__ is not list:
                 if value is MISSING and self.sparse:
                     return [], 0
+                step(self._weight)
                 key = encode(value)
                 return [invert(key) if self._descending[0] else key], 0
         found: dict[bytes, None] = {}
+
+        def emit(values: list[Any]) -> None:
+            step(self._weight)
+            if not (self.sparse and all(value is MISSING for value in values)):
+                found[self._key(values)] = None
+
         pending = [(number, document, 0) for number in range(len(self._paths))]
-        arrays = self._expand([MISSING] * len(self._paths), pending, found)
+        arrays = self._expand([MISSING] * len(self._paths), pending, emit)
         return list(found), arrays
 
-    def _expand(self, values: list[Any], pending: list[tuple[int, Any, int]], found: dict[bytes, None]) -> int:
+    def _expand(self, values: list[Any], pending: list[tuple[int, Any, int]], emit: _Emit) -> int:
         """Walk the ``pending`` (field, node, position) down to values, once for every element of the array met."""
         array: list[Any] | None = None
         crossing: list[tuple[int, int]] = []
@@ -242,17 +256,17 @@ class KeyPattern:
             crossing.append((number, position))
             mask |= 1 << number
         if array is None:
-            self._emit(values, found)
+            emit(values)
         elif not array:
             for number, position in crossing:
                 values[number] = _EMPTY_ARRAY if position == len(self._paths[number]) else None
-            self._emit(values, found)
+            emit(values)
         else:
             for item in array:
-                mask |= self._element(item, values, crossing, found)
+                mask |= self._element(item, values, crossing, emit)
         return mask
 
-    def _element(self, item: Any, values: list[Any], crossing: list[tuple[int, int]], found: dict[bytes, None]) -> int:
+    def _element(self, item: Any, values: list[Any], crossing: list[tuple[int, int]], emit: _Emit) -> int:
         copied = list(values)
         pending = []
         for number, position in crossing:
@@ -262,7 +276,7 @@ class KeyPattern:
                 pending.append((number, item, position))
             else:
                 copied[number] = None
-        return self._expand(copied, pending, found)
+        return self._expand(copied, pending, emit)
 
     @staticmethod
     def _descend(parts: Sequence[str], node: Any, position: int) -> tuple[Any, int, bool]:
@@ -284,14 +298,12 @@ class KeyPattern:
                 return MISSING, position, indexed
             position += 1
 
-    def _emit(self, values: list[Any], found: dict[bytes, None]) -> None:
-        if self.sparse and all(value is MISSING for value in values):
-            return
+    def _key(self, values: list[Any]) -> bytes:
         parts = []
         for value, descending in zip(values, self._descending, strict=True):
             key = UNDEFINED if value is _EMPTY_ARRAY else encode(value)
             parts.append(invert(key) if descending else key)
-        found[b"".join(parts)] = None
+        return b"".join(parts)
 
     def _names(self, first: int, second: int) -> str:
         return f"[{'.'.join(self._paths[first])}] [{'.'.join(self._paths[second])}]"

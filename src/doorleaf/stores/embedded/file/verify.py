@@ -30,13 +30,14 @@ class Keys:
     def __init__(self, index: Index, context: Context) -> None:
         self.index = index
         self.entries = 0
+        self._step = context.check
         self._member: Matcher | None = None if index.partial is None else compile_filter(index.partial, context)
 
     def of(self, document: Document) -> tuple[list[bytes], int]:
         """The keys of ``document``, and which of the index's fields have an array in it."""
         if self._member is not None and not self._member(document):
             return [], 0
-        keys, arrays = self.index.pattern.keys(document)
+        keys, arrays = self.index.pattern.keys(document, self._step)
         self.entries += len(keys)
         return keys, arrays
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from doorleaf.documents import Document
+from doorleaf.stores.embedded.reading.budget import sorting
 
 MOST_NODES = 64
 """Operators and paths of all stages together."""
@@ -110,6 +111,11 @@ class Cost:
         if self.growth > 1:
             self.weight += self.growth * count
             self._check()
+
+    def sort(self, fields: int) -> None:
+        """A ``$sort`` by so many fields of what the stages before it have made."""
+        self.weight += self.growth * (sorting(fields) - 1)
+        self._check()
 
     def _stage(self, nodes: int) -> None:
         self.weight += self.growth * (self.nodes - nodes)

@@ -87,6 +87,8 @@ class Matches:
             self._predicate = compile_filter(tested, context, variables=query.variables)
         ordered = bool(query.sort) and "$natural" not in (query.sort or ())
         self._sort_key: SortKey | None = compile_sort(query.sort or {}) if ordered else None
+        if budget is not None and ordered:
+            budget.order(len(query.sort or ()))
         self._keep = min(query.skip + query.limit, sys.maxsize) if limited else 0
         self.choice = self._choose(session, made, budget) if made.others else Choice(made)
         chosen = self.choice.plan

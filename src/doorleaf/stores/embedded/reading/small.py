@@ -143,10 +143,13 @@ def pipeline(operation: Aggregate) -> tuple[int, int] | None:
     if operation.let or not 0 < len(stages) <= MOST_STAGES:
         return None
     weigher, cost = _Weigher(), Cost()
-    grouped = False
+    grouped = made = False
     try:
         for stage in stages:
             ((name, argument),) = stage.items()
+            if name == "$sort" and made:  # else it is the query's, which accounts for it
+                cost.sort(len(argument))
+            made = made or name != "$match"
             if name in ("$group", "$sortByCount"):
                 # A second one could multiply what the first has put together.
                 if grouped:
@@ -156,7 +159,7 @@ def pipeline(operation: Aggregate) -> tuple[int, int] | None:
         for given in (operation.hint, operation.collation):
             if given:
                 weigher.value(given)
-    except (_TooMuch, Costly, RecursionError, ValueError, AttributeError):
+    except (_TooMuch, Costly, RecursionError, ValueError, AttributeError, TypeError):
         return None
     return weigher.tests or 1, cost.looks
 

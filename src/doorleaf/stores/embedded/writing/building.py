@@ -255,7 +255,7 @@ class _Build:
                 yield []
                 continue
             self._context.check_now()
-            keys, arrays = index.pattern.keys(document)
+            keys, arrays = index.pattern.keys(document, self._context.check)
             if arrays and index.hashed and not gone:
                 raise DataError("hashed indexes do not currently support array values", number=16766)
             self._arrays[index.id] |= arrays

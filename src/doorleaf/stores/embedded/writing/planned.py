@@ -25,6 +25,7 @@ from doorleaf.operations import (
     DropIndex,
     Guard,
     InsertMany,
+    InsertOne,
     Namespace,
     Operation,
     RenameCollection,
@@ -97,10 +98,10 @@ class Change:
     row: int
     before: bytes | None
     after: bytes | None
+    moves: Moves
+    """What else there is to do, which is computed where nobody waits."""
     document: Document | None = None
     """What is put in, decoded."""
-    moves: Moves | None = None
-    """What else there is to do, which is computed where nobody waits."""
 
 
 class Draft(Transaction):
@@ -144,7 +145,7 @@ class Draft(Transaction):
         if not self._keeps:
             return
         self.size += len(change.before or b"") + len(change.after or b"") + 200
-        self.size += 0 if change.moves is None else change.moves.size
+        self.size += change.moves.size
         if self._most is None and self.size > PLANNED_BYTES:
             raise _NotPlanned
         self.changes.append(change)
@@ -163,11 +164,11 @@ class Draft(Transaction):
         statement = f"SELECT document FROM {collection.table} WHERE id = ?"  # noqa: S608 - an integer id
         for change in self.changes:
             context.check()
-            if change.before is None or change.moves is None:
+            if change.before is None:
                 # That nothing matched, so that a document is put in, holds for what was there.
                 if not unchanged:
                     raise _Changed
-                rows.put(change.document or {}, change.after or b"")
+                rows.put(change.document or {}, change.after or b"", change.moves)
                 continue
             if not unchanged and transaction.session.execute(statement, (change.row,)).get != change.before:
                 raise _Changed
@@ -184,16 +185,16 @@ class _PlannedRows(Rows):
 
     __slots__ = ()
 
-    def put(self, document: Document, encoded: bytes) -> None:
-        self._note(Change(0, None, encoded, document=document))
+    def put(self, document: Document, encoded: bytes, moves: Moves | None = None) -> None:
+        self._note(Change(0, None, encoded, self.moves(None, document), document))
 
     def exchange(
         self, row: int, encoded: bytes, before: Document, after: Document, new: bytes, *, replacing: bool
     ) -> None:
-        self._note(Change(row, encoded, new, moves=self.moves(before, after, replacing=replacing)))
+        self._note(Change(row, encoded, new, self.moves(before, after, replacing=replacing)))
 
     def take(self, row: int, encoded: bytes, before: Document) -> None:
-        self._note(Change(row, encoded, None, moves=self.moves(before, None)))
+        self._note(Change(row, encoded, None, self.moves(before, None)))
 
     def _note(self, change: Change) -> None:
         assert isinstance(self.transaction, Draft)  # noqa: S101  # who made it
@@ -392,7 +393,9 @@ def _planned(
         answer = work(draft, operation, context)
     if draft.changes:
         with writing.transaction(context) as transaction, for_a_moment(writing, context):
-            draft.carry_out(transaction, context, unchanged=writing.version() == version)
+            # What is put in is the same whatever is there.
+            unchanged = isinstance(operation, InsertOne) or writing.version() == version
+            draft.carry_out(transaction, context, unchanged=unchanged)
     return answer
 
 

@@ -201,17 +201,20 @@ class Rows:
         self.put(document, encoded)
         return document["_id"]
 
-    def put(self, document: Document, encoded: bytes) -> None:
-        """Put in a document that was found to be right."""
+    def put(self, document: Document, encoded: bytes, moves: Moves | None = None) -> None:
+        """Put in a document that was found to be right; ``moves`` are its keys, where they are known."""
         self._note_constants(document)
         self.transaction.session.execute(
             f"INSERT INTO {self.collection.table} (document, sum) VALUES (?, ?)",  # noqa: S608 - an integer id
             (encoded, crc32(encoded)),
         )
         row = self.transaction.session.connection.last_insert_rowid()
-        for index in self.collection.indexes:
-            for key in self._keys(index, document):
-                self._add(index, key, row, document)
+        if moves is None:
+            for index in self.collection.indexes:
+                for key in self._keys(index, document):
+                    self._add(index, key, row, document)
+        else:
+            self._move(moves, row, document)
         self.transaction.count(self.collection, 1, len(encoded))
         if self._log is not None:
             self._log.inserted(document["_id"], encoded)
@@ -240,17 +243,18 @@ class Rows:
         """Put ``after``, whose BSON is ``new``, in the place of ``before``; it was found to be right."""
         self.carry_out(row, encoded, new, self.moves(before, after, replacing=replacing))
 
-    def moves(self, before: Document, after: Document | None, *, replacing: bool = False) -> Moves:
-        """The work beside storing ``after`` in the place of ``before``, or taking that out where ``after`` is None."""
-        moves = Moves(before["_id"])
+    def moves(self, before: Document | None, after: Document | None, *, replacing: bool = False) -> Moves:
+        """The work beside storing ``after`` in the place of ``before``, putting it in where ``before`` is None, or
+        taking that out where ``after`` is None."""
+        moves = Moves((before or after or {})["_id"])
         if after is not None:
             moves.constants = {name: after[name] for name in CONSTANT_FIELDS if name in after}
-            if self._log is not None and not replacing:
+            if self._log is not None and before is not None and not replacing:
                 moves.description = difference(before, after, self._context)
         for index in self.collection.indexes:
-            if index.name == "_id_" and after is not None:
+            if index.name == "_id_" and before is not None and after is not None:
                 continue
-            old, _ = self._keys_of(index, before)
+            old, _ = ([], 0) if before is None else self._keys_of(index, before)
             new, arrays = ([], 0) if after is None else self._keys_of(index, after)
             if old != new:
                 kept = set(old).intersection(new) if new else ()
@@ -271,15 +275,7 @@ class Rows:
                 f"UPDATE {self.collection.table} SET document = ?, sum = ? WHERE id = ?",  # noqa: S608
                 (new, crc32(new), row),
             )
-        for number, gone, come, arrays in moves.keys:
-            index = next(item for item in self.collection.indexes if item.id == number)
-            if arrays & ~index.arrays:
-                self.mark_arrays(index, arrays)
-            for key in gone:
-                self._context.check()
-                execute(index.delete, (key, row))
-            for key in come:
-                self._add(index, key, row, new or b"")
+        self._move(moves, row, new or b"")
         if new is None:
             self.transaction.count(self.collection, -1, -len(encoded))
             if self._log is not None:
@@ -288,6 +284,18 @@ class Rows:
             self.transaction.count(self.collection, 0, len(new) - len(encoded))
             if self._log is not None:
                 self._log.changed(moves.identity, encoded, new, moves.description)
+
+    def _move(self, moves: Moves, row: int, document: Document | bytes) -> None:
+        """Take out and put in the keys of a row."""
+        for number, gone, come, arrays in moves.keys:
+            index = next(item for item in self.collection.indexes if item.id == number)
+            if arrays & ~index.arrays:
+                self.mark_arrays(index, arrays)
+            for key in gone:
+                self._context.check()
+                self.transaction.session.execute(index.delete, (key, row))
+            for key in come:
+                self._add(index, key, row, document)
 
     def delete(self, row: int, encoded: bytes, before: Document) -> None:
         """Take a document out."""
@@ -323,10 +331,13 @@ class Rows:
         if index.partial is not None and not self._belongs(index, index.partial, document):
             return [], 0
         self._context.check_now()
-        found = index.pattern.keys(document)
+        return index.pattern.keys(document, self._step)
+
+    def _step(self, weight: int) -> None:
+        """Account for a key that is to be made."""
+        self._context.check(weight)
         if self.transaction.budget is not None:
-            self.transaction.budget.index(len(found[0]))
-        return found
+            self.transaction.budget.index(weight)
 
     def _belongs(self, index: Index, partial: Document, document: Document) -> bool:
         member = self._members.get(index.id)
