@@ -5,11 +5,12 @@ Every row goes through the one door to a real database.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import Decimal128, ObjectId
 from expression_rows import CALLER, NO, STORED, VALUES, YES
 from ruled import ME, NS, YOU, App, operation, said, user
 
@@ -241,6 +242,9 @@ row("a read on the parent leaves its sub-fields unwritable",
     filter={}, update={"$set": {"b.c": 9}}, refused="update not permitted", leaves=[WHOLE])  # fmt: skip
 row("a value that stays the same may not be tried out", {"read": True, "fields": {"b": {"write": True}}}, "updateOne",
     filter={}, update={"$set": {"a": 1}}, refused="update not permitted", leaves=[WHOLE])  # fmt: skip
+row("a NaN beside what is written is no change", {"read": True, "fields": {"b": {"write": True}}}, "updateOne",
+    {"matchedCount": 1, "modifiedCount": 1}, filter={"_id": 1}, update={"$set": {"b": 2}}, upsert=True,
+    stored=[{"_id": 1, "a": math.nan, "c": [Decimal128("NaN"), math.nan], "b": 1}])  # fmt: skip
 row("one refused document undoes the whole updateMany", [OWNER, role(read=True)], "updateMany", filter={},
     update={"$set": {"pay": 0}}, refused="update not permitted", leaves=OWNED, stored=OWNED)  # fmt: skip
 row("and the whole deleteMany", [OWNER, role(read=True)], "deleteMany", filter={}, refused="delete not permitted",

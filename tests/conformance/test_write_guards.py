@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
+import bson
 import pytest
+from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, Regex, Timestamp
 from guards import Looks
 from scenarios import NS, THREE, Engine, encoded, everything, placed, unique_database
 
-from doorleaf.documents import Document
+from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DuplicateKey, PermissionDenied, WriteFailed
+from doorleaf.mql.updates.basis import identical
+from doorleaf.mql.values import type_name
 from doorleaf.operations import (
     BulkWrite,
     DeleteMany,
@@ -135,6 +140,51 @@ def test_guards_see_every_document(engine: Engine, name: str) -> None:
         assert not isinstance(outcome, Exception), outcome
         assert found == encoded(after)
         assert by_id(seen[-len(wanted) :] if wanted else seen) == by_id(wanted)
+
+    engine.run(body)
+
+
+ODD = [
+    2**40,
+    Int64(5),
+    -0.0,
+    Decimal128("1.50"),
+    datetime(2024, 2, 29, 12, 0, 0, 250_000),
+    {"$ref": "c", "$id": 1, "more": [1]},
+    DBRef("c", 2**40),
+    Binary(b"x", 0),
+    Binary(b"x", 5),
+    Regex("a", "i"),
+    Code("f", {"a": 2**40}),
+    Timestamp(1, 2),
+    [[], {}, None, {"a": [True, MaxKey()]}],
+]
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+def test_guards_see_what_is_stored(engine: Engine, value: Any) -> None:
+    """Rules would judge another document than there is if a value were one thing to them and another when stored."""
+    makes: list[Callable[[Any], Operation[Any]]] = [
+        lambda g: InsertOne(namespace=NS, document={"_id": 0, "v": value}, guard=g),
+        lambda g: InsertMany(namespace=NS, documents=[{"_id": 0, "v": value}], guard=g),
+        lambda g: UpdateOne(namespace=NS, filter={"_id": 0}, update={"$set": {"v": value}}, upsert=True, guard=g),
+        lambda g: UpdateOne(namespace=NS, filter={"_id": 1}, update={"$set": {"v": value}}, guard=g),
+        lambda g: UpdateOne(namespace=NS, filter={"_id": 1}, update=[{"$set": {"v": {"$literal": value}}}], guard=g),
+        lambda g: ReplaceOne(namespace=NS, filter={"_id": 1}, replacement={"v": value}, guard=g),
+    ]
+
+    async def body(store: Store) -> None:
+        for make in makes:
+            seen: list[Document | None] = []
+            outcome, found = await on_three(store, make, lambda before, after, seen=seen: seen.append(after))
+            assert not isinstance(outcome, Exception), outcome
+            (stored,) = [document for document in found if document not in encoded(THREE)]
+            judged = seen[-1]
+            assert judged is not None
+            assert encoded([judged]) == [stored]
+            read = bson.decode(stored, CODEC)["v"]
+            assert type_name(judged["v"]) == type_name(read)
+            assert identical(judged["v"], read)
 
     engine.run(body)
 

@@ -8,6 +8,7 @@ from typing import Any
 import bson
 import pytest
 from bson import Decimal128, Int64, ObjectId, Regex
+from guards import Looks
 from opened import DB, C, Run, fill, find
 
 from doorleaf.documents import ABSENT, CODEC, Document
@@ -231,6 +232,41 @@ def test_updates_of_one_and_many(run: Run) -> None:
         assert (await find(store, {"_id": 0}))[0]["tags"] == [1, 21, 4]
         await store.execute(UpdateOne(namespace=C, filter={"_id": 1}, update=[{"$set": {"c": {"$add": ["$a", 1]}}}]))
         assert (await find(store, {"_id": 1}))[0]["c"] == 2
+
+    run(scenario)
+
+
+def test_a_document_that_a_guard_looks_at_is_read_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, seen = 0, 0
+    decode = bson.decode
+
+    def counting(document: Any, *more: Any) -> Any:
+        nonlocal read
+        read += len(document) > 1_000_000
+        return decode(document, *more)
+
+    def look(before: Document | None, after: Document | None) -> None:
+        nonlocal seen
+        seen += 1
+        assert before is None or before["l"] == large["l"]
+        assert after is None or after["l"] == large["l"]
+
+    large = {"_id": 1, "n": 1, "l": ["x" * 100] * 12_000}
+    writes: list[tuple[Any, int]] = [
+        (InsertOne(namespace=C, document=large, guard=Looks(look)), 0),
+        (UpdateOne(namespace=C, filter={"_id": 1}, update={"$set": {"n": 2}}, guard=Looks(look)), 1),
+        (UpdateOne(namespace=C, filter={"_id": 1}, update={"$set": {"n": 2}}, guard=Looks(look)), 1),
+        (ReplaceOne(namespace=C, filter={"_id": 1}, replacement=large, guard=Looks(look)), 1),
+        (DeleteOne(namespace=C, filter={"_id": 1}, guard=Looks(look)), 1),
+    ]
+
+    async def scenario(store: EmbeddedStore) -> None:
+        nonlocal read, seen
+        monkeypatch.setattr(bson, "decode", counting)
+        for write, times in writes:
+            read = seen = 0
+            await store.execute(write)
+            assert (seen, read) == (1, times), write.name
 
     run(scenario)
 

@@ -48,8 +48,10 @@ _PLAIN = frozenset((str, int, Int64, bool, ObjectId))
 
 def identical(left: Any, right: Any) -> bool:
     """Whether two values are the same BSON: type, number type and field order included."""
+    if left is right:  # a NaN too, which is not equal to itself
+        return True
     kind = left.__class__
-    if left is right or (kind is right.__class__ and kind in _PLAIN):
+    if kind is right.__class__ and kind in _PLAIN:
         return bool(left == right)
     if kind is float and right.__class__ is float:
         return _DOUBLE(left) == _DOUBLE(right)

@@ -197,7 +197,7 @@ class Rows:
         if self._validator is not None and not self._validator(document):
             raise self._invalid(document)
         if self._guard is not None:
-            self.look_at(self._guard, None, decode(encoded))
+            self.look_at(self._guard, None, document)
         self.put(document, encoded)
         return document["_id"]
 
@@ -233,7 +233,7 @@ class Rows:
         if self._validator is not None and not self._validator(after) and not self._excused(self._validator, before):
             raise self._invalid(after)
         if self._guard is not None:
-            self.look_at(self._guard, before, decode(new))
+            self.look_at(self._guard, before, after)
         self.exchange(row, encoded, before, after, new, replacing=replacing)
         return new
 

@@ -306,7 +306,7 @@ def _judge(given: list[bytes], guard: Guard, context: Context) -> None:
                 kept.append(encode(document))
                 continue
             kept.append(encode(document))
-            Rows.look_at(guard, None, decode(kept[-1]))
+            Rows.look_at(guard, None, document)
         given[number] = b"".join(kept)
 
 
