@@ -1,0 +1,82 @@
+"""What endpoints take at most: bodies, secrets, answers. What is more is refused, and never the server's fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+import pytest
+from asgi import KEY, Answer, Application, application
+from shop_app import endpoint, write
+
+from doorleaf.functions.secrets import MOST_CHARACTERS
+from doorleaf.settings.model import Settings
+
+MOST = Settings().max_body_bytes
+FUNCTIONS = {
+    "sizes": "exports = (request) => [request.body.length(), request.body.text().length]",
+    "makes": "exports = (request) => 'x'.repeat(Number(request.query.count))",
+    "guarded": "exports = () => context.values.get('linked').length",
+}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    folder = tmp_path_factory.mktemp("limits")
+    write(folder / "app", {
+        "root_config.json": {"app_id": "limits-abcde", "name": "limits"},
+        "functions/config.json": [{"name": name, "run_as_system": True} for name in FUNCTIONS],
+        "https_endpoints/config.json": [
+            endpoint("/sizes", "POST", "sizes"), endpoint("/makes", "GET", "makes"),
+            endpoint("/guarded", "GET", "guarded", validation_method="SECRET_AS_QUERY_PARAM", secret_name="long"),
+        ],
+        "values/linked.json": {"name": "linked", "value": "long", "from_secret": True},
+        **{f"functions/{name}.js": source for name, source in FUNCTIONS.items()},
+    })  # fmt: skip
+    with application(folder / "data", app=folder / "app", functions_seconds=120) as first:
+        assert keep(first, "s" * MOST_CHARACTERS).status == 204
+    with application(folder / "data", app=folder / "app", functions_seconds=120) as running:
+        yield running
+
+
+def keep(app: Application, value: str) -> Answer:
+    told = {"apiKey": KEY, "Content-Type": "application/json"}
+    return app.call("PUT", "/api/admin/v1/secrets/long", orjson.dumps({"value": value}), told)
+
+
+def test_a_secret_of_500_characters(app: Application) -> None:
+    for wrong, message in (
+        ("s" * (MOST_CHARACTERS + 1), "a secret has 1 to 500 characters"),
+        ("", "expected a non-empty string, got an empty one"),
+    ):
+        refused = keep(app, wrong)
+        assert (refused.status, refused.json["error"]) == (400, f"value: {message}")
+    for given, status in ((MOST_CHARACTERS, 200), (MOST_CHARACTERS - 1, 401), (MOST_CHARACTERS + 1, 401)):
+        answer = app.call("GET", "/endpoint/guarded", query=b"secret=" + b"s" * given)
+        assert answer.status == status, given
+    assert app.call("GET", "/endpoint/guarded", query=b"secret=" + b"s" * MOST_CHARACTERS).json == MOST_CHARACTERS
+
+
+@pytest.mark.parametrize("piece", [b"x", b'"', b"\xff", "é".encode()])
+def test_the_largest_body_there_may_be(app: Application, piece: bytes) -> None:
+    body = piece * (MOST // len(piece))
+    answer = app.call("POST", "/endpoint/sizes", body)
+    assert (answer.status, answer.json) == (200, [len(body), len(body.decode(errors="replace"))]), answer.body[:200]
+    assert app.call("POST", "/endpoint/sizes", body + piece * 2).status == 413
+    assert app.call("POST", "/endpoint/sizes", b"x").json == [1, 1]
+
+
+def test_a_body_that_takes_too_much_memory_costs_its_call_alone(app: Application) -> None:
+    """Six characters for each, where it is told to the function."""
+    answer = app.call("POST", "/endpoint/sizes", b"\x01" * MOST)
+    assert (answer.status, answer.json["error_code"]) == (400, "FunctionExecutionError"), answer.body
+    assert "used more memory than 128 MB" in answer.json["error"]
+    assert app.call("POST", "/endpoint/sizes", b"x").json == [1, 1]
+
+
+def test_the_largest_answer_there_may_be(app: Application) -> None:
+    most = 16 * 1024 * 1024 - 100
+    assert len(app.call("GET", "/endpoint/makes", query=b"count=%d" % most).json) == most
+    refused = app.call("GET", "/endpoint/makes", query=b"count=%d" % (most + 200))
+    assert (refused.status, refused.json["error_code"]) == (400, "FunctionExecutionError")
+    assert "more than 16 MiB" in refused.json["error"]
