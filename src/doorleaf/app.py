@@ -238,6 +238,7 @@ def _dialects(settings: Settings, parts: _Parts, explain: Explainer, server: Ser
     """The dialects that data and callers are asked about in."""
     authenticator, functions = parts.authenticator, parts.functions
     directory = authenticator.directory
+    run, admit = (None, None) if functions is None else (functions.call, functions.admit)
     return (
         actions(
             places=settings.places,
@@ -246,6 +247,7 @@ def _dialects(settings: Settings, parts: _Parts, explain: Explainer, server: Ser
             insert_status=settings.insert_status,
             plain=_plain(settings),
             silent=Mode.CANONICAL if settings.return_type == "EJSON" else Mode.PLAIN,
+            admit=admit,
         ),
         auth(authenticator.logins, FORMS, app_ids=settings.app_ids),
         console_sessions(
@@ -260,11 +262,11 @@ def _dialects(settings: Settings, parts: _Parts, explain: Explainer, server: Ser
             app_ids=settings.app_ids,
             public_url=settings.public_url,
             max_documents=settings.max_documents,
-            run=None if functions is None else functions.call,
+            run=run,
         ),
         whoami(settings.places, datacube=settings.datacube, max_documents=settings.max_documents),
         saved(directory.saved),
-        downloads(directory.downloads, parts.service.execute, settings.places),
+        downloads(directory.downloads, parts.service.execute, settings.places, admit=admit),
         connectome(
             parts.service.execute,
             plain=_plain(settings),

@@ -270,7 +270,7 @@ def test_settings_of_an_exported_app(tmp_path: Path) -> None:
         "- sync/config.json: Device Sync is not available",
         "- graphql/config.json: GraphQL is not available",
         "+ https_endpoints/config.json: /hello: served by the setting app",
-        "- data_api_config.json: can_evaluate: write it into apply_when",
+        "+ data_api_config.json: can_evaluate: served by the setting app",
         "+ data_api_config.json: return_type: ",
         "- auth/providers.json: oauth2-google: has no counterpart",
         "- auth/providers.json: custom-function: names no function in this folder",

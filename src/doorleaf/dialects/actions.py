@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from doorleaf.dialects import inserting
@@ -20,6 +21,7 @@ from doorleaf.operations.decode import Decoder
 from doorleaf.operations.places import Places
 from doorleaf.operations.results import CommandResult, DocumentsResult, Result, ScanResult
 
+Admit = Callable[[Request], None]
 PREFIXES = (
     "/data/v1",
     "/data/beta",
@@ -46,13 +48,14 @@ def actions(
     insert_status: int = 201,
     plain: Mode = Mode.PLAIN,
     silent: Mode = Mode.PLAIN,
+    admit: Admit | None = None,
 ) -> Dialect:
     """The dialect with every operation as an action.
 
     ``execute`` is the service's, for bodies with a document a line, which without it there are none of.
     ``app_ids`` are the app ids that paths may have, empty for any; ``insert_status`` is the status of an insert.
     Answers are in the mode that ``Accept`` asks for, and where it says nothing in ``silent``; ``plain`` is how plain
-    JSON is written.
+    JSON is written. ``admit`` raises for requests whose callers may call no action.
     """
     routes: list[Route] = []
     for name, operation in OPERATIONS.items():
@@ -79,8 +82,29 @@ def actions(
         Route("POST", f"{prefix}/action/watch", "watch", decode=watching.decode, encode=watching.encode, about=WATCH)
         for prefix in PREFIXES
     ]
+    if admit is not None:
+        routes = [_admitting(admit, route) for route in routes]
     routes += [Route("*", f"{prefix}/action/{{name}}", "unknown", handle=_unknown, public=True) for prefix in PREFIXES]
     return Dialect("actions", tuple(routes), prepare=app_check(app_ids))
+
+
+def _admitting(admit: Admit, route: Route) -> Route:
+    """``route`` for those alone whom ``admit`` lets in."""
+    decode, handle = route.decode, route.handle
+    if decode is not None:
+
+        def decoded(request: Request) -> Any:
+            admit(request)
+            return decode(request)
+
+        return replace(route, decode=decoded)
+    assert handle is not None  # noqa: S101  # a route has one of the two
+
+    async def answered(request: Request) -> Reply:
+        admit(request)
+        return await handle(request)
+
+    return replace(route, handle=answered)
 
 
 def app_check(app_ids: Collection[str]) -> Callable[[Request], None] | None:

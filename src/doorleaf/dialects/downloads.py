@@ -102,8 +102,10 @@ _GET = _about(
 )
 
 
-def downloads(tickets: Tickets, execute: Execute, places: Places) -> Dialect:
-    """The dialect of downloads; ``execute`` is the service's."""
+def downloads(
+    tickets: Tickets, execute: Execute, places: Places, *, admit: Callable[[Request], None] | None = None
+) -> Dialect:
+    """The dialect of downloads; ``execute`` is the service's, ``admit`` raises for those who may call no action."""
     decoder = Decoder(Find, places)
 
     async def begun(asked: Document, request: Request) -> DocumentStream:
@@ -115,6 +117,8 @@ def downloads(tickets: Tickets, execute: Execute, places: Places) -> Dialect:
     async def small(request: Request) -> None:
         if len(request.body) > MOST_BYTES:
             raise PayloadTooLarge(f"the query of a download has at most {MOST_BYTES} bytes")
+        if admit is not None:
+            admit(request)
 
     async def make(request: Request, given: DownloadRequest) -> Download:
         if (given.format == "csv") is not (given.columns is not None):

@@ -82,6 +82,8 @@ class Loaded:
     endpoints: dict[str, dict[str, HttpsEndpoint]] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
     named: frozenset[str] | None = None
+    data_api: Any = True
+    """What has to hold of whoever calls an action: an expression that was read, or whether anybody may."""
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -127,6 +129,7 @@ def load_functions(folder: Path) -> Loaded:
     _functions(loaded, folder / "functions")
     for name in ("https_endpoints", "http_endpoints"):
         _endpoints(loaded, folder / name / "config.json")
+    _data_api(loaded)
     loaded.triggers, loaded.named = load_triggers(folder / "triggers", loaded.functions, loaded.problems)
     return loaded
 
@@ -275,6 +278,25 @@ def _endpoint(loaded: Loaded, entry: Document) -> HttpsEndpoint:
         route.rstrip("/") or "/", method, name, validation, secret, return_type=returns,
         **{key: flag(entry, key) for key in flags},
     )  # fmt: skip
+
+
+def _data_api(loaded: Loaded) -> None:
+    """What ``data_api_config.json`` wants of requests to actions. A condition that cannot be read holds for nobody."""
+    source, where = loaded.app.data_api or {}, "data_api_config.json"
+    method = source.get("validation_method", source.get("verification_method"))
+    if method not in (None, "NO_VALIDATION"):
+        loaded.problems.append(Problem(where, f"validation_method: {method} is not available, and not asked for"))
+    allowed = source.get("can_evaluate")
+    if allowed in (None, {}, True):
+        return
+    try:
+        loaded.data_api = parse(allowed, "can_evaluate")
+        if any(calls_of(loaded.data_api)):
+            raise ValueError("can_evaluate: %function is for the rules of collections")
+    except (DoorleafError, ValueError) as error:
+        loaded.data_api = False
+        told = f"{getattr(error, 'message', error)}; nobody may call actions"
+        loaded.problems.append(Problem(where, told))
 
 
 # --- files ---------------------------------------------------------------------------------------------------------

@@ -388,11 +388,21 @@ class Functions:
         if allowed in ({}, True):
             return
         tree = parse(arguments_as_document(allowed), "can_evaluate")
-        condition = bind(tree, self._caller(identity or SYSTEM, request))
-        if condition is not True and (
-            condition is False or not matcher(condition)({"args": _stored(arguments)}, None, ABSENT, ABSENT)
-        ):
+        if not self._holds(tree, identity or SYSTEM, request, {"args": _stored(arguments)}):
             raise FunctionFailed(f'rule not matched for function "{function.name}"')
+
+    def admit(self, request: Request) -> None:
+        """Raise PermissionDenied unless ``can_evaluate`` of ``data_api_config.json`` holds for a request to an action.
+        It judges keys with full rights as little as rules do."""
+        tree, identity = self.version.loaded.data_api, request.identity
+        if tree is True or (identity.admin and not identity.caller):
+            return
+        if tree is False or not self._holds(tree, identity, request, {}):
+            raise PermissionDenied("can_evaluate of the app's Data API does not hold for this request")
+
+    def _holds(self, tree: Any, identity: Identity, request: Request | None, document: Document) -> bool:
+        condition = bind(tree, self._caller(identity, request))
+        return condition is True or (condition is not False and matcher(condition)(document, None, ABSENT, ABSENT))
 
 
 def _stored(arguments: list[Any]) -> list[Any]:

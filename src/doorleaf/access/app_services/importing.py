@@ -196,7 +196,7 @@ def _data_api(app: App, source: Document, settings: Mapping[str, Any]) -> dict[s
     if source.get("run_as_user_id_script_source"):
         app.note(False, f"{where}: run_as_user_id_script_source", "scripts are not available")
     if source.get("can_evaluate"):
-        app.note(False, f"{where}: can_evaluate", "write it into apply_when of the roles; until then it does not hold")
+        app.note(True, f"{where}: can_evaluate", "served by the setting app")
     if (method := source.get("validation_method", source.get("verification_method"))) not in (None, "NO_VALIDATION"):
         app.note(False, f"{where}: validation_method", f"{method} is not available")
     if source.get("return_type") == "EJSON":
