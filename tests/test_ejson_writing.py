@@ -27,6 +27,7 @@ from ejson_values import DATE, HEX, OID
 
 from doorleaf.documents import CODEC, Documents
 from doorleaf.ejson import Mode, dumps, encode_document, encode_documents, encode_result, mode_of
+from doorleaf.errors import DataError
 from doorleaf.operations.results import DocumentResult, DocumentsResult, InsertOneResult, UpdateResult
 
 
@@ -221,6 +222,17 @@ def test_nested_beyond_orjson() -> None:
         value = [value]
     for mode in Mode:
         assert dumps(value, mode).startswith(b"[" * 300)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_nested_beyond_what_can_be_walked(mode: Mode) -> None:
+    value: Any = 1
+    for _ in range(5_000):
+        value = {"a": value}
+    for written in (value, [value]):
+        with pytest.raises(DataError) as caught:
+            dumps(written, mode)
+        assert caught.value.number == 15
 
 
 def test_what_bson_cannot_hold() -> None:

@@ -141,6 +141,22 @@ PROJECTIONS: dict[str, Any] = {
     "a condition": {"x": {"$cond": [{"$gt": ["$cost", 5]}, 1, 0]}},
 }
 
+
+def endless(part: str) -> Iterator[Attempt]:
+    """Requests by a path with a thousand times more components than any field has."""
+    path = "items" + f".{part}" * 9_000
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("find", {"filter": {path: 1}}),
+        ("findOne", {"filter": {"$expr": {"$eq": [f"${path}", 1]}}}),
+        ("find", {"sort": {path: 1}}),
+        ("find", {"projection": {path: 1}}),
+        ("distinct", {"key": path}),
+        ("aggregate", {"pipeline": [{"$match": {path: 1}}]}),
+    ]
+    for action, fields in asked:
+        yield refused(f"a path of endless {part} in {next(iter(fields))}", action, 400, **fields)
+
+
 FIELDS = [
     *(refused(f"filter by {how}", "find", (400, 403), filter=value) for how, value in FILTERS.items()),
     *(refused(f"project {how}", "find", (400, 403), projection=value) for how, value in PROJECTIONS.items()),
@@ -178,6 +194,9 @@ FIELDS = [
     refused("sort by what another role hides", "find", says=HIDDEN, collection="notes", sort={"body": 1}),
     refused("filter by what another role hides", "find", says=HIDDEN, collection="notes", filter={"body": "x"}),
     refused("distinct of what another role hides", "distinct", says=HIDDEN, collection="notes", key="body"),
+    *endless("0"),
+    *endless("$[]"),
+    *endless("x.0"),
     refused("filter by what a filter hides", "find", says=HIDDEN, collection="masked", filter={"pin": 1}),
     refused("project what a filter hides", "find", says=HIDDEN, collection="masked", projection={"pin": 1}),
 ]

@@ -79,6 +79,12 @@ WRITES = [
         refused(f"find and update {what}", "findOneAndUpdate", (400, 403), filter=MINE, update=UPDATES[what])
         for what in ("a hidden field", "the tenant", "a visible field by an expression", "elements by a hidden part")
     ),
+    *(
+        refused(f"{operator} at a path of endless {part}", "updateOne", 400, filter={}, update={operator: {path: 1}})
+        for part in ("0", "a", "$[]")
+        for operator in ("$set", "$unset", "$push")
+        for path in ["items" + f".{part}" * 9_000]
+    ),
     refused("update by a hidden filter", "updateOne", says=HIDDEN, filter=BY_HIDDEN, update=SET),
     refused("update many by a hidden filter", "updateMany", says=HIDDEN, filter=BY_HIDDEN, update=SET),
     refused("update in a hidden order", "updateOne", says=HIDDEN, filter={}, update=SET, sort={"secret": 1}),

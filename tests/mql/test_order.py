@@ -104,6 +104,7 @@ def test_equal_keys_keep_their_order(specification: Any, documents: list[dict[st
         ({"a.": 1}, 40353, "FieldPath must not end with a '.'."),
         ({"a..b": 1}, 15998, "FieldPath field names may not be empty strings."),
         ({"$a": 1}, 16410, "FieldPath field names may not start with '$'."),
+        ({"a" + ".b" * 200: 1}, 5984700, "FieldPath is too long"),
         ({f"f{n}": 1 for n in range(33)}, 13103, "too many compound keys"),
         ([("a", 1)], 14, "the sort specification must be an object"),
     ],

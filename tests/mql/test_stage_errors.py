@@ -16,6 +16,8 @@ def without(specification: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in specification.items() if key != name}
 
 
+LONG = "a" + ".b" * 200
+
 ERRORS = [
     ([{"$who": 1}], 40324, "Unrecognized pipeline stage name: '$who'."),
     ([{"match": {}}], 40324, "Unrecognized pipeline stage name: 'match'."),
@@ -178,6 +180,11 @@ ERRORS = [
     ([{"$merge": "x"}, {"$limit": 1}], 40601, "$merge can only be the final stage in the pipeline"),
     ([{"$limit": 1}] * 1001, 7749501, "Pipeline length must be no longer than 1000 stages"),
     ([{"$set": {"x": "$$nope"}}], 17276, "Use of undefined variable: nope"),
+    ([{"$set": {"x": f"${LONG}"}}], 5984700, "FieldPath is too long"),
+    ([{"$unwind": f"${LONG}"}], 5984700, "FieldPath is too long"),
+    ([{"$lookup": {**LOOKUP, "as": LONG}}], 5984700, "FieldPath is too long"),
+    ([{"$graphLookup": {**GRAPH, "as": LONG}}], 5984700, "FieldPath is too long"),
+    ([{"$sort": {LONG: 1}}], 5984700, "FieldPath is too long"),
 ]
 
 

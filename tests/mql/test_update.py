@@ -340,6 +340,15 @@ def test_timestamps_differ() -> None:
     assert first != second
 
 
+@pytest.mark.parametrize("part", ["a", "0", "$[]"])
+@pytest.mark.parametrize("operator", ["$set", "$unset", "$inc", "$push", "$rename"])
+def test_paths_of_many_components_are_refused(operator: str, part: str) -> None:
+    for count in (201, 20_000):
+        with pytest.raises(DataError) as caught:
+            apply({"_id": 1, "x": 1}, {operator: {"x" + f".{part}" * count: "y"}})
+        assert caught.value.number == 5984700
+
+
 def test_depth_and_size_are_bounded() -> None:
     deep: Any = 1
     for _ in range(200):

@@ -41,6 +41,7 @@ from bson import Binary, Code, DatetimeMS, DBRef, Decimal128, Int64, MaxKey, Min
 from doorleaf.documents import ABSENT, CODEC, Document, Documents
 from doorleaf.ejson.modes import Mode
 from doorleaf.ejson.transcoder import native as native
+from doorleaf.errors import DataError
 from doorleaf.operations.results import DocumentResult, DocumentsResult, InsertOneResult, Result, UpdateResult
 
 PIECE_BYTES = 256 * 1024
@@ -118,14 +119,14 @@ def encode_document(document: bytes, mode: Mode) -> bytes:
     """One BSON document as a JSON object."""
     if mode is Mode.BARE:
         plain = encode_document(document, Mode.PLAIN)
-        return plain if _is_bare(plain) else _json(_tree(bson.decode(document, CODEC), _BARE))
+        return plain if _is_bare(plain) else _walked(bson.decode(document, CODEC), _BARE)
     if native is not None and mode is not Mode.ATLAS:
         written: bytes | None = native.document(document, _MODES[mode], _PLUS)
         if written is not None:
             return written
     value = bson.decode(document, CODEC)
     if mode is not Mode.PLAIN:
-        return _json(_tree(value, _TABLES[mode]))
+        return _walked(value, _TABLES[mode])
     return _plain(value, lambda: _may_have_nan(document))
 
 
@@ -146,7 +147,7 @@ def encode_documents(documents: Documents, mode: Mode, head: bytes = b"", tail: 
     """BSON documents as a JSON array, between ``head`` and ``tail``."""
     if mode is Mode.BARE:
         plain = encode_documents(documents, Mode.PLAIN)
-        bare = plain if _is_bare(plain) else _json(_tree(documents.decode(), _BARE))
+        bare = plain if _is_bare(plain) else _walked(documents.decode(), _BARE)
         return b"".join((head, bare, tail))
     if native is not None and documents.encoded and mode is not Mode.ATLAS:
         whole: bytes | None = native.documents(documents.batches, _MODES[mode], _PLUS, head, tail)
@@ -156,7 +157,7 @@ def encode_documents(documents: Documents, mode: Mode, head: bytes = b"", tail: 
     if mode is Mode.PLAIN:
         written = _plain(values, lambda: any(map(_may_have_nan, documents.source)))
     else:
-        written = _json(_tree(values, _TABLES[mode]))
+        written = _walked(values, _TABLES[mode])
     return b"".join((head, written, tail))
 
 
@@ -185,9 +186,9 @@ def encode_lines(documents: Documents, mode: Mode) -> bytes:
 def dumps(value: Any, mode: Mode) -> bytes:
     """Any BSON value as JSON; :class:`Documents` are an array, ``bytes`` are binary of subtype 0."""
     if mode not in (Mode.PLAIN, Mode.BARE):
-        return _json(_tree(value, _TABLES[mode]))
+        return _walked(value, _TABLES[mode])
     plain = _plain(value, lambda: _has_nan(value))
-    return plain if mode is Mode.PLAIN or _is_bare(plain) else _json(_tree(value, _BARE))
+    return plain if mode is Mode.PLAIN or _is_bare(plain) else _walked(value, _BARE)
 
 
 def _has_nan(value: Any) -> bool:
@@ -208,10 +209,19 @@ def _plain(value: Any, may_have_nan: Callable[[], bool]) -> bytes:
     try:
         written = orjson.dumps(value, _default, _OPTIONS)
     except orjson.JSONEncodeError:  # nested beyond what orjson takes
-        return _json(_tree(value, _PLAIN))
+        return _walked(value, _PLAIN)
     if b"null" in written and may_have_nan():
-        return _json(_tree(value, _PLAIN))
+        return _walked(value, _PLAIN)
     return written
+
+
+def _walked(value: Any, table: dict[type, Convert]) -> bytes:
+    """``value`` as JSON, container by container. Raises DataError for one that is nested deeper than can be walked:
+    what a pipeline makes may be deeper than any document that is stored."""
+    try:
+        return _json(_tree(value, table))
+    except RecursionError:
+        raise DataError("the answer is nested too deeply to be written", number=15) from None
 
 
 def _json(tree: Any) -> bytes:

@@ -23,6 +23,16 @@ MAX_PADDING = 1_500_000
 """Nulls that setting an element past the end of an array may add."""
 
 
+MAX_PARTS = 200
+"""Components that a path may have: a document that has a field so deep is none that MongoDB keeps."""
+
+
+def check_length(parts: Sequence[str]) -> None:
+    """Raise the server's error for a path with more components than :data:`MAX_PARTS`."""
+    if len(parts) > MAX_PARTS:
+        raise DataError("FieldPath is too long", number=5984700)
+
+
 def array_index(part: str) -> int:
     """The array index that a path component names, or -1: digits without a leading zero."""
     if part.isdigit() and part.isascii() and (part == "0" or part[0] != "0") and len(part) < 10:
@@ -38,7 +48,9 @@ def validate_field_path(path: str) -> None:
         raise DataError("FieldPath must not end with a '.'.", number=40353)
     if "\x00" in path:
         raise DataError("FieldPath field names may not contain '\\0'.", number=16411)
-    for part in path.split("."):
+    parts = path.split(".")
+    check_length(parts)
+    for part in parts:
         if not part:
             raise DataError("FieldPath field names may not be empty strings.", number=15998)
         if part.startswith("$") and part not in ("$ref", "$id", "$db"):

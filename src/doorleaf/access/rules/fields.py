@@ -13,6 +13,7 @@ from typing import Any
 
 from doorleaf.access.rules.conditions import Condition, at_path, disjunction, mentions_this
 from doorleaf.documents import ABSENT, Document
+from doorleaf.mql.paths import check_length
 from doorleaf.mql.updates.basis import identical
 from doorleaf.mql.values import as_document
 
@@ -114,7 +115,14 @@ def allows(tree: Tree, path: str) -> bool:
     Array positions (numbers and the update placeholders ``$``, ``$[]``, ``$[x]``) may be passed over, so a numeric
     component has to be allowed both as a position and as a field's name.
     """
-    return _allows(tree, path.split(".") if path else [], at_root=True)
+    return _allows(tree, _parts(path), at_root=True)
+
+
+def _parts(path: str) -> list[str]:
+    """The components of a path; raises DataError for more than a path may have."""
+    parts = path.split(".") if path else []
+    check_length(parts)
+    return parts
 
 
 def _allows(tree: Tree, parts: list[str], *, at_root: bool = False) -> bool:
@@ -134,7 +142,7 @@ def allows_in(tree: Tree, path: str, after: Any, before: Any, decide: Decide) ->
 
     A condition is asked about the values at its place.
     """
-    return _allows_in(tree, path.split(".") if path else [], after, before, decide, at_root=True)
+    return _allows_in(tree, _parts(path), after, before, decide, at_root=True)
 
 
 def _allows_in(tree: Tree, parts: list[str], after: Any, before: Any, decide: Decide, *, at_root: bool = False) -> bool:

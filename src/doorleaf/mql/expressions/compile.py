@@ -16,7 +16,7 @@ from doorleaf.errors import DataError, Unsupported
 from doorleaf.mql.context import Context
 from doorleaf.mql.display import display
 from doorleaf.mql.memory import GROWING, MEMORY, bounded, grown, reading, values_of, weight_of
-from doorleaf.mql.paths import field_path
+from doorleaf.mql.paths import check_length, field_path
 from doorleaf.mql.values import MISSING, is_document, type_name
 
 Evaluate = Callable[[Any, dict[str, Any]], Any]
@@ -220,8 +220,7 @@ def split_path(path: str) -> list[str]:
     if not path or path.endswith("."):
         fail(40353, "FieldPath must not end with a '.'.")
     parts = path.split(".")
-    if len(parts) > 200:
-        fail(5984700, "FieldPath is too long")
+    check_length(parts)
     for part in parts:
         check_field_name(part)
     return parts

@@ -14,6 +14,7 @@ from doorleaf.errors import DataError
 from doorleaf.mql.context import Context
 from doorleaf.mql.expressions import compile_expression
 from doorleaf.mql.filters.compile import compile_filter
+from doorleaf.mql.paths import check_length
 from doorleaf.mql.values import MISSING, as_document
 
 Document = dict[str, Any]
@@ -147,6 +148,7 @@ def field_parts(path: str) -> list[str]:
     if path.endswith("."):
         fail(40353, "FieldPath must not end with a '.'.")
     parts = path.split(".")
+    check_length(parts)
     for part in parts:
         if not part:
             fail(15998, "FieldPath field names may not be empty strings.")

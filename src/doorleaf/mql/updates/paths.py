@@ -16,7 +16,7 @@ from typing import Any
 from doorleaf.errors import DataError
 from doorleaf.mql.context import Context
 from doorleaf.mql.display import display_field
-from doorleaf.mql.paths import MAX_PADDING
+from doorleaf.mql.paths import MAX_PADDING, check_length
 from doorleaf.mql.values import MISSING, as_document
 
 Path = tuple[str, ...]
@@ -359,6 +359,7 @@ def split_path(path: str) -> Path:
     if not path:
         raise DataError("An empty update path is not valid.", number=56)
     parts = tuple(path.split("."))
+    check_length(parts)
     if "" in parts:
         raise DataError(f"The update path '{path}' contains an empty field name, which is not allowed.", number=56)
     return parts
