@@ -2,12 +2,12 @@
  * Every read is checked against the end of the document that it is in. */
 #include "values.h"
 
+#include "elements.h"
 #include "encode.h"
 
 #include <string.h>
 
 #define DEEPEST 128 /* our reader nests no deeper than 101 */
-#define NONE SIZE_MAX
 #define DAY_MS 86400000LL
 #define FIRST_MS (-62135596800000LL) /* of the years 1 to 9999, which Python's dates have */
 #define LAST_MS 253402300799999LL
@@ -28,32 +28,6 @@ int prepare_values(void) {
     raw_name = PyUnicode_InternFromString("_ObjectId__id");
     nothing = PyTuple_New(0);
     return new_id && raw_name && nothing;
-}
-
-static uint32_t number(const uint8_t *at) {
-    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-}
-
-static uint64_t wide_number(const uint8_t *at) { return number(at) | (uint64_t)number(at + 4) << 32; }
-
-/* The bytes that a value of a `kind` has; NONE for another kind, and when there are not as many. */
-static size_t value_size(uint8_t kind, const uint8_t *at, const uint8_t *end) {
-    size_t left = (size_t)(end - at), size;
-    switch (kind) {
-    case 0x0A: return 0;
-    case 0x08: size = 1; break;
-    case 0x10: size = 4; break;
-    case 0x01: case 0x09: case 0x12: size = 8; break;
-    case 0x07: size = 12; break;
-    case 0x02: case 0x03: case 0x04:
-        if (left < 5) return NONE;
-        size = number(at);
-        if (size < (kind == 0x02 ? 1 : 5)) return NONE;
-        if (kind == 0x02) size += 4;
-        break;
-    default: return NONE;
-    }
-    return size <= left ? size : NONE;
 }
 
 static PyObject *id(const uint8_t *at) {
@@ -104,7 +78,8 @@ static PyObject *value_of(uint8_t kind, struct span value, int depth) {
     case 0x09: return date((int64_t)wide_number(at));
     case 0x0A: return Py_NewRef(Py_None);
     case 0x10: return PyLong_FromLong((int32_t)number(at));
-    default: return long_integer((int64_t)wide_number(at));
+    case 0x12: return long_integer((int64_t)wide_number(at));
+    default: return NULL; /* rare */
     }
 }
 
