@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from doorleaf.observability import Answered
@@ -219,6 +219,8 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All metrics as text; of every worker when :data:`FOLDER` names their common folder."""
+        from prometheus_client import generate_latest  # comes with servers and clients of HTTP, a megabyte of them
+
         return generate_latest(self._together())
 
     def numbers(self) -> Iterator[tuple[str, Mapping[str, str], float]]:

@@ -1,1 +1,5 @@
 """The ``doorleaf`` command, a file for each group of its commands."""
+
+from doorleaf.cli.later import postpone
+
+postpone()

@@ -17,10 +17,6 @@ import doorleaf
 from doorleaf.cli.shared import Json, complain, print_json, reason
 from doorleaf.errors import DoorleafError
 
-_MISSING: Any = None
-# uvicorn reloads no code here, and what would tell it of changed files takes a megabyte where functions are installed.
-sys.modules.setdefault("uvicorn.supervisors.watchfilesreload", _MISSING)
-
 COMMANDS = {
     "serve": "serve",
     "check": "check",

@@ -1,24 +1,17 @@
-"""Server processes: one, or a parent and its workers, and how each of them ends."""
+"""How a server process ends."""
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable
 from contextvars import Context
-from socket import socket
 from types import FrameType
-from typing import Any
 
-import uvicorn
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors.multiprocess import Multiprocess, Process
+import uvicorn.server
+from uvicorn.config import Config
 
-from doorleaf.metrics import forget
 from doorleaf.observability import LOG
 
 
@@ -27,16 +20,18 @@ def cut_seconds(grace: float) -> float:
     return grace - min(3.0, grace / 4)
 
 
-class Server(uvicorn.Server):
-    """A server that has ended ``grace`` seconds after SIGTERM, whatever runs."""
+class Server(uvicorn.server.Server):
+    """A server that has ended ``grace`` seconds after SIGTERM, whatever runs. It ``tells`` the log that it ends, unless
+    its parent does."""
 
-    def __init__(self, config: uvicorn.Config, grace: float) -> None:
+    def __init__(self, config: Config, grace: float, *, tells: bool = True) -> None:
         super().__init__(config)
         self._grace = grace
+        self._tells = tells
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
-            if multiprocessing.parent_process() is None:  # else the parent says so
+            if self._tells:
                 # A signal comes in the middle of some request, which has nothing to do with it.
                 Context().run(LOG.info, "the server ends: requests have %g seconds", cut_seconds(self._grace))
             threading.Thread(target=self._end_at_last, daemon=True, name="end").start()
@@ -48,103 +43,3 @@ class Server(uvicorn.Server):
         LOG.warning("ended after %g seconds with work still going on", self._grace)
         logging.shutdown()
         os._exit(0)
-
-
-class Worker(Process):
-    """A server process that ends with its parent."""
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket], grace: float) -> None:
-        self._grace = grace
-        super().__init__(config, sockets)
-
-    @property
-    def server(self) -> uvicorn.Server:
-        if self._server is None:
-            self._server = Server(self.config, self._grace)
-        return self._server
-
-    def target(self, sockets: list[socket] | None = None) -> None:
-        """Run in the process."""
-        if hasattr(signal, "SIGHUP"):
-            for number in (signal.SIGHUP, signal.SIGUSR1):  # until the application listens to them
-                signal.signal(number, signal.SIG_IGN)
-        threading.Thread(target=_end_with_parent, daemon=True, name="parent").start()
-        super().target(sockets)
-
-
-def _end_with_parent() -> None:
-    """Wait for the end of the parent, even by SIGKILL, and end as by SIGTERM."""
-    parent: Any = multiprocessing.parent_process()
-    parent.join()
-    LOG.error("the parent process has ended; so does worker %d", os.getpid())
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-class Workers(Multiprocess):
-    """The parent of the workers, which starts another for each that dies.
-
-    It stops listening when it ends: else new clients would wait for nobody. ``check`` says whether the settings can be
-    read again, and logs what is wrong.
-    """
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket], grace: float, check: Callable[[], bool]) -> None:
-        super().__init__(config, sockets)
-        self._grace = grace
-        self._check = check
-
-    def init_processes(self) -> None:
-        for _ in range(self.processes_num):
-            self.processes.append(self._started())
-
-    def _started(self) -> Worker:
-        worker = Worker(self.config, self.sockets, self._grace)
-        worker.start()
-        LOG.info("worker %d starts", worker.pid)
-        return worker
-
-    def keep_subprocess_alive(self) -> None:
-        for index, worker in enumerate(self.processes):
-            if self.should_exit.is_set():
-                return
-            if worker.is_alive(timeout=self.config.timeout_worker_healthcheck):
-                continue
-            hangs = worker.exitcode is None
-            worker.kill()
-            worker.join()
-            if worker.pid is not None:
-                forget(worker.pid)
-            if worker.exitcode == STARTUP_FAILURE:
-                LOG.error("worker %d could not start, and so the server ends", worker.pid)
-                self.should_exit.set()
-                return
-            if not self.should_exit.is_set():
-                how = "hangs and was killed" if hangs else f"died ({_ended(worker.exitcode)})"
-                LOG.error("worker %d %s; another takes its place", worker.pid, how)
-                self.processes[index] = self._started()
-
-    def handle_hup(self) -> None:
-        """Let every worker read settings and rules again if they can be read, and open its files anew if not."""
-        told = signal.SIGHUP if self._check() else signal.SIGUSR1
-        for worker in self.processes:
-            # One that is not ready reads them as they are now anyway.
-            if worker.pid is not None and worker.exitcode is None and worker.is_ready(timeout=1):
-                os.kill(worker.pid, told)
-
-    def handle_ttin(self) -> None:
-        self.processes_num += 1
-        self.processes.append(self._started())
-
-    def terminate_all(self) -> None:
-        LOG.info("the server ends, with workers %s", ", ".join(str(worker.pid) for worker in self.processes))
-        for listener in self.sockets:
-            listener.close()
-        super().terminate_all()
-
-
-def _ended(code: int | None) -> str:
-    if code is not None and code < 0:
-        try:
-            return signal.Signals(-code).name
-        except ValueError:
-            return f"signal {-code}"
-    return f"exit code {code}"

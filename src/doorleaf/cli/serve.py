@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import uvicorn
+from uvicorn.config import Config as ServerConfig
 
 import doorleaf
 from doorleaf.access.audit import audit_of
@@ -26,7 +26,7 @@ from doorleaf.app import build
 from doorleaf.cli.database import where
 from doorleaf.cli.live import Live, told_unchanged
 from doorleaf.cli.loading import load
-from doorleaf.cli.processes import Server, Workers, cut_seconds
+from doorleaf.cli.processes import Server, cut_seconds
 from doorleaf.cli.shared import App, Config, DataDir, Host, Port, Uri
 from doorleaf.errors import DoorleafError
 from doorleaf.http import Endpoint
@@ -83,6 +83,8 @@ def serve(
         return
     # A port that the file names stays there, so that workers notice when it is changed.
     _to_environment(flags if settings.port else flags | {"port": port}, config)
+    from doorleaf.cli.workers import Workers  # half a megabyte that one process alone does not need
+
     with _shared_metrics():
         Workers(_server(settings, "doorleaf.cli.serve:application"), [listener], grace, _can_be_read).run()
 
@@ -120,8 +122,8 @@ def _application(settings: Settings, url: str, metrics: Metrics | None) -> Endpo
     return build(settings, announce=lambda key: _announce(key, url, settings), metrics=metrics)
 
 
-def _server(settings: Settings, application: Any) -> uvicorn.Config:
-    return uvicorn.Config(
+def _server(settings: Settings, application: Any) -> ServerConfig:
+    return ServerConfig(
         application,
         factory=isinstance(application, str),
         interface="asgi3",
@@ -170,7 +172,7 @@ def _end(number: int, frame: Any) -> None:
     sys.exit(0)
 
 
-def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+def _run(server: Server, listener: socket.socket) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     if not server.started:

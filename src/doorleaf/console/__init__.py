@@ -7,7 +7,6 @@ no inline script and nothing from elsewhere in. What is typed into a page stays 
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 from importlib.resources import files
@@ -95,6 +94,8 @@ def _console(folder: Traversable) -> Iterator[tuple[str, Asset]]:
 
 
 def _missing(folder: Traversable) -> bytes:
+    import html  # whose names of all characters take a third of a megabyte
+
     told = folder / "missing.txt"
     why = f"<p>The last time {html.escape(told.read_text(encoding='utf-8'))}</p>" if told.is_file() else ""
     return _MISSING.format(why=why).encode()

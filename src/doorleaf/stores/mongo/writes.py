@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
-from pymongo import ReturnDocument
 from pymongo import operations as models
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.collection import AsyncCollection, ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 from pymongo.results import UpdateResult as DriverUpdateResult

@@ -1,0 +1,119 @@
+"""The parent of several server processes, and those."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from socket import socket
+from typing import Any
+
+import uvicorn.server
+from uvicorn.config import STARTUP_FAILURE, Config
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
+
+from doorleaf.cli.processes import Server
+from doorleaf.metrics import forget
+from doorleaf.observability import LOG
+
+
+class Worker(Process):
+    """A server process that ends with its parent."""
+
+    def __init__(self, config: Config, sockets: list[socket], grace: float) -> None:
+        self._grace = grace
+        super().__init__(config, sockets)
+
+    @property
+    def server(self) -> uvicorn.server.Server:
+        if self._server is None:
+            self._server = Server(self.config, self._grace, tells=False)
+        return self._server
+
+    def target(self, sockets: list[socket] | None = None) -> None:
+        """Run in the process."""
+        if hasattr(signal, "SIGHUP"):
+            for number in (signal.SIGHUP, signal.SIGUSR1):  # until the application listens to them
+                signal.signal(number, signal.SIG_IGN)
+        threading.Thread(target=_end_with_parent, daemon=True, name="parent").start()
+        super().target(sockets)
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the parent, even by SIGKILL, and end as by SIGTERM."""
+    parent: Any = multiprocessing.parent_process()
+    parent.join()
+    LOG.error("the parent process has ended; so does worker %d", os.getpid())
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Workers(Multiprocess):
+    """The parent of the workers, which starts another for each that dies.
+
+    It stops listening when it ends: else new clients would wait for nobody. ``check`` says whether the settings can be
+    read again, and logs what is wrong.
+    """
+
+    def __init__(self, config: Config, sockets: list[socket], grace: float, check: Callable[[], bool]) -> None:
+        super().__init__(config, sockets)
+        self._grace = grace
+        self._check = check
+
+    def init_processes(self) -> None:
+        for _ in range(self.processes_num):
+            self.processes.append(self._started())
+
+    def _started(self) -> Worker:
+        worker = Worker(self.config, self.sockets, self._grace)
+        worker.start()
+        LOG.info("worker %d starts", worker.pid)
+        return worker
+
+    def keep_subprocess_alive(self) -> None:
+        for index, worker in enumerate(self.processes):
+            if self.should_exit.is_set():
+                return
+            if worker.is_alive(timeout=self.config.timeout_worker_healthcheck):
+                continue
+            hangs = worker.exitcode is None
+            worker.kill()
+            worker.join()
+            if worker.pid is not None:
+                forget(worker.pid)
+            if worker.exitcode == STARTUP_FAILURE:
+                LOG.error("worker %d could not start, and so the server ends", worker.pid)
+                self.should_exit.set()
+                return
+            if not self.should_exit.is_set():
+                how = "hangs and was killed" if hangs else f"died ({_ended(worker.exitcode)})"
+                LOG.error("worker %d %s; another takes its place", worker.pid, how)
+                self.processes[index] = self._started()
+
+    def handle_hup(self) -> None:
+        """Let every worker read settings and rules again if they can be read, and open its files anew if not."""
+        told = signal.SIGHUP if self._check() else signal.SIGUSR1
+        for worker in self.processes:
+            # One that is not ready reads them as they are now anyway.
+            if worker.pid is not None and worker.exitcode is None and worker.is_ready(timeout=1):
+                os.kill(worker.pid, told)
+
+    def handle_ttin(self) -> None:
+        self.processes_num += 1
+        self.processes.append(self._started())
+
+    def terminate_all(self) -> None:
+        LOG.info("the server ends, with workers %s", ", ".join(str(worker.pid) for worker in self.processes))
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
+
+
+def _ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"signal {-code}"
+    return f"exit code {code}"
