@@ -68,6 +68,8 @@ class Workers(Multiprocess):
     def _started(self) -> Worker:
         worker = Worker(self.config, self.sockets, self._grace)
         worker.start()
+        if os.name == "posix":  # so that its end ends the connection too, else an answer of the dead is waited for
+            worker.child_conn.close()
         LOG.info("worker %d starts", worker.pid)
         return worker
 
