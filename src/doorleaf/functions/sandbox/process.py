@@ -33,6 +33,8 @@ MOST_WAITING = 1000
 MOST_SLEEPS = 20_000
 """How often timers of one call may go off: each wakes the server."""
 START_SECONDS = 20.0
+ENDING_SECONDS = 1.0
+"""How long a process that has closed its connection may take to end by itself."""
 OVERHEAD_BYTES = 704 * 1024 * 1024
 """What a process may reserve beside its heap, of which V8 takes 560 MiB at its start and hardly touches any."""
 
@@ -137,6 +139,7 @@ class Process(asyncio.SubprocessProtocol):
         self._server: Server | None = None
         self._waiting = self._sleeps = 0
         self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._killing: asyncio.TimerHandle | None = None
         self._done: asyncio.Future[bytes] | None = None
         self.number = 0
         """The number of its last call, which its answer has."""
@@ -185,11 +188,14 @@ class Process(asyncio.SubprocessProtocol):
         """End the process at once, whatever it does."""
         self.alive = False
         if self._transport is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._transport.kill()
+            self._kill()
             self._transport.close()
         if self._stream is not None:
             self._stream.abort()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._transport.kill()
 
     async def stop(self) -> None:
         """Kill the process and wait for its end."""
@@ -348,11 +354,14 @@ class Process(asyncio.SubprocessProtocol):
         if self._has_exited:
             self._gone()
         else:
-            with contextlib.suppress(ProcessLookupError):
-                self._transport.kill()  # what it said at its end is still to be read
+            # What it said at its end is still to be read. It nearly always ends by itself, and asyncio may lose how one
+            # ended that it kills at that moment.
+            self._killing = asyncio.get_running_loop().call_later(ENDING_SECONDS, self._kill)
 
     def process_exited(self) -> None:
         self._has_exited, self.alive = True, False
+        if self._killing is not None:
+            self._killing.cancel()
         if self._transport.get_returncode() == _UNFIT:
             self._why = f"JavaScript functions cannot run in Deno {version('deno')}: install doorleaf[functions]"
         if self._is_lost or self._stream is None:
