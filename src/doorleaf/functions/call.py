@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import orjson
 
 from doorleaf import ejson
-from doorleaf.access.callers import Identity
+from doorleaf.access.callers import SYSTEM, Identity
 from doorleaf.apart import CODING, SMALL_BYTES
 from doorleaf.dialects.base import Request
 from doorleaf.dialects.client.functions import encoded
@@ -38,6 +38,7 @@ SETTLING_SECONDS = 5.0
 """How long it may take to abort a transaction, also when the time of its function is over."""
 MOST_ASKED = 1024 * 1024
 """Bytes of what a function may ask and wait for in place."""
+_SYSTEM_USER = ejson.dumps(SYSTEM.user, ejson.Mode.CANONICAL)
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -287,7 +288,9 @@ def payload(call: Call, **given: bytes) -> bytes:
     told: Document = {
         "name": call.function.name,
         "system": call.identity.kind == "system",
-        "user": orjson.Fragment(ejson.dumps(call.user, ejson.Mode.CANONICAL)),
+        "user": orjson.Fragment(
+            _SYSTEM_USER if call.identity is SYSTEM else ejson.dumps(call.user, ejson.Mode.CANONICAL)
+        ),
         "request": request_told(call.http),
     }
     return orjson.dumps({**told, **{name: orjson.Fragment(text) for name, text in given.items()}})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -42,6 +41,8 @@ from doorleaf.settings.model import Settings
 LOG = logging.getLogger("doorleaf.functions")
 _BARE = frozenset({"Error", "MongoError"})
 """What functions throw that clients are told by its message alone."""
+_VALUE = b'{"value":'
+"""How the answer of a function begins that has said nothing with a response object."""
 _VALUE_BYTES = 16
 """What any value takes at least when it is written, about."""
 
@@ -258,27 +259,19 @@ class Functions:
         app = self.version.loaded.app
         return {"values": dict(app.values), "secrets": dict(app.secret_values)}
 
-    @contextlib.asynccontextmanager
-    async def admitted(self) -> Any:
-        """The version for one call from outside; TooManyRequests when as many go on as may."""
-        if self.busy:
-            raise TooManyRequests("too many functions run at this moment", headers={"Retry-After": "1"})
-        self._calls += 1
-        try:
-            async with self.entered() as version:
-                yield version
-        finally:
-            self._calls -= 1
+    def admitted(self) -> _Entered:
+        """The version for one call from outside; entering raises TooManyRequests when as many go on as may."""
+        return _Entered(self, 1)
 
-    @contextlib.asynccontextmanager
-    async def entered(self) -> Any:
+    def entered(self) -> _Entered:
         """The version for one call."""
-        version = self.version
-        version.enter()
-        try:
-            yield version
-        finally:
-            await version.leave()
+        return _Entered(self, 0)
+
+    def count(self, calls: int) -> None:
+        """Count ``calls`` that begin; fewer than none have ended. Raises TooManyRequests."""
+        if calls > 0 and self.busy:
+            raise TooManyRequests("too many functions run at this moment", headers={"Retry-After": "1"})
+        self._calls += calls
 
     def begun(self, version: Version, function: Function, identity: Identity, request: Request | None) -> Call:
         """A call that begins now."""
@@ -302,13 +295,11 @@ class Functions:
         Raises FunctionFailed, FunctionTimeout, FunctionsUnavailable."""
         text = await self._observed(call, self._in_process(call, payload(call, **given)))
         call.size = len(text)
-        told = result(text)
-        if "said" in told:
+        if not text.startswith(_VALUE) and "said" in (told := result(text)):
             return told
         try:
-            if len(text) < SMALL_BYTES:
-                return ejson.loads(text)
-            return await CODING.run(call.seconds, ejson.loads, text)
+            read = ejson.loads(text) if len(text) < SMALL_BYTES else await CODING.run(call.seconds, ejson.loads, text)
+            return {"value": read.get("value")}
         except (DoorleafError, ValueError) as error:
             raise FunctionFailed(f"the function answered what is no value: {error}") from None
 
@@ -403,6 +394,28 @@ class Functions:
     def _holds(self, tree: Any, identity: Identity, request: Request | None, document: Document) -> bool:
         condition = bind(tree, self._caller(identity, request))
         return condition is True or (condition is not False and matcher(condition)(document, None, ABSENT, ABSENT))
+
+
+class _Entered:
+    """The version of ``functions`` in service, from the beginning of a call to its end; ``calls`` count as from
+    outside. A class is a fifth of what a generator costs, and every call has one."""
+
+    def __init__(self, functions: Functions, calls: int) -> None:
+        self._functions = functions
+        self._calls = calls
+        self._version = functions.version
+
+    async def __aenter__(self) -> Version:
+        self._functions.count(self._calls)
+        version = self._version = self._functions.version
+        version.enter()
+        return version
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self._version.leave()
+        finally:
+            self._functions.count(-self._calls)
 
 
 def _stored(arguments: list[Any]) -> list[Any]:

@@ -9,6 +9,8 @@ from typing import Protocol
 from doorleaf.errors import FunctionsUnavailable, FunctionTimeout
 from doorleaf.functions.sandbox.process import Process, Server
 
+_LATE = "no JavaScript process was free in time"
+
 
 class Served(Server, Protocol):
     """A call's server, told which process it serves."""
@@ -50,11 +52,15 @@ class Pool:
         return await self._called(await self._taken(until), text, server, until)
 
     async def _taken(self, until: float) -> Process:
-        try:
-            async with asyncio.timeout_at(until):
-                return await self._take()
-        except TimeoutError:
-            raise FunctionTimeout("no JavaScript process was free in time") from None
+        """A process that is started, or waited for. Raises FunctionTimeout."""
+        while True:
+            if len(self._all) + self._starting < self._most:
+                return await self._started(until)
+            process = await self._turn(until)
+            if process is not None and process.alive:
+                return process
+            if process is not None:
+                self._all.discard(process)
 
     async def _called(self, process: Process, text: bytes, server: Served, until: float) -> bytes:
         server.process = process
@@ -72,34 +78,34 @@ class Pool:
             self._all.discard(process)
         return None
 
-    async def _take(self) -> Process:
-        process: Process | None = None
-        while process is None or not process.alive:
-            if len(self._all) + self._starting < self._most:
-                return await self._started()
-            turn: asyncio.Future[Process | None] = asyncio.get_running_loop().create_future()
-            self._queue.append(turn)
-            try:
-                process = await turn
-                if process is not None and not process.alive:
-                    self._all.discard(process)
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._give(turn.result())
-                raise
-            finally:
-                if turn in self._queue:
-                    self._queue.remove(turn)
-        return process
+    async def _turn(self, until: float) -> Process | None:
+        """What the next call that ends leaves: its process, or None, a turn to start one."""
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[Process | None] = loop.create_future()
+        self._queue.append(turn)
+        limit = loop.call_at(until, _late, turn)
+        try:
+            return await turn
+        except BaseException:
+            if turn in self._queue:
+                self._queue.remove(turn)
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._give(turn.result())
+            raise
+        finally:
+            limit.cancel()
 
-    async def _started(self) -> Process:
+    async def _started(self, until: float) -> Process:
         self._starting += 1
         process = Process(self._setup, self._memory_mb)
         try:
-            await process.start()
-        except BaseException:
+            async with asyncio.timeout_at(until):
+                await process.start()
+        except BaseException as error:
             process.kill()
             self._give(None)
+            if isinstance(error, TimeoutError):
+                raise FunctionTimeout(_LATE) from None
             raise
         finally:
             self._starting -= 1
@@ -137,3 +143,8 @@ class Pool:
         while self._stopping:
             await asyncio.wait(self._stopping)
             await asyncio.sleep(0)  # each leaves the set by a callback, which needs its turn
+
+
+def _late(turn: asyncio.Future[Process | None]) -> None:
+    if not turn.done():
+        turn.set_exception(FunctionTimeout(_LATE))
