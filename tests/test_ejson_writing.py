@@ -61,6 +61,8 @@ ACCEPT = [
     ("application/ejson;q=0", Mode.PLAIN),
     ("application/ejson;q=x", Mode.PLAIN),
     (";,;,=", Mode.PLAIN),
+    ("," * 99 + "application/ejson", Mode.CANONICAL),
+    ("," * 100 + "application/ejson", Mode.PLAIN),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import itertools
 import socket
@@ -20,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
 
-from doorleaf.dialects.base import Dialect, Request, Route, Session
+from doorleaf.dialects.base import Dialect, Reply, Request, Route, Session
 from doorleaf.errors import InvalidParameter
 from doorleaf.http import connections, frames, websocket
 from doorleaf.operations import Find, InsertOne, Namespace, Scan
@@ -28,6 +29,7 @@ from doorleaf.operations import Find, InsertOne, Namespace, Scan
 ended: list[str] = []
 """How sessions ended whose clients left."""
 
+stopped, going_on = threading.Event(), threading.Event()
 handled, noted = [0], [0]
 """How many frames have been handled, and how many it were whenever somebody else had a turn."""
 
@@ -62,6 +64,13 @@ async def flood(request: Request, session: Session) -> None:
         raise
 
 
+async def stop(request: Request) -> Reply:
+    """Keeps everybody from their turn for a while."""
+    stopped.set()
+    going_on.wait(PATIENCE)
+    return Reply(204)
+
+
 async def beside(request: Request, session: Session) -> None:
     """Has its turn whenever others have theirs, and notes how many frames have been handled."""
     while True:
@@ -94,6 +103,7 @@ DIALECT = Dialect(
         Route("GET", "/busy", "busy", session=busy),
         Route("GET", "/flood", "flood", session=flood),
         Route("GET", "/beside", "beside", session=beside),
+        Route("GET", "/stop", "stop", handle=stop, public=True),
         Route("GET", "/store", "store", session=store),
     ),
 )
@@ -270,7 +280,50 @@ def handshake(*more: str) -> bytes:
     ).encode()
 
 
-@pytest.mark.parametrize("more", [[f"X{number}: a" for number in range(200)], ["X: " + "a" * 9000]])
+CHUNK = b"11\r\n" + b" " * 17 + b"\r\n"
+LONG_HEADS = {
+    "path": b"GET /" + b"%41" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "fields": b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 15_000 + b"\r\n",
+    "handshake": handshake(*["Sec-WebSocket-Protocol: " + "a," * 4000] * 7),
+    "pieces": b"POST /auth/session HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + CHUNK * 2500
+    + b"0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", LONG_HEADS)
+def test_nobody_waits_for_many_long_heads(server: Served, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    feed = connections.Connection.feed
+
+    def counted(connection: Any, data: bytes) -> None:
+        handled[0] += len(data) > 4096
+        feed(connection, data)
+
+    monkeypatch.setattr(connections.Connection, "feed", counted)
+    stopped.clear()
+    going_on.clear()
+    where = "127.0.0.1", server.port
+    with session(server, "/beside"), contextlib.ExitStack() as stack:
+        first, *others = [stack.enter_context(socket.create_connection(where, PATIENCE)) for _ in range(20)]
+        for one in (first, *others):
+            one.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert one.recv(1000).startswith(b"HTTP/1.1 200 ")
+        handled[:], noted[:] = [0], [0]
+        first.sendall(b"GET /stop HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert stopped.wait(PATIENCE)
+        for one in others:
+            one.sendall(LONG_HEADS[name])
+        going_on.set()
+        for one in others:
+            assert one.recv(1000).startswith(b"HTTP/1.1 ")
+    assert max(noted) >= len(others)
+    assert max(after - before for before, after in itertools.pairwise(noted)) == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [[f"X{number}: a" for number in range(200)], ["X: " + "a" * 9000], ["Sec-WebSocket-Protocol: " + "a," * 4000] * 3],
+)
 def test_a_handshake_that_is_too_long_is_answered(server: Served, more: list[str]) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         connection.sendall(handshake(*more))

@@ -73,7 +73,7 @@ def _asked(accept: str | bytes, silent: Mode) -> tuple[Mode, bool]:
 def _choice(accept: str, silent: Mode) -> tuple[Mode, bool]:
     """The mode, and whether each document is to be a line."""
     best, chosen = (0.0, False), (silent, False)
-    for media_range in accept.lower().split(","):
+    for media_range in accept.lower().split(",", _MOST)[:_MOST]:
         name, *written = (part.strip() for part in media_range.split(";"))
         parameters = dict(_parameter(item) for item in written)
         mode: Mode | None = Mode.PLAIN if name == "application/json" else silent
@@ -93,6 +93,9 @@ _MODES = {mode.name.lower(): mode for mode in (Mode.PLAIN, Mode.RELAXED, Mode.CA
 
 _LONGEST = 256
 """Characters of a header that is remembered."""
+
+_MOST = 100
+"""Media ranges of a header that are looked at."""
 
 _remembered = lru_cache(maxsize=256)(_choice)
 

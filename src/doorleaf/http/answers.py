@@ -6,6 +6,7 @@ from asyncio import AbstractEventLoop, Transport
 from collections.abc import Collection
 from typing import Any
 
+import orjson
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -41,6 +42,19 @@ def head(status: int, headers: Collection[tuple[bytes, bytes]], *, keep_alive: b
     if not written.count(b"\n") == written.count(b"\r") == len(headers) + (2 if keep_alive else 3):
         raise ValueError("a header's value has a line end in it")
     return written
+
+
+def refusal(status: int, code: str, message: str, request_id: str) -> bytes:
+    """The last answer of a connection, to what is no request that anybody else could answer."""
+    body = orjson.dumps({"error": message, "error_code": code})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", request_id.encode()),
+    ]
+    if status in (429, 503):
+        headers.append((b"retry-after", b"5"))
+    return head(status, headers, keep_alive=False) + body
 
 
 class Heads:

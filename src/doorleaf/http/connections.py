@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-import orjson
 import uvicorn
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -34,11 +33,8 @@ KNOWN = "0.54."
 HEAD_BYTES = 64 * 1024
 """Most bytes that a request may have before its body, between two parts of it, and behind it."""
 
-HEAD_SECONDS = 30.0
-"""How long a head may take in all."""
-
-SILENCE_SECONDS = 20.0
-"""How long a client may say nothing in the middle of a request, or on a new connection."""
+HEAD_SECONDS, SILENCE_SECONDS = 30.0, 20.0
+"""How long a head may take in all, and how long a client may say nothing in a request or on a new connection."""
 
 BODY_BYTES_PER_SECOND = 500
 """How fast a body has to come on average, after its first :data:`SILENCE_SECONDS`."""
@@ -46,6 +42,10 @@ BODY_BYTES_PER_SECOND = 500
 PARTS = 2_000
 PART_BYTES = 16
 """How many parts of a body may come before they have to be this long on average: each takes as long as a long one."""
+
+READ_BYTES = 4 * 1024
+"""Most that is read at once of what is no plain body: of more, that of one connection is, and then others have their
+turn. Many short lines take long."""
 
 PIPELINED = 256
 """Most requests that may wait behind another one on its connection."""
@@ -101,9 +101,10 @@ class Connection(PassingOver):
         door.follow(bounds)
         self.counted = ""
         self._head = 0  # bytes so far of a head that is not complete
-        self._body = 0  # bytes so far of the body
-        self._parts = 0  # and in how many chunks they came; one in each piece of the network's is free
+        self._body = self._length = 0  # bytes of the body so far, and those that it is said to have
+        self._parts = 0  # in how many chunks they came; one in each piece of the network's is free
         self._framing = 0  # bytes since the last of the body: sizes of chunks and their extensions, trailers
+        self._held = bytearray()  # what waits to be read
         self._over = False  # no further request is read
         self._lingers_since: float | None = None
         self._dropped = 0
@@ -154,6 +155,7 @@ class Connection(PassingOver):
         # What knows the connection it knows itself: a circle that only the collector would find.
         self._running = self._task = None
         self.cycle = None  # type: ignore[assignment]  # as it was before the first request
+        self._held.clear()
         self.pipeline.clear()
 
     def shutdown(self) -> None:
@@ -181,13 +183,34 @@ class Connection(PassingOver):
     # --- what comes --------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        self._heard = now = self.loop.time()
+        self._heard = self.loop.time()
         if self._over:
             self._drop(len(data))
-            return
-        if not (self._head or self._framing) and (came := whole(self, data)) is not None:
+        elif not (self._head or self._framing or self._held) and (came := whole(self, data)) is not None:
             self._begin(*came)
-            return
+        elif self._held or (len(data) > READ_BYTES and not self._is_plain(len(data))):
+            if not self._held:
+                self.door.rounds.add(self)
+            self._held += data
+            self.flow.pause_reading()
+        else:
+            self._read(data)
+
+    def _is_plain(self, size: int) -> bool:
+        """Whether so many bytes are nothing but a part of a body whose length is known."""
+        return self._in_body() and not self._chunked and self._body + size <= self._length
+
+    def read_some(self, most: int) -> int:
+        """Read all that waits: where a request in it ends is known when it has been read."""
+        data, self._held = bytes(self._held), bytearray()
+        if self._over:  # since it came
+            self._drop(len(data))
+        elif data and not self.transport.is_closing():
+            self.flow.resume_reading()
+            self._read(data)
+        return len(data)
+
+    def _read(self, data: bytes) -> None:
         in_body = self._in_body()
         if not in_body and len(data) + self._head > HEAD_BYTES and self._head_is_too_long(data):
             self._refuse(431, f"what comes before the body is longer than {HEAD_BYTES} bytes")
@@ -208,13 +231,13 @@ class Connection(PassingOver):
             return
         if self._in_head():
             if not self._head:
-                self._began = now
+                self._began = self._heard
             self._head += len(data)
             return
         self._head = 0
         if self._in_body():
             if not in_body:
-                self._began = now
+                self._began = self._heard
             self._framing = 0 if self._body != body else self._framing + len(data)
             if self._framing > HEAD_BYTES:
                 self._refuse(431, f"more than {HEAD_BYTES} bytes have come between two parts of the body, or behind it")
@@ -244,7 +267,7 @@ class Connection(PassingOver):
         self.expect_100_continue = False
         self.headers = []
         self.scope = {"type": "http", "headers": self.headers}  # type: ignore[typeddict-item]  # the rest comes later
-        self._body = self._framing = self._parts = 0
+        self._body = self._framing = self._parts = self._length = 0
         self._chunked = self._host = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -260,6 +283,8 @@ class Connection(PassingOver):
             self._chunked = True
         elif name == b"host":
             self._host = True
+        elif name == b"content-length" and value.isdigit():
+            self._length = int(value[:18])
         self.headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
@@ -386,15 +411,7 @@ class Connection(PassingOver):
                 return
         request_id = os.urandom(11).hex()
         if cycle is None or cycle.response_complete or not cycle.response_started:
-            body = orjson.dumps({"error": message, "error_code": _CODES[status]})
-            headers = [
-                (b"content-type", b"application/json"),
-                (b"content-length", b"%d" % len(body)),
-                (b"x-request-id", request_id.encode()),
-            ]
-            if status in (429, 503):
-                headers.append((b"retry-after", b"5"))
-            self.sending.write(answers.head(status, headers, keep_alive=False) + body)
+            self.sending.write(answers.refusal(status, _CODES[status], message, request_id))
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cast("Exchange", cycle).tell()
@@ -444,9 +461,11 @@ class Connection(PassingOver):
             self.transport.close()
 
     def _is_ours(self) -> bool:
-        """Whether a request has come whole and is being answered."""
+        """Whether a request has come whole and is being answered, or something waits to be read."""
         cycle = self.cycle
-        if not (self.pipeline or (cycle is not None and not cycle.response_complete and not cycle.more_body)):
+        if not (
+            self._held or self.pipeline or (cycle is not None and not cycle.response_complete and not cycle.more_body)
+        ):
             return False
         self._heard = self._began = self.loop.time()
         return True

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from asyncio import BaseTransport
 from typing import Any
 
-import orjson
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
@@ -17,6 +17,9 @@ from doorleaf.http import answers
 from doorleaf.http.bounds import Door
 from doorleaf.http.websocket import GONE, STALLED_SECONDS, TEXTS
 
+HANDSHAKE_BYTES = 16 * 1024
+"""The longest head of a handshake: the library takes longer to read one than that of other requests."""
+
 FRAGMENTS = 1_000
 """Most frames of one message: an empty one costs its client hardly anything."""
 
@@ -25,7 +28,6 @@ UNREAD_BYTES = 256 * 1024
 
 _TOO_BIG = 1009
 _NO_TEXT = 1007
-_HEAD = "HeaderFieldsTooLarge"
 
 
 class Frames(WebSocketsSansIOProtocol):
@@ -67,11 +69,11 @@ class Frames(WebSocketsSansIOProtocol):
             self._unread += data
             self._go_on()
             return
-        super().data_received(data)
-        if not self.handshake_initiated:  # the library has bounds of its own for a head, and says nothing
-            body = orjson.dumps({"error": "the handshake has too many fields, or too long ones", "error_code": _HEAD})
-            headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-            self.transport.write(answers.head(431, headers, keep_alive=False) + body)
+        if len(data) <= HANDSHAKE_BYTES:
+            super().data_received(data)
+        if not self.handshake_initiated:  # the library has bounds of its own for fields, and says nothing
+            told = "the handshake is too long, or has too many fields"
+            self.transport.write(answers.refusal(431, "HeaderFieldsTooLarge", told, os.urandom(11).hex()))
             self.transport.close()
 
     def _go_on(self) -> None:
