@@ -158,7 +158,14 @@ class Servers:
         server.url = f"http://127.0.0.1:{port}"
         return server
 
-    def doorleaf(self, uri: str = "", name: str = "doorleaf", workers: int = 0, options: Sequence[str] = ()) -> Server:
+    def doorleaf(
+        self,
+        uri: str = "",
+        name: str = "doorleaf",
+        workers: int = 0,
+        options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> Server:
         """Doorleaf as it is started by everybody, one worker; without ``uri`` on the embedded database. With a number
         of ``workers`` they have both cores."""
         port = free_port()
@@ -166,7 +173,7 @@ class Servers:
         command += ["--data-dir", str(self.folder / f"{name}-data"), *(["--uri", uri] if uri else [])]
         command += [*(["--workers", str(workers)] if workers else []), *options]
         core = f"{self.server_core},{self.load_core}" if workers else self.server_core
-        server = self._start(name, core, command, {"DATA_API_KEY": KEY})
+        server = self._start(name, core, command, {"DATA_API_KEY": KEY, **(env or {})})
         server.url = f"http://127.0.0.1:{port}"
         for _ in range(600):
             try:
