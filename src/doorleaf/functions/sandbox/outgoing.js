@@ -33,8 +33,9 @@ async function exchange(method, url, given) {
   if (pairs.length) target += (target.includes("?") ? "&" : "?") + pairs.map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
   const answer = await request({ to: "http", method, url: target, headers: all,
     body: content(text), follow: followRedirects === true });
-  return { status: answer.status, statusCode: answer.statusCode, headers: answer.headers, body: received(answer.body),
-    cookies: {}, contentLength: answer.body?.text?.length ?? 0 };
+  const got = received(answer.body);
+  return { status: answer.status, statusCode: answer.statusCode, headers: answer.headers, body: got,
+    cookies: {}, get contentLength() { return got?.length() ?? 0; } };
 }
 
 const http = once(() => {
