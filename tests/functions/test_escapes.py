@@ -50,7 +50,7 @@ ESCAPES = [
     "realm(crypto.getRandomValues)", "realm(new TextEncoder().encode('a'))", "realm(new TextDecoder())", "realm(structuredClone({ a: context.user }))",
     "realm(atob)", "realm(queueMicrotask)", "realm(require('crypto'))", "realm(require('events'))", "realm(require('util').inspect)",
     "realm(require('stream'))", "realm(require('process'))", "realm(require('process').env)", "realm(require('timers').setTimeout)", "realm(require('path').join)",
-    "realm(require('string_decoder').StringDecoder)", "realm(require('crypto').KeyObject)", "realm(require('crypto').createSecretKey('x'))",
+    "realm(require('string_decoder').StringDecoder)", "realm(require('crypto').KeyObject)", "realm(require('crypto').createCipheriv)", "realm(require('crypto').createSecretKey('x'))",
     "(() => { try { require('crypto').createPublicKey('-----BEGIN PUBLIC KEY-----') } catch (e) { return realm(e) } return 'OUT' })()",
     "(() => { const { KeyObject, createSecretKey } = require('crypto'); try { return new KeyObject({}, { type: 'secret' }) } catch (e) { return realm(e) } })()",
     # errors that come from the other side

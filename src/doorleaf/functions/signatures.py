@@ -41,8 +41,8 @@ def is_secret(given: str | None, secret: str) -> bool:
 
 
 def is_long(asked: Document) -> bool:
-    """Whether what is asked for takes a key whose size makes it long."""
-    with_pair = asked.get("does") in ("sign", "verify") or "-----BEGIN" in str(asked.get("key", ""))
+    """Whether what is asked for takes a key whose size makes it long, or makes one of a password."""
+    with_pair = asked.get("does") in ("sign", "verify", "pbkdf2", "scrypt") or "-----BEGIN" in str(asked.get("key", ""))
     return with_pair or asked.get("to") == "keys" or not str(asked.get("method", "HS")).startswith("HS")
 
 

@@ -154,7 +154,7 @@ const nodeCrypto = once(() => {
   };
   const { crypto, view } = web(), keys = nodeKeys();
   return {
-    ...keys,
+    ...keys, ...nodeCiphers(),
     createHash: (algorithm) => digesting((all) => utils().crypto.hash(algorithm, all)),
     createHmac: (algorithm, key) => digesting((all) => Buffer.from(utils().crypto.hmac(all, key instanceof keys.KeyObject ? key.export() : key, algorithm, "hex"), "hex")),
     randomBytes: (count) => Buffer.from(randomBytes(count)),
