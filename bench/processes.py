@@ -68,6 +68,11 @@ class Server:
                 continue
         return found
 
+    def workers(self) -> tuple[int, ...]:
+        """The processes that answer: the children that are workers, or where there are none the process."""
+        lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in self.pids()}
+        return tuple(pid for pid, line in lines.items() if b"spawn_main" in line) or (self.process.pid,)
+
     def cpu_seconds(self) -> float:
         """User and system time since the start, of the whole tree."""
         total = 0
