@@ -44,6 +44,7 @@ FUNCTIONS = {
       debug: typeof require('debug')('x'),
       bcrypt: require('bcryptjs').compareSync('a', require('bcryptjs').hashSync('a', 4)),
       query: require('qs').parse('a[b]=1&a[c]=2'),
+      checked: [{ a: 1 }, {}].map(new (require('ajv'))().compile({ type: 'object', required: ['a'] })),
     })""",
     "streamed": """const jws = require('jws');
       exports = () => new Promise((done, failed) => {
@@ -147,5 +148,5 @@ def test_other_packages_run_as_they_are(app: Application) -> None:
     assert ask(app, "others") == {
         "lodash": [[1, 2], [3]], "moment": "2024-05-07T07:08:09Z", "uuid": True, "dates": "1970-01-02T00:00:00.000Z",
         "hashed": "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb",
-        "xml": {"a": {"$": {"b": "1"}, "c": ["é"]}}, "debug": "function", "bcrypt": True, "query": {"a": {"b": "1", "c": "2"}},
+        "xml": {"a": {"$": {"b": "1"}, "c": ["é"]}}, "debug": "function", "checked": [True, False], "bcrypt": True, "query": {"a": {"b": "1", "c": "2"}},
     }  # fmt: skip
