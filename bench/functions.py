@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ GOALS = {"javascript": 1_500, "python": 5_000}
 """Requests a second of one worker that are wanted."""
 BOTH = "javascript, both cores"
 """The same while the JavaScript processes may use the other core too, as they do where nobody pins them."""
+STEADY = 1_000
+"""Requests a second that 64 connections ask together for the last row: latencies of a server that is not saturated."""
+STEADY_P99 = 25.0
 FIRST_CALL = 0.4
 PROCESS_MB = 90
 COLLECTION = "people_1"
@@ -46,11 +50,16 @@ CASES = {
 }
 
 
+PACED = replace(CASES["javascript"], title=f"javascript, {STEADY}/s")
+"""As :data:`BOTH`, at a steady rate."""
+
+
 class Calling(Load):
     """Calls the endpoints; a case's action is the language."""
 
     def asks(self, server: Server, case: Case) -> dict[str, str]:
-        return {**super().asks(server, case), "ROUTE": f"/endpoint/{case.action}"}
+        rate = {"RATE": str(STEADY)} if case is PACED else {}
+        return {**super().asks(server, case), **rate, "ROUTE": f"/endpoint/{case.action}"}
 
 
 def app(folder: Path) -> Path:
@@ -116,14 +125,17 @@ def compared(servers: Servers, options: argparse.Namespace, ours: Server, uri: s
         let(ours, f"{options.server_core},{options.load_core}")
         sample = load.run(ours, CASES["javascript"], options.seconds)
         samples.setdefault((ours.name, BOTH), []).append(sample)
+        samples.setdefault((ours.name, PACED.title), []).append(load.run(ours, PACED, options.seconds))
         let(ours, options.server_core)
     base = median(samples[peer.name, "javascript"])
-    for server, language in [*turns, (ours, BOTH)]:
+    for server, language in [*turns, (ours, BOTH), (ours, PACED.title)]:
         middle = median(samples[server.name, language])
         ratios = {"ratio": middle.rate / base.rate, "cpu_ratio": base.cpu / middle.cpu if middle.cpu else 0}
         rows.append({"case": language, "server": server.name, "target": 0, **ratios, **vars(middle)})
         show(rows[-1], ours.name)
-        if server is ours:
+        if language == PACED.title:
+            print(f"{'':22s} goal p99 {STEADY_P99:g} ms: {'met' if middle.p99 <= STEADY_P99 else 'MISSED'}")
+        elif server is ours:
             goal = GOALS.get(language, GOALS["javascript"])
             print(f"{'':22s} goal {goal}/s: {'met' if middle.rate >= goal else 'MISSED'}")
     print(f"{'first call':22s} doorleaf  {first * 1000:9.0f} ms  goal {FIRST_CALL * 1000:.0f}")
