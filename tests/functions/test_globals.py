@@ -107,6 +107,31 @@ REFUSED = [
 ]  # fmt: skip
 
 
+WRITTEN: list[tuple[str, Any]] = [
+    ("(() => { const v = { a: { b: 1.5 } }, w = EJSON.serialize(v, { relaxed: true }); w.a.b = 2; return [v.a.b, w.a.b] })()", [1.5, 2]),
+    ("[EJSON.serialize(undefined) === undefined, EJSON.serialize({ a: undefined, f() {} })]", [True, {}]),
+    ("({ a: 'x', own: { n: 1, toJSON() { return 'never' } }, z: [1, undefined, () => 1, null] })", {"a": "x", "own": {"n": 1}, "z": [1, None, None, None]}),
+    ("(() => { const v = Object.create(null); v.a = 1; v.n = -0; return EJSON.stringify([v, [1.5, 'x', -0]], { relaxed: true }) })()", '[{"a":1,"n":{"$numberDouble":"-0.0"}},[1.5,"x",{"$numberDouble":"-0.0"}]]'),
+    ("EJSON.stringify({ a: 1, d: new Date(5), b: [1, { c: 2 }] }, (key, value) => (key === 'c' ? 'seen' : value), 0, { relaxed: true })", '{"a":1,"d":{"$date":"1970-01-01T00:00:00.005Z"},"b":[1,{"c":"seen"}]}'),
+    ("(() => { const v = { a: { c: 1 } }; EJSON.stringify(v, (key, value) => { if (key === 'a') value.c = 9; return value }, 0, { relaxed: true }); return v.a.c })()", 1),
+    ("EJSON.stringify({ a: 1, x: { toBSON() { return { deep: [2n] } } } })", '{"a":{"$numberInt":"1"},"x":{"deep":[{"$numberLong":"2"}]}}'),
+    ("(() => { const a = [1, 2]; a.toJSON = () => 'never'; const o = JSON.parse('{\"__proto__\":{\"a\":1},\"d\":1}'); o.d = 2n; return [a, EJSON.stringify(o)] })()", [[1, 2], '{"__proto__":{"a":{"$numberInt":"1"}},"d":{"$numberLong":"2"}}']),
+    ("(() => { const v = { a: 1 }; v.me = v; try { EJSON.stringify(v, { relaxed: true }) } catch (e) { return e.message } })()", "a value is nested too deeply, or holds itself"),
+    ("EJSON.parse('{\"a\":{\"$numberInt\":\"1\"},\"b\":[{\"$oid\":\"0123456789abcdef01234567\"},{\"$odd\":1,\"x\":2}],\"e\":{}}')", {"a": 1, "b": [{"$oid": "0123456789abcdef01234567"}, {"$odd": 1, "x": 2}], "e": {}}),
+]  # fmt: skip
+"""How values are written and read, which are copied only where they have to be."""
+
+
+def test_values_are_written_as_they_are_and_what_was_given_stays_as_it_was() -> None:
+    functions = {f"f{index}": f"exports = async () => {text}" for index, (text, _) in enumerate(WRITTEN)}
+
+    async def work(sandbox: Sandbox) -> list[Any]:
+        return [await sandbox.run(name) for name in functions]
+
+    for (text, expected), answer in zip(WRITTEN, run(functions, work), strict=True):
+        assert answer == expected, text
+
+
 @pytest.mark.parametrize(("text", "message"), REFUSED)
 def test_what_is_wrong_is_named(text: str, message: str) -> None:
     async def work(sandbox: Sandbox) -> None:

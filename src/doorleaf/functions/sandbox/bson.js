@@ -3,6 +3,7 @@
 const fail = (message) => { throw new TypeError(message); };
 const define = Object.defineProperty;
 const { parse, stringify } = JSON;
+const { keys, getPrototypeOf: prototypeOf, prototype: OBJECT } = Object;
 const once = (make) => { let made; return () => (made ??= make()); };
 
 function callable(Type) {
@@ -231,7 +232,7 @@ function regular(value) {
 }
 
 function outward(value, canonical, relaxed, depth) {
-  // What JSON.stringify is given for `value`.
+  // What JSON.stringify is given for `value`, at once: it may be that itself.
   switch (typeof value) {
     case "string": case "boolean": return value;
     case "number": return written(value, canonical);
@@ -242,11 +243,20 @@ function outward(value, canonical, relaxed, depth) {
   if (value === null) return null;
   if (depth > 200) fail("a value is nested too deeply, or holds itself");
   if (Array.isArray(value)) {
-    const all = new Array(value.length);
+    let all = typeof value.toJSON === "function" ? new Array(value.length) : undefined;
     for (let index = 0; index < value.length; index++) {
-      all[index] = outward(value[index], canonical, relaxed, depth + 1) ?? null;
+      const one = value[index], item = outward(one, canonical, relaxed, depth + 1) ?? null;
+      if (all === undefined && item !== one) {
+        all = new Array(value.length);
+        for (let before = 0; before < index; before++) all[before] = value[before];
+      }
+      if (all !== undefined) all[index] = item;
     }
-    return all;
+    return all ?? value;
+  }
+  const of = prototypeOf(value);
+  if ((of === OBJECT || of === null) && typeof value.toBSON !== "function" && typeof value.toJSON !== "function") {
+    return members(value, canonical, relaxed, depth, undefined);
   }
   if (value instanceof Value) {
     if (relaxed && value instanceof types.Int32) return value.value;
@@ -259,12 +269,22 @@ function outward(value, canonical, relaxed, depth) {
   if (value instanceof Map) value = Object.fromEntries(value);
   else if (value instanceof Error) value = { name: value.name, message: value.message };
   else if (typeof value.toBSON === "function") return outward(value.toBSON(), canonical, relaxed, depth + 1);
-  const all = {};
-  for (const key of Object.keys(value)) {
-    const item = outward(value[key], canonical, relaxed, depth + 1);
-    if (item !== undefined) put(all, key, item);
+  return members(value, canonical, relaxed, depth, {});
+}
+
+function members(value, canonical, relaxed, depth, all) {
+  // With `all`, a copy in that; without, one only from the first member on that is written as something else: in a new
+  // global scope each member of a new object costs a microsecond.
+  const names = keys(value);
+  for (let index = 0; index < names.length; index++) {
+    const key = names[index], one = value[key], item = outward(one, canonical, relaxed, depth + 1);
+    if (all === undefined && item !== one) {
+      all = {};
+      for (let before = 0; before < index; before++) put(all, names[before], value[names[before]]);
+    }
+    if (all !== undefined && item !== undefined) put(all, key, item);
   }
-  return all;
+  return all ?? value;
 }
 
 function put(target, key, value) {
@@ -315,20 +335,19 @@ function inward(value) {
     }
     return value;
   }
-  let first = true;
-  for (const key in value) {
-    if (first) {
-      first = false;
-      if (key.charCodeAt(0) === 36) {
-        const count = Object.keys(value).length;
-        if (count === 1 || (count === 2 && (key === "$binary" || key === "$code"))) {
-          const found = unwrapped(key, value[key], value);
-          if (found !== OTHER) return found;
-        }
-      }
+  const names = keys(value), count = names.length;
+  if (count > 0 && names[0].charCodeAt(0) === 36) {
+    const key = names[0];
+    if (count === 1 || (count === 2 && (key === "$binary" || key === "$code"))) {
+      const found = unwrapped(key, value[key], value);
+      if (found !== OTHER) return found;
     }
-    const item = value[key];
-    if (typeof item === "object") put(value, key, inward(item));
+  }
+  for (let index = 0; index < count; index++) {
+    const key = names[index], item = value[key];
+    if (typeof item !== "object" || item === null) continue;
+    const found = inward(item);
+    if (found !== item) put(value, key, found);
   }
   return value;
 }
@@ -339,9 +358,11 @@ const EJSON = once(() => ({
     if (typeof replacer === "object" && replacer !== null && !Array.isArray(replacer)) [options, replacer] = [replacer, undefined];
     if (typeof space === "object" && space !== null) [options, space] = [space, undefined];
     const relaxed = options?.relaxed === true;
-    return stringify(outward(value, !relaxed, relaxed, 0), replacer ?? undefined, space);
+    const written = outward(value, !relaxed, relaxed, 0);
+    return typeof replacer === "function" ? stringify(copy(written), replacer, space) : stringify(written, replacer ?? undefined, space);
   },
-  serialize: (value, options) => outward(value, options?.relaxed !== true, options?.relaxed === true, 0),
+  serialize: (value, options) => copy(outward(value, options?.relaxed !== true, options?.relaxed === true, 0)),
   deserialize: (value) => inward(structured(value)),
 }));
 const structured = (value) => parse(stringify(value));
+const copy = (value) => (value === undefined ? value : structured(value));

@@ -157,7 +157,7 @@ const session = once(() => class Session {
   }
   startTransaction(given) {
     if (this.#number !== undefined) throw new Error("the session has a transaction already");
-    this.#options = plain(given ?? {});
+    this.#options = copy(plain(given ?? {}));
     this.#number = transactions += 1;
     this.#begun = false;
   }
@@ -249,7 +249,7 @@ const loaded = new Map();
 
 function required(id, parent) {
   const own = String(id).replace(/^node:/, "");
-  if (Object.hasOwn(node, own)) return node[own]();
+  if (Object.hasOwn(node(), own)) return node()[own]();
   const found = asked({ to: "module", id: String(id), from: parent });
   if (loaded.has(found.file)) return loaded.get(found.file).exports;
   const holder = { exports: {} };

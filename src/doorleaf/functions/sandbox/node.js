@@ -226,7 +226,8 @@ const nodeEvents = once(() => {
   return EventEmitter;
 });
 
-const node = {
+// The modules, of this and later parts: nothing of them is made before one is required.
+const node = once(() => ({
   buffer: once(() => ({ Buffer: buffers(), SlowBuffer: buffers(), atob: web().atob, btoa: web().btoa, kMaxLength: 2 ** 31 - 1 })),
   url: once(() => ({ URL: web().URL, URLSearchParams: web().URLSearchParams })),
   querystring: once(() => ({
@@ -238,5 +239,6 @@ const node = {
     stringify: (given) => Object.entries(given ?? {}).flatMap(([name, value]) => [].concat(value).map((one) => `${encodeURIComponent(name)}=${encodeURIComponent(one ?? "")}`)).join("&"),
     escape: encodeURIComponent, unescape: decodeURIComponent,
   })),
-  crypto: nodeCrypto, util: nodeUtil, events: nodeEvents,
-};
+  crypto: nodeCrypto, util: nodeUtil, events: nodeEvents, stream: nodeStream, process: nodeProcess,
+  timers: nodeTimers, path: nodePath, string_decoder: nodeDecoder,
+}));

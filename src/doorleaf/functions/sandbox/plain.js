@@ -89,5 +89,3 @@ const nodeDecoder = once(() => {
     },
   };
 });
-
-Object.assign(node, { timers: nodeTimers, path: nodePath, string_decoder: nodeDecoder });

@@ -48,5 +48,3 @@ const nodeProcess = once(() => {
   process.listeners = () => [];
   return process;
 });
-
-Object.assign(node, { stream: nodeStream, process: nodeProcess });
