@@ -8,10 +8,13 @@ import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from asgi import Answer, Application
 from cube_app import Crud, ask, database, key_of, ok, on_engine, refused, registered
+
+from doorleaf.dialects.datacube.importing import RUNNING
 
 NAMES = itertools.count()
 PATH = "/api/import_data"
@@ -192,6 +195,33 @@ def test_a_file_that_comes_twice_at_once_is_put_in_once(events: Crud) -> None:
     ok(events.app, "DELETE", "/api/drop_collections", gone, as_=events.who)
     assert put_in(events, file, idempotency_key="k")["inserted_count"] == 300
     assert events.read()["pagination"]["total_items"] == 300
+
+
+def test_large_files_keep_nobody_else_from_putting_in_theirs(events: Crud, app: Application) -> None:
+    bob = registered(app, f"bob{next(NAMES)}@example.com")
+    small = Crud(app, bob, database(app, bob, "files"), "events")
+    large = b"[" + b",".join(b'{"n":%d}' % n for n in range(60_000)) + b"]"
+
+    def asked(crud: Crud, file: bytes) -> Any:
+        headers = {"authorization": crud.who, "content-type": f"multipart/form-data; boundary={BOUNDARY}"}
+        return app.request("POST", PATH, form({"database_id": crud.place["database_id"]}, file), headers)
+
+    async def beside() -> tuple[Answer, list[bool], list[Answer]]:
+        under_way = [asyncio.create_task(asked(events, large)) for _ in range(RUNNING)]
+        query = urlencode({**events.place, "page_size": 1}).encode()
+        while True:
+            seen = await app.request("GET", "/api/crud", b"", {"authorization": events.who}, query)
+            if seen.json.get("pagination", {}).get("total_items"):
+                break
+            await asyncio.sleep(0.01)
+        answer = await asked(small, b'[{"n":1}]')
+        return answer, [task.done() for task in under_way], list(await asyncio.gather(*under_way))
+
+    answer, done, others = app.run(beside())
+    assert answer.status == 201, answer.body
+    assert not any(done)
+    assert [other.status for other in others] == [201] * RUNNING
+    assert events.read()["pagination"]["total_items"] == 60_000 * RUNNING
 
 
 def test_forms_that_are_refused(events: Crud) -> None:

@@ -8,6 +8,7 @@ import makes: then it is counted as ``present``. Any other is rejected as a dupl
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,6 +36,9 @@ from doorleaf.transfer.rows import Row, Rows, Unreadable
 
 BATCH_BYTES = 512 * 1024
 """A batch that has so much text is full. As values it may take thirty times the memory, and there are two at once."""
+
+TAKEN_SECONDS = 1.0
+"""How long the rows of a batch are read: who waits for the thread has it then."""
 
 LARGE_ROW_BYTES = 1024 * 1024
 """Text that has less is no document of too many bytes."""
@@ -101,16 +105,24 @@ class Batch:
     last: bool = False
 
 
+Taken = Callable[[Rows, int], Awaitable[Batch]]
+
+
+async def _taken(rows: Rows, most: int) -> Batch:
+    return await asyncio.to_thread(take, rows, most)
+
+
 def take(rows: Rows, most: int) -> Batch:
-    """The next rows: ``most`` of them, or fewer where they are large."""
+    """The next rows: ``most`` of them, or fewer where they are large or take long."""
     batch, size = Batch([]), 0
+    until = time.monotonic() + TAKEN_SECONDS
     try:
         for row in islice(rows, most):
             if row.size > LARGE_ROW_BYTES:
                 _bounded(row)
             batch.rows.append(row)
             size += row.size
-            if size >= BATCH_BYTES:
+            if size >= BATCH_BYTES or time.monotonic() >= until:
                 return batch
     except Unreadable as error:
         batch.error = error
@@ -138,9 +150,11 @@ def _placed(rows: Rows) -> Rows:
 
 
 class Importer:
-    """Carries out one import. ``tell`` is called after each batch, ``reject`` with each row that was not taken."""
+    """Carries out one import. ``tell`` is called after each batch, ``reject`` with each row that was not taken, and
+    ``taken`` calls :func:`take` in a thread."""
 
-    def __init__(self, execute: Execute, plan: Plan, tell: Tell, reject: Reject) -> None:
+    def __init__(self, execute: Execute, plan: Plan, tell: Tell, reject: Reject, taken: Taken = _taken) -> None:
+        self._taken = taken
         self._execute = execute
         self._plan = plan
         self._tell = tell
@@ -151,9 +165,9 @@ class Importer:
     async def run(self, rows: Rows) -> Report:
         """Put in all rows; a thread reads the next ones meanwhile. What ends the import early is in the report."""
         rows = _placed(rows)
-        batch = await asyncio.to_thread(take, rows, self._plan.batch)
+        batch = await self._taken(rows, self._plan.batch)
         while True:
-            following = None if batch.last else asyncio.create_task(asyncio.to_thread(take, rows, self._plan.batch))
+            following = None if batch.last else asyncio.ensure_future(self._taken(rows, self._plan.batch))
             try:
                 await self._take_in(batch.rows)
             except DoorleafError as error:

@@ -11,7 +11,7 @@ import json
 import re
 
 from doorleaf.transfer import ndjson
-from doorleaf.transfer.rows import CHUNK_BYTES, MOST_ROW_BYTES, Read, Row, Rows, Unreadable
+from doorleaf.transfer.rows import CHUNK_BYTES, MOST_ROW_BYTES, Blank, Read, Row, Rows, Unreadable
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _CUT = 16
@@ -78,11 +78,14 @@ class _Text:
 
     def next(self) -> str:
         """The next character that is no white space, "" at the end."""
+        blank = Blank()
         while True:
+            before = self.at
             found = _SPACE.match(self.text, self.at)
             self.at = found.end() if found else self.at
             if self.at < len(self.text):
                 return self.text[self.at]
+            blank.add(self.at - before, self.line)
             if not self._more():
                 return ""
 
@@ -90,10 +93,8 @@ class _Text:
         """Read on, at least as much as is there; whether there was more."""
         if self._over:
             return False
-        line = self.line
-        self.text = self.text[self.at :]
-        self.at = self._counted = 0
-        pieces, wanted = [self.text], max(CHUNK_BYTES, len(self.text))
+        line = self._let_go()
+        pieces, wanted = [self.text], max(CHUNK_BYTES, min(len(self.text), MOST_ROW_BYTES - len(self.text)))
         while wanted > 0 and not self._over:
             chunk = self._read(CHUNK_BYTES)
             self._over = not chunk
@@ -109,16 +110,25 @@ class _Text:
         """The row of the value that begins here."""
         while True:
             end = self._bracket() if len(self.text) - self.at > _LARGE else self._end()
+            if (end or len(self.text)) - self.at > MOST_ROW_BYTES:
+                raise Unreadable(f"line {self.line}: the row is longer than {MOST_ROW_BYTES} characters")
             # What is no object may go on behind the end of what is there.
             if end and (end < len(self.text) or self._over or self.text[end - 1] in '}]"'):
                 break
-            if len(self.text) - self.at > MOST_ROW_BYTES:
-                raise Unreadable(f"line {self.line}: the row is longer than {MOST_ROW_BYTES} characters")
             if not self._more():
                 raise self.wrong("it ends within a value")
         made = ndjson.row(self.line, self.text[self.at : end].encode(errors="replace"))
-        self.at = end
+        large, self.at = end - self.at > _LARGE, end
+        if large:
+            self._let_go()
         return made
+
+    def _let_go(self) -> int:
+        """Hold what is read no longer; the line of what comes."""
+        line = self.line
+        self.text = self.text[self.at :]
+        self.at = self._counted = 0
+        return line
 
     def _bracket(self) -> int:
         """Where the value that begins here ends, by its brackets alone: one that may be large becomes no values before

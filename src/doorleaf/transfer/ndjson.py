@@ -6,16 +6,20 @@ from codecs import BOM_UTF8
 
 from doorleaf import ejson
 from doorleaf.errors import DoorleafError
-from doorleaf.transfer.rows import Read, Row, Rows, lines, too_long
+from doorleaf.transfer.rows import Blank, Read, Row, Rows, lines, too_long
 
 
 def rows(read: Read) -> Rows:
     """The rows of a file; empty lines are none."""
+    blank = Blank()
     for number, line in lines(read):
         if line is None:
             yield too_long(number)
         elif line.strip() and line.strip() != BOM_UTF8:
+            blank.over()
             yield row(number, line)
+        else:
+            blank.add(1 + len(line), number)
 
 
 def row(number: int, source: bytes) -> Row:

@@ -15,6 +15,9 @@ CHUNK_BYTES = 512 * 1024
 MOST_ROW_BYTES = 64 * 1024 * 1024
 """What one row may take as text: a document of 16 MiB of BSON takes no more, unless it is made of very small values."""
 
+MOST_BLANK_BYTES = 1024 * 1024
+"""White space that there may be between two rows: somebody reads it to find the next."""
+
 Read = Callable[[int], bytes]
 """Reads at most so many bytes; none at the end. What it raises besides OSError is Unreadable."""
 
@@ -103,6 +106,23 @@ def lines(read: Read, passed: Callable[[bytes], None] = lambda piece: None) -> I
         held, size = [others[-1]], len(others[-1])
     if size:
         yield number, (b"".join(held) if size <= MOST_ROW_BYTES else None)
+
+
+class Blank:
+    """The white space since the last row, counted."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def add(self, size: int, line: int) -> None:
+        """Account for so much of it before ``line``; raises Unreadable for too much."""
+        self._bytes += size
+        if self._bytes > MOST_BLANK_BYTES:
+            raise Unreadable(f"line {line}: there is no row in more than {MOST_BLANK_BYTES} bytes before it")
+
+    def over(self) -> None:
+        """Here is a row."""
+        self._bytes = 0
 
 
 def too_long(number: int) -> Row:

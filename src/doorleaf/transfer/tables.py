@@ -11,7 +11,7 @@ from itertools import chain, islice
 from doorleaf.documents import Document
 from doorleaf.errors import InvalidParameter
 from doorleaf.transfer import cells
-from doorleaf.transfer.rows import MOST_ROW_BYTES, Read, Row, Rows, Unreadable, lines
+from doorleaf.transfer.rows import MOST_ROW_BYTES, Blank, Read, Row, Rows, Unreadable, lines
 
 SAMPLE = 1_000
 """Records whose cells say of what type a column is."""
@@ -213,6 +213,7 @@ def _records(read: Read, delimiter: str) -> Iterator[Record]:
     csv.field_size_limit(MOST_CELL_CHARACTERS)
     given = _Lines(read, delimiter)
     reader = csv.reader(given, delimiter=delimiter, strict=True)
+    blank = Blank()
     while True:
         given.next_record()
         try:
@@ -225,5 +226,8 @@ def _records(read: Read, delimiter: str) -> Iterator[Record]:
             if given.within and "expected after" not in text:  # which is about one line
                 raise Unreadable(f"line {given.begin}: {text}, and where it ends cannot be told") from None
         else:
-            if found:  # an empty line is none
+            if not found:  # an empty line is none
+                blank.add(len(given.source), given.begin)
+            else:
+                blank.over()
                 yield Record(given.begin, found, given.text().rstrip(b"\r"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -17,6 +18,8 @@ from weakref import WeakValueDictionary
 import bson
 from bson import Decimal128, Int64, ObjectId
 
+from doorleaf.apart import Threads
+from doorleaf.apart.turns import Turn, Turns
 from doorleaf.dialects.about import About, Gives
 from doorleaf.dialects.base import Request, Route
 from doorleaf.dialects.datacube import data_models as models
@@ -31,7 +34,7 @@ from doorleaf.errors import WriteFailed
 from doorleaf.operations import DeleteMany, InsertMany, Operation
 from doorleaf.transfer import json_file, ndjson
 from doorleaf.transfer.files import Source, format_of
-from doorleaf.transfer.importing import Batch, Importer, Plan, Report, take
+from doorleaf.transfer.importing import LARGE_ROW_BYTES, Batch, Importer, Plan, Report, take
 from doorleaf.transfer.rows import Read, Row, Rows, Unreadable
 from doorleaf.transfer.tables import Table
 
@@ -41,9 +44,16 @@ _LONGEST_REASON = 1_000
 MOST_UNPACKED = 64 * 1024**3
 """What a compressed file may become."""
 RUNNING = 2
-"""Files that are put in at the same time in this process; others wait."""
+"""Files that are put in at the same time in this process, each of another caller; others have their turns between
+batches."""
 SAMPLE = 100
 """Rows whose fields a new collection is declared with."""
+
+_READING = Threads("importing", RUNNING, RUNNING)
+_SECONDS = 60.0
+"""How long a batch is read."""
+_WAITS = 600.0
+"""How long a file waits for its turn."""
 
 _BATCH_BYTES = 1024 * 1024
 _UNDONE = 1_000
@@ -125,8 +135,8 @@ class Imports:
         self._reports = reports
         self._alone: WeakValueDictionary[tuple[str, str, str], asyncio.Lock] = WeakValueDictionary()
         self._folder = folder
+        self._turns = Turns(RUNNING, 1)
         self._room = Room()
-        self._turns = asyncio.Semaphore(RUNNING)
 
     async def act(self, request: Request, given: Any) -> Made:
         """Read the form of ``request``, then put its file in."""
@@ -141,19 +151,16 @@ class Imports:
             if "database_id" not in form.fields:
                 raise CubeBody.missing("database_id")
             asked = _asked(request, form)
-            async with self._turn(form.fields["database_id"].lower(), asked):
+            async with self._alone_with(form.fields["database_id"].lower(), asked):
                 inside = await self._cubes.enter(request, form.fields["database_id"], "write")
                 if not asked.key:
                     return await self._put_in(request, inside, form, asked)
                 return await self._once(request, inside, form, asked)
 
-    @asynccontextmanager
-    async def _turn(self, database_id: str, asked: _Asked) -> AsyncIterator[None]:
-        """A turn of those who import; who comes with a key waits for others who came with it."""
+    def _alone_with(self, database_id: str, asked: _Asked) -> AbstractAsyncContextManager[None]:
+        """The turn of those who come with one key; without a key there is nobody to wait for."""
         place = (database_id, asked.collection, asked.key)
-        lock = self._alone.setdefault(place, asyncio.Lock()) if asked.key else asyncio.Lock()
-        async with lock, self._turns:
-            yield
+        return self._alone.setdefault(place, asyncio.Lock()) if asked.key else nullcontext()
 
     async def _once(self, request: Request, inside: Inside, form: Form, asked: _Asked) -> Made:
         """Put in a file that came with a key, unless it is in: then answer what was answered first."""
@@ -170,7 +177,14 @@ class Imports:
         return Made(*await self._reports.keep(place, asked.key, asked.hash, made.status, made.content))
 
     async def _put_in(self, request: Request, inside: Inside, form: Form, asked: _Asked) -> Made:
-        sample, bad = await asyncio.to_thread(_looked_through, form, asked)
+        turn = _Turn(self._turns, request.identity.shown)
+        try:
+            return await self._in_turn(request, inside, form, asked, turn)
+        finally:
+            turn.end()
+
+    async def _in_turn(self, request: Request, inside: Inside, form: Form, asked: _Asked, turn: _Turn) -> Made:
+        sample, bad = await _looked_through(form, asked, turn)
         if bad and asked.whole:
             return _answer(asked, Report(), "nothing was put in: some rows cannot be")
         if sample and inside.database.collection(asked.collection) is None:
@@ -179,9 +193,9 @@ class Imports:
         undo = _Undo(inside, asked, self._folder) if asked.whole else None
         execute = _Watched(self._cubes, request, inside, undo)
         plan = _plan(inside, asked)
-        importer = Importer(execute.run, plan, lambda report: None, lambda row: _reject(asked, row))
+        importer = Importer(execute.run, plan, lambda report: None, lambda row: _reject(asked, row), turn.taken)
         try:
-            report = await importer.run(await asyncio.to_thread(_rows, form, asked))
+            report = await importer.run(await _READING.run(_SECONDS, _rows, form, asked))
             if undo is not None and (report.rejected or report.stopped):
                 await undo.run()
                 return _answer(asked, Report(stopped=report.stopped), "nothing was put in: some rows cannot be")
@@ -193,6 +207,32 @@ class Imports:
             if undo is not None:
                 undo.close()
         return _answer(asked, report, "")
+
+
+class _Turn:
+    """A caller's turn to read: given back after each batch, unless that is one of large rows, of which memory holds
+    few."""
+
+    def __init__(self, turns: Turns, caller: str) -> None:
+        self._turns = turns
+        self._caller = caller
+        self._turn: Turn | None = None
+
+    async def taken(self, rows: Rows, most: int) -> Batch:
+        """The next rows."""
+        if self._turn is None:
+            until = time.monotonic() + _WAITS
+            self._turn = self._turns.try_take(self._caller) or await self._turns.take(self._caller, until)
+        batch = await _READING.run(_SECONDS, take, rows, most)
+        if all(row.size <= LARGE_ROW_BYTES for row in batch.rows):
+            self.end()
+        return batch
+
+    def end(self) -> None:
+        """Let others have it."""
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.release()
 
 
 class _Watched:
@@ -318,15 +358,15 @@ def _bounded(read: Read) -> Read:
     return bounded
 
 
-def _looked_through(form: Form, asked: _Asked) -> tuple[list[Document], bool]:
+async def _looked_through(form: Form, asked: _Asked, turn: _Turn) -> tuple[list[Document], bool]:
     """Some of the first documents of the file, and where nothing or everything is to be put in, whether any row is
     none."""
     try:
-        rows = _rows(form, asked)
+        rows = await _READING.run(_SECONDS, _rows, form, asked)
         sample: list[Document] = []
         bad, batch = False, Batch([])
         while not batch.last and (asked.whole or not sample):
-            batch = take(rows, SAMPLE)
+            batch = await turn.taken(rows, SAMPLE)
             if batch.error is not None:
                 raise batch.error
             bad = _rejected(asked, batch.rows) or bad
