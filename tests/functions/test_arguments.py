@@ -9,10 +9,10 @@ import pytest
 from bson import Code, DBRef, Regex
 
 from doorleaf.apart import SMALL_BYTES
+from doorleaf.apart.sizes import is_small
 from doorleaf.dialects.base import Request
 from doorleaf.documents import ABSENT
 from doorleaf.functions.request import headers_told
-from doorleaf.functions.runtime import _is_small
 
 LONG = "x" * SMALL_BYTES
 NESTED: Any = "end"
@@ -24,7 +24,7 @@ for _ in range(SMALL_BYTES):
     "value", [[], [ABSENT, None, 1, 1.5, True], [{"a": {"b": ["c"] * 100}}], ["x" * 10_000], [{1: 2}]]
 )
 def test_what_is_short_is_written_at_once(value: Any) -> None:
-    assert _is_small(value)
+    assert is_small(value)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_what_is_short_is_written_at_once(value: Any) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_what_is_long_is_not(value: Any) -> None:
-    assert not _is_small([{"a": value}])
+    assert not is_small([{"a": value}])
 
 
 def test_long_names_of_headers_are_shown_as_others_are_and_not_kept() -> None:

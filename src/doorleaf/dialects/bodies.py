@@ -31,9 +31,18 @@ class Taken(BaseModel):
     def read(cls, given: Document) -> Self:
         """The model of ``given``. Raises InvalidParameter or MissingParameter, which name the field."""
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(cls._few(given))
         except ValidationError as error:
             raise cls._mistake(error) from None
+
+    @classmethod
+    def _few(cls, given: Document) -> Document:
+        """``given`` with one unknown field of many: pydantic makes an error of each."""
+        names = cls.names()
+        if len(given) <= len(names) or cls.model_config.get("extra") != "forbid":
+            return given
+        unknown = next(name for name in given if name not in names)
+        return {name: given[name] for name in (*names, unknown) if name in given}
 
     @classmethod
     def missing(cls, name: str) -> DoorleafError:

@@ -78,8 +78,6 @@ class Call:
         self.depth = depth
         self.custom_data = True
         """Whether the function is told the caller's custom data."""
-        self.size = 0
-        """The bytes of what it answered, as JSON."""
         self.is_over = False
         """Whether the function has ended, so that no more transactions begin."""
         self._sessions: dict[int, Session] = {}

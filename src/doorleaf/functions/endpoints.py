@@ -14,6 +14,7 @@ import orjson
 from doorleaf import ejson
 from doorleaf.access.callers import Credentials
 from doorleaf.apart import CODING, SMALL_BYTES
+from doorleaf.apart.sizes import is_small
 from doorleaf.dialects.actions import app_check
 from doorleaf.dialects.base import Dialect, Reply, Request, Route, header_credentials
 from doorleaf.documents import Document
@@ -118,7 +119,7 @@ class _Endpoints:
         silent = ejson.Mode.CANONICAL if endpoint.return_type == "EJSON" else ejson.Mode.PLAIN
         mode = ejson.mode_of(request.headers.get(b"accept"), silent)
         mode = self._plain if mode is ejson.Mode.PLAIN else mode
-        if call.size < SMALL_BYTES:
+        if is_small(value):
             return Reply(200, ejson.dumps(value, mode), mode.content_type)
         return Reply(200, await CODING.run(_WRITING_SECONDS, ejson.dumps, value, mode), mode.content_type)
 

@@ -9,15 +9,14 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any, Protocol
 
-from bson import DBRef, Regex
-
 from doorleaf import ejson
 from doorleaf.access.callers import SYSTEM, Caller, Identity, Tell, untold
 from doorleaf.access.rules.conditions import bind, matcher
 from doorleaf.access.rules.expressions import parse
 from doorleaf.apart import CODING, SMALL_BYTES
+from doorleaf.apart.sizes import is_small
 from doorleaf.dialects.base import Dialect, Request
-from doorleaf.documents import ABSENT, Document, Documents
+from doorleaf.documents import ABSENT, Document
 from doorleaf.errors import (
     DoorleafError,
     FunctionFailed,
@@ -43,8 +42,6 @@ _BARE = frozenset({"Error", "MongoError"})
 """What functions throw that clients are told by its message alone."""
 _VALUE = b'{"value":'
 """How the answer of a function begins that has said nothing with a response object."""
-_VALUE_BYTES = 16
-"""What any value takes at least when it is written, about."""
 
 LOOK_SECONDS = 2.0
 """How often it is looked whether a secret has changed."""
@@ -294,7 +291,6 @@ class Functions:
         """Run the JavaScript function of ``call``: ``{"value"}`` with BSON values, or ``{"said"}`` with a response.
         Raises FunctionFailed, FunctionTimeout, FunctionsUnavailable."""
         text = await self._observed(call, self._in_process(call, payload(call, **given)))
-        call.size = len(text)
         if not text.startswith(_VALUE) and "said" in (told := result(text)):
             return told
         try:
@@ -432,31 +428,6 @@ async def _written(arguments: list[Any], call: Call) -> bytes:
 
 
 async def _written_all(arguments: list[Any], call: Call) -> bytes:
-    if _is_small(arguments):
+    if is_small(arguments):
         return ejson.dumps(arguments, ejson.Mode.CANONICAL)
     return await CODING.run(call.seconds, ejson.dumps, arguments, ejson.Mode.CANONICAL)
-
-
-def _is_small(value: Any) -> bool:
-    """Whether there is less than :data:`SMALL_BYTES` in it; no more of it than that is looked at."""
-    left, waiting = SMALL_BYTES, [value]
-    while waiting and left > 0:
-        value = waiting.pop()
-        left -= _VALUE_BYTES
-        if isinstance(value, dict):
-            if len(value) * _VALUE_BYTES > left:
-                return False
-            left -= sum(len(name) for name in value if isinstance(name, str))  # from Python others too, which are short
-            waiting += value.values()
-        elif isinstance(value, (list, tuple)):
-            if len(value) * _VALUE_BYTES > left:
-                return False
-            waiting += value
-        elif isinstance(value, (str, bytes)):
-            left -= len(value)
-            waiting.append(getattr(value, "scope", None))
-        elif isinstance(value, Regex):
-            left -= len(value.pattern)
-        elif isinstance(value, (DBRef, Documents)):
-            return False
-    return left > 0

@@ -15,6 +15,8 @@ import orjson
 from bson import Int64
 
 from doorleaf import ejson
+from doorleaf.apart import CODING
+from doorleaf.apart.sizes import is_small
 from doorleaf.dialects.about import About, Gives
 from doorleaf.dialects.base import Later, Reply, Request, Route
 from doorleaf.dialects.client import watch as client_watch
@@ -97,6 +99,9 @@ STREAM = About(
     refuses=_REFUSES,
 )
 
+
+_WRITING_SECONDS = 30.0
+"""What writing the answer of a function may take."""
 
 Run = Callable[[str, list[Any], Any, Request], Awaitable[Any]]
 """Runs a function of the app: its name, its arguments, with ABSENT for those left out, the caller's identity, and the
@@ -193,7 +198,10 @@ def _later(run: Run, body: Document, request: Request) -> Later:
         arguments = _with_missing(arguments, request.body)
 
     async def reply() -> Reply:
-        return Reply(200, ejson.dumps(await run(name, arguments, request.identity, request), ejson.Mode.CANONICAL))
+        value = await run(name, arguments, request.identity, request)
+        if is_small(value):
+            return Reply(200, ejson.dumps(value, ejson.Mode.CANONICAL))
+        return Reply(200, await CODING.run(_WRITING_SECONDS, ejson.dumps, value, ejson.Mode.CANONICAL))
 
     return Later(reply)
 
