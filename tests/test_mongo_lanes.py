@@ -117,6 +117,49 @@ def test_the_pool_is_shared_with_everything_else(mongodb_uri: str) -> None:
     run(uri, body)
 
 
+def test_who_finds_every_lane_busy_waits_for_one_that_comes_back(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody goes the driver's own way while lanes are given back, and everybody does once they are not."""
+    monkeypatch.setattr(lane_versions, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(lane_versions, "CIRCULATING_SECONDS", math.inf)
+
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        await fill(store)
+
+        async def once() -> bool:
+            lane = await lanes.take()
+            if lane is None:
+                return False
+            await asyncio.sleep(0)
+            lanes.give(lane)
+            return True
+
+        assert all(await asyncio.gather(*(once() for _ in range(200))))
+        assert lanes.pool() == {"used": 0, "idle": 3, "waiting": 0}
+
+        held = [await lanes.take(patient=True) for _ in range(3)]
+        waits = asyncio.create_task(lanes.take())
+        await asyncio.sleep(0)
+        assert lanes.pool() == {"used": 3, "idle": 0, "waiting": 1}
+        first, *others = [lane for lane in held if lane is not None]
+        lanes.give(first)
+        assert await waits is first
+
+        monkeypatch.setattr(lane_versions, "PATIENCE_SECONDS", 0.001)
+        assert await lanes.take() is None, "those who hold them go on for long"
+        monkeypatch.setattr(lane_versions, "CIRCULATING_SECONDS", -1.0)
+        assert await lanes.take() is None, "none came back of late"
+        found = await store.execute(FindOne(namespace=NS, filter={"_id": 7}))
+        assert found.document == bson.encode({"_id": 7})
+        for lane in (first, *others):
+            lanes.give(lane)
+        assert lanes.pool() == {"used": 0, "idle": 3, "waiting": 0}
+
+    separator = "&" if "?" in mongodb_uri else "?"
+    run(mongodb_uri.replace("&maxPoolSize=16", "") + f"{separator}maxPoolSize=4", body)
+
+
 def test_a_read_that_is_cancelled_gives_its_connection_up(mongodb_uri: str) -> None:
     """The rest of an answer nobody waits for must never be the answer to another."""
 

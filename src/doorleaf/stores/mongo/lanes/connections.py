@@ -38,6 +38,12 @@ _NEEDED = ("_select_server", "_checkout", "_close_cursor_soon")
 _OPENING = 2
 _CLOSING = 2.0
 
+CIRCULATING_SECONDS = 0.05
+"""Lanes of which none was given back for so long are held by what takes long: nobody waits for one."""
+
+PATIENCE_SECONDS = 1.0
+"""How long who is not patient waits for a lane that others give back."""
+
 
 @dataclass(slots=True, eq=False)
 class Lane:
@@ -89,6 +95,8 @@ class Lanes:
         self._most = most
         self._free: list[Lane] = []
         self._held = 0
+        self._given = -math.inf
+        """When a lane was given back last."""
         self._opening = 0
         self._waiting: deque[asyncio.Future[Lane | None]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -123,8 +131,10 @@ class Lanes:
         return None
 
     async def take(self, *, patient: bool = False) -> Lane | None:
-        """A lane that is free, or the next to become so; None when all that may be are busy, unless ``patient``.
+        """A lane that is free, or the next to become so.
 
+        None when all that may be are busy for long, unless ``patient``. While they come back, everybody waits in one
+        queue: the driver's own way costs three times as much, and who took it would stand behind those who come later.
         None as well when no lane can be had: the driver's own way meets the same error, and says it.
         """
         if not self._usable:
@@ -138,17 +148,23 @@ class Lanes:
             if self._fresh(lane):
                 return lane
             self.drop(lane)
-        if self._held >= self._most and not self._opening and not patient:
+        crowded = self._held >= self._most and not self._opening and not patient
+        if crowded and monotonic() - self._given > CIRCULATING_SECONDS:
             return None
-        turn: asyncio.Future[Lane | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[Lane | None] = loop.create_future()
         self._waiting.append(turn)
         self._grow()
+        impatient = loop.call_later(PATIENCE_SECONDS, _let_go, turn) if crowded else None
         try:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None and (lane_ := turn.result()):
                 self.give(lane_)
             raise
+        finally:
+            if impatient is not None:
+                impatient.cancel()
 
     def _fresh(self, lane: Lane) -> bool:
         """Whether something sent on a lane is likely to arrive: who closes a silent connection may do so unseen."""
@@ -190,7 +206,7 @@ class Lanes:
 
     def give(self, lane: Lane) -> None:
         """Hand a lane to whoever waits longest, or keep it; one from before a change goes back to the pool."""
-        lane.used = monotonic()
+        self._given = lane.used = monotonic()
         if lane.picture is not self._picture:
             self._later(self.end(lane, close=False))
             return
@@ -325,3 +341,9 @@ class Lanes:
         LOG.warning(
             "PyMongo %s differs from the versions known here (%s): all goes its own way", pymongo.version, error
         )
+
+
+def _let_go(turn: asyncio.Future[Lane | None]) -> None:
+    """Let who waits in ``turn`` go the driver's own way."""
+    if not turn.done():
+        turn.set_result(None)
