@@ -78,6 +78,8 @@ class Call:
         self.depth = depth
         self.custom_data = True
         """Whether the function is told the caller's custom data."""
+        self.headers: dict[str, list[str]] | None = None
+        """The headers of its request as functions are told them, where they are made already."""
         self.is_over = False
         """Whether the function has ended, so that no more transactions begin."""
         self._sessions: dict[int, Session] = {}
@@ -291,6 +293,6 @@ def payload(call: Call, **given: bytes) -> bytes:
         "user": orjson.Fragment(
             _SYSTEM_USER if call.identity is SYSTEM else ejson.dumps(call.user, ejson.Mode.CANONICAL)
         ),
-        "request": request_told(call.http),
+        "request": request_told(call.http, call.headers),
     }
     return orjson.dumps({**told, **{name: orjson.Fragment(text) for name, text in given.items()}})

@@ -106,10 +106,11 @@ class _Endpoints:
                 value = await self._functions.carry_out(call, [incoming(request, query), response])
                 said = response.said if response.touched else None
             else:
+                call.headers = headers_told(request)
                 if len(request.body) < SMALL_BYTES:
-                    given = _incoming(request, query)
+                    given = _incoming(request, query, call.headers)
                 else:
-                    given = await CODING.run(call.seconds, _incoming, request, query)
+                    given = await CODING.run(call.seconds, _incoming, request, query, call.headers)
                 told = await self._functions.javascript(call, incoming=given)
                 value, said = told.get("value"), told.get("said")
         if not endpoint.respond_result:
@@ -154,9 +155,9 @@ def _query(request: Request) -> dict[str, str]:
     return query
 
 
-def _incoming(request: Request, query: dict[str, str]) -> bytes:
+def _incoming(request: Request, query: dict[str, str], headers: dict[str, list[str]]) -> bytes:
     """The request as JSON for a JavaScript process; its body is text where it is UTF-8."""
-    told: Document = {"query": query, "headers": headers_told(request)}
+    told: Document = {"query": query, "headers": headers}
     if request.body:
         try:
             told["body"] = {"text": request.body.decode()}

@@ -11,11 +11,12 @@ _LONGEST_NAME = 64
 """Bytes of a header's name that is remembered: clients choose names, and nearly all are shorter."""
 
 
-def request_told(request: Request | None) -> Document:
-    """``context.request``: what there is to know about the HTTP request, without a secret in its query."""
+def request_told(request: Request | None, headers: dict[str, list[str]] | None = None) -> Document:
+    """``context.request``: what there is to know about the HTTP request, without a secret in its query; ``headers`` are
+    what :func:`headers_told` gives of it, where that is there already."""
     if request is None:
         return {}
-    headers = headers_told(request)
+    headers = headers_told(request) if headers is None else headers
     query = "&".join(part for part in request.query.decode("latin-1").split("&") if part.partition("=")[0] != "secret")
     return {
         "httpMethod": request.method,
