@@ -13,8 +13,10 @@ from pydantic import ValidationError
 
 from doorleaf import ejson
 from doorleaf.dialects import bodies
+from doorleaf.dialects.about import About, Gives
 from doorleaf.dialects.base import Later, Reply, Request
 from doorleaf.dialects.client import functions
+from doorleaf.dialects.handling import handled
 from doorleaf.errors import InvalidParameter
 from doorleaf.operations.places import ONE_PLACE
 
@@ -44,6 +46,30 @@ def test_a_long_answer_of_a_function_is_written_in_a_thread(
     answer = orjson.loads(asyncio.run(reply()).body)
     assert answer == [{"$numberDecimal": "1.5"}] * count
     assert [thread != threading.get_ident() for thread in written] == [apart]
+
+
+@pytest.mark.parametrize(("size", "apart"), [(10, False), (100_000, True)])
+def test_a_long_body_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch, size: int, apart: bool) -> None:
+    read: list[int] = []
+    loads = ejson.loads
+
+    def noted(body: bytes) -> Any:
+        read.append(threading.get_ident())
+        return loads(body)
+
+    class Some(bodies.Body):
+        name: bodies.Object
+
+    async def act(request: Request, given: Some) -> Any:
+        return len(given.name["a"])
+
+    monkeypatch.setattr(ejson, "loads", noted)
+    about = About(summary="", tag="", takes=Some, gives=Gives(content=int))
+    route = handled("POST", "/some", "some", act, about)
+    assert route.handle is not None
+    request = Request("POST", "/some", {}, "", "", body=orjson.dumps({"name": {"a": "x" * size}}))
+    assert asyncio.run(route.handle(request)).body == b"%d" % size  # type: ignore[arg-type]  # a coroutine
+    assert [thread != threading.get_ident() for thread in read] == [apart]
 
 
 def test_of_many_unknown_fields_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

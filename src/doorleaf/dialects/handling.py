@@ -8,9 +8,14 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from doorleaf import ejson
+from doorleaf.apart import CODING, SMALL_BYTES
 from doorleaf.dialects.about import About
 from doorleaf.dialects.base import Reply, Request, Route
+from doorleaf.documents import Document
 from doorleaf.errors import InvalidParameter, UnsupportedMediaType
+
+_READING_SECONDS = 30.0
+"""What reading a body may take."""
 
 NOT_STORED = ((b"cache-control", b"no-store"),)
 
@@ -43,12 +48,19 @@ def handled(
         if about.query is not None:
             given = about.query.read(parameters(request))
         elif about.takes is not None:
-            given = about.takes.read(ejson.loads(request.body or b"{}"))
+            given = about.takes.read(await _read(request.body or b"{}"))
         content = await act(request, given)
         body = b"" if gives.content is None else ejson.dumps(content, mode)
         return Reply(gives.status, body, headers=NOT_STORED)
 
     return Route(method, path, name, handle=handle, about=about, public=public, login=login)
+
+
+async def _read(body: bytes) -> Document:
+    """What a body says, a long one read in a thread."""
+    if len(body) < SMALL_BYTES:
+        return ejson.loads(body)
+    return await CODING.run(_READING_SECONDS, ejson.loads, body)
 
 
 _JSON = re.compile(rb"\s*application/(?:[\w.-]+\+)?e?json\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
