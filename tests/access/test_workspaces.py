@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from admin_app import ask, ok, refused
 from people import RSA, House, Issuer, house, issuer, jwk, token
+from placed import opened, place
 from typer.testing import CliRunner
 
+from doorleaf import ejson
 from doorleaf.access.callers import Credentials, Identity
 from doorleaf.access.workspaces.tenancy import SCOPES
 from doorleaf.access.workspaces.tickets import SECONDS, Tickets
@@ -246,3 +250,22 @@ def test_a_ticket_is_taken_once_by_whichever_process_and_in_time(home: House) ->
         assert await system.find("workspace_tickets", {}) == []
 
     home.run(scenario())
+
+
+def test_long_bodies_are_read_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bool] = []
+    loads = ejson.loads
+
+    def noted(body: bytes) -> Any:
+        read.append(threading.current_thread().name.startswith("doorleaf-coding"))
+        return loads(body)
+
+    with opened(tmp_path, None) as app:
+        own = place(app, "acme", "long")
+        monkeypatch.setattr(ejson, "loads", noted)
+        unknown = {f"k{number}": number for number in range(20_000)}
+        for path in ("/realtime/tickets", "/collections"):
+            told = own.refused("POST", path, unknown, status=400, code="VALIDATION_ERROR")
+            assert "k0" in told["message"]
+            assert own.ask("POST", path, {"other": 1}).status == 400
+    assert read == [True, False] * 2

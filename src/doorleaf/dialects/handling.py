@@ -48,7 +48,7 @@ def handled(
         if about.query is not None:
             given = about.query.read(parameters(request))
         elif about.takes is not None:
-            given = about.takes.read(await _read(request.body or b"{}"))
+            given = about.takes.read(await body_of(request.body or b"{}"))
         content = await act(request, given)
         body = b"" if gives.content is None else ejson.dumps(content, mode)
         return Reply(gives.status, body, headers=NOT_STORED)
@@ -56,8 +56,8 @@ def handled(
     return Route(method, path, name, handle=handle, about=about, public=public, login=login)
 
 
-async def _read(body: bytes) -> Document:
-    """What a body says, a long one read in a thread."""
+async def body_of(body: bytes) -> Document:
+    """The object that a body is, a long one read in a thread. Raises InvalidParameter for anything else."""
     if len(body) < SMALL_BYTES:
         return ejson.loads(body)
     return await CODING.run(_READING_SECONDS, ejson.loads, body)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from doorleaf import ejson
 from doorleaf.dialects.base import Request, Route
+from doorleaf.dialects.handling import body_of
 from doorleaf.dialects.workspaces import abouts
 from doorleaf.dialects.workspaces.door import READ, Answer, Asked, Door
 from doorleaf.documents import Document
@@ -26,7 +26,7 @@ def credentials_route(door: Door, logins: Logins) -> Route:
     """The route of credentials."""
 
     async def make(asked: Asked) -> Answer:
-        body = ejson.loads(asked.request.body or b"{}")
+        body = await body_of(asked.request.body or b"{}")
         if unknown := body.keys() - {"ttlSeconds"}:
             raise InvalidParameter(f"{min(unknown)[:50]}: no such field; there is ttlSeconds")
         seconds = count(body.get("ttlSeconds", USUAL), "ttlSeconds")

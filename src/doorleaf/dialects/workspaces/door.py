@@ -14,9 +14,9 @@ import bson
 
 from doorleaf import ejson
 from doorleaf.access.callers import Caller, Credentials
-from doorleaf.apart import CODING
 from doorleaf.dialects.about import About
 from doorleaf.dialects.base import Reply, Request, Route, header_credentials
+from doorleaf.dialects.handling import body_of
 from doorleaf.dialects.workspaces.envelope import correlated, correlation, workspace_error
 from doorleaf.documents import CODEC, Document, is_string
 from doorleaf.ejson import Mode
@@ -38,8 +38,6 @@ MOST_BYTES = 1024 * 1024
 MOST_REPLAYED, TIMES_REPLAYED = 64 * 1024, 4
 """What an answer may have that is kept for whoever asks again: so many bytes, and so many times what was sent. A short
 request about a long document must not fill the disk."""
-_LARGE_BYTES = 64 * 1024
-_SECONDS = 30.0
 _VERSION = re.compile(rb"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 _COLLECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,119}")
@@ -254,6 +252,4 @@ async def _body(request: Request) -> Document:
     raw = request.body
     if len(raw) > MOST_BYTES:
         raise PayloadTooLarge(f"the body is larger than {MOST_BYTES} bytes")
-    if len(raw) < _LARGE_BYTES:
-        return ejson.loads(raw)
-    return await CODING.run(_SECONDS, ejson.loads, raw)
+    return await body_of(raw)

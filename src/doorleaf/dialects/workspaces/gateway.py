@@ -17,6 +17,7 @@ from doorleaf import ejson
 from doorleaf.access.callers import Caller, Credentials
 from doorleaf.dialects.base import Request, Route, Session, json
 from doorleaf.dialects.events import written
+from doorleaf.dialects.handling import body_of
 from doorleaf.dialects.workspaces import abouts
 from doorleaf.dialects.workspaces.changes import Following, check, follow, told
 from doorleaf.dialects.workspaces.channels import Channel, channel_of
@@ -85,7 +86,7 @@ def ticket_route(door: Door, tickets: Tickets) -> Route:
     """The route that makes a ticket for whoever may listen."""
 
     async def issue(asked: Asked) -> Answer:
-        if unknown := ejson.loads(asked.request.body or b"{}").keys():
+        if unknown := (await body_of(asked.request.body or b"{}")).keys():
             raise InvalidParameter(f"{min(unknown)[:50]}: no such field; there is none")
         return asked.answer(await tickets.issue(credentials(asked.request)), 201)
 
