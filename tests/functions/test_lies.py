@@ -6,11 +6,14 @@ from __future__ import annotations
 import asyncio
 import struct
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from asgi import application
 from sandboxed import Recorder, Sandbox, call, run, until
+from shop_app import endpoint, write
 
 from doorleaf.errors import DoorleafError, FunctionFailed
 from doorleaf.functions.sandbox.process import MAX_MESSAGE, MAX_RESULT, MOST_WAITING, Kind, result
@@ -50,6 +53,8 @@ ENDS = [
     (message(Kind.FAILED, b"[1]", THIS), "the function failed"),
     (message(Kind.RESULT, b"not JSON", THIS), "nothing that can be read"),
     (message(Kind.RESULT, b"[]", THIS), "nothing that can be read"),
+    (message(Kind.RESULT, b'{"said":5}', THIS), "nothing that can be read"),
+    (message(Kind.RESULT, b'{"said":null,"value":18446744073709551615}', THIS), "nothing that can be read"),
     (message(Kind.RESULT, b'{"value":1}', THIS) + message(Kind.RESULT, b'{"value":2}', THIS), "answered"),
     (message(Kind.RESULT, b'{"value":1}', THIS) + REQUEST * 50, "answered"),
     (message(Kind.RESULT, b'{"value":1}', THIS) + message(Kind.ASK, b"{}"), "answered"),
@@ -112,6 +117,40 @@ def test_a_message_in_pieces_and_many_at_once_are_the_same() -> None:
         return [result(await calling), server.lines]
 
     assert run({"waits": WAITS}, work) == [{"value": 5}, ["b'a'", "b'bc'"]]
+
+
+SAYS = (
+    "exports = (request, response) => { response.setBody('x'); const said = EJSON.parse(request.body.text());"
+    " Object.prototype.toJSON = function () { return Object.hasOwn(this, 'said') ? { said } : this } }"
+)
+
+
+def test_what_a_function_makes_of_its_response_is_its_own_error(tmp_path: Path) -> None:
+    """``toJSON`` of all objects changes whatever it writes."""
+    write(tmp_path / "app", {
+        "root_config.json": {"app_id": "lies-abcde", "name": "lies"},
+        "functions/config.json": [{"name": "says", "run_as_system": True}],
+        "functions/says.js": SAYS,
+        "https_endpoints/config.json": [endpoint("/says", "POST", "says")],
+    })  # fmt: skip
+    deep = b"[" * 900 + b"]" * 900
+    unread, text = "nothing that can be read", "setHeader: expected a name and a value, both text"
+    status, body = "setStatusCode: expected a status", "setBody: expected text or Binary"
+    with application(tmp_path / "data", app=tmp_path / "app", functions_seconds=60) as app:
+        for said, expected in (
+            (b"5", unread), (b"null", unread), (b"[]", unread), (b'"x"', unread), (b"{}", status), (b'{"status":true}', status),
+            (b'{"status":200,"headers":[5]}', text), (b'{"status":200,"headers":[null]}', text), (b'{"status":200,"headers":["ab"]}', text),
+            (b'{"status":200,"headers":[["a","b","c"]]}', text), (b'{"status":200,"headers":[["a",1]]}', text), (b'{"status":200,"headers":[["a",' + deep + b"]]}", text),
+            (b'{"status":200,"body":{"base64":"!"}}', body), (b'{"status":200,"body":{"base64":[]}}', body), (b'{"status":200,"body":{"base64":null}}', body),
+        ):  # fmt: skip
+            answer = app.call("POST", "/endpoint/says", said)
+            assert (answer.status, answer.json["error_code"]) == (400, "FunctionExecutionError"), (
+                said[:60],
+                answer.body,
+            )
+            assert expected in answer.json["error"], (said[:60], answer.body)
+        answer = app.call("POST", "/endpoint/says", b'{"status":201,"headers":[["x-a","b"]],"body":{"text":"own"}}')
+        assert (answer.status, answer.headers["x-a"], answer.body) == (201, "b", b"own")
 
 
 HOSTILE = {

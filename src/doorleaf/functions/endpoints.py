@@ -178,13 +178,17 @@ def _said(said: Document) -> Reply:
         raise FunctionFailed("setStatusCode: expected a status from 200 to 599")
     headers, content_type = [], b"application/json"
     listed = said.get("headers")
-    for name, value in listed if isinstance(listed, list) else []:
-        lower = str(name).lower()
-        if not _HEADER.fullmatch(str(name)) or any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in str(value)):
+    for header in listed if isinstance(listed, list) else []:
+        match header:
+            case (str(name), str(value)):
+                lower = name.lower()
+            case _:  # what JavaScript writes is changed by a `toJSON` that the function gave to all objects
+                raise FunctionFailed("setHeader: expected a name and a value, both text")
+        if not _HEADER.fullmatch(name) or any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in value):
             raise FunctionFailed("setHeader: a name or value has characters that no header may have")
         if lower in _OURS:
             raise FunctionFailed(f"setHeader: {name} is not for a function to set")
-        encoded = str(value).encode("latin-1", "replace")
+        encoded = value.encode("latin-1", "replace")
         if lower == "content-type":
             content_type = encoded
         else:

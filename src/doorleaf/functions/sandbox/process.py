@@ -400,7 +400,7 @@ def result(text: bytes) -> dict[str, Any]:
         told = orjson.loads(text)
     except orjson.JSONDecodeError:
         told = None
-    if type(told) is not dict:
+    if type(told) is not dict or type(told.get("said", told)) is not dict:
         raise FunctionFailed("the function answered nothing that can be read")
     return told
 
