@@ -72,7 +72,119 @@ print(uvicorn.run.__module__, generate_latest.__module__, uvicorn.__loader__ is 
     ]
 
 
-def test_a_package_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("package", LATER)
+def test_nothing_keeps_what_stands_for_a_name(package: str) -> None:
+    said = ran(
+        f"""
+import gc
+from doorleaf.cli.later import _Absent, _Name
+import {package}
+print(*(repr(found) for found in gc.get_objects() if isinstance(found, (_Absent, _Name))), "none")
+"""
+    )
+    assert said == ["none"]
+
+
+@pytest.mark.parametrize("part", ["pymongo.common", "prometheus_client.metrics", "uvicorn.config"])
+def test_a_library_that_needs_a_part_is_imported_as_everywhere(part: str) -> None:
+    package = part.partition(".")[0]
+    shown = f"""
+import {package}
+from importlib import import_module
+kept = [f"{{name}}:{{getattr(value, '__module__', '')}}" for name, value in sorted(vars({package}).items())]
+print(import_module({part!r}) is sys.modules[{part!r}], *kept)
+"""
+    postponing = f"""
+from doorleaf.cli.later import Postponed
+sys.meta_path.insert(0, Postponed({{{package!r}: ({part!r},)}}))
+"""
+    plain = subprocess.run(
+        [sys.executable, "-c", f"import sys{shown}"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout.split()
+    assert ran(postponing + shown) == plain
+
+
+NEEDING = {
+    "a base class": ("from needing.part import Kind\nclass Own(Kind): ...", "", "package.Own.__base__"),
+    "a base class, in an attempt": (
+        "from needing.part import Kind\ntry:\n    class Own(Kind): ...\nexcept Exception:\n    Own = None",
+        "",
+        "package.Own.__base__",
+    ),
+    "a base class of a submodule": (
+        "import needing.other",
+        "from .part import Kind\nclass Own(Kind): ...",
+        "other.Own.__base__",
+    ),
+    "a name of a submodule": ("import needing.other", "from needing.part import Kind", "other.Kind"),
+    "a name by the package": ("from .part import Kind\nimport needing.other", "from needing import Kind", "other.Kind"),
+    "a module of a submodule": ("import needing.other", "import needing.part as kept", "other.kept.Kind"),
+    "a module by the package": ("import needing.other", "from needing import part", "other.part.Kind"),
+    "a tuple": ("from .part import Kind\nKINDS = (int, Kind)", "", "package.KINDS[1]"),
+    "a default": ("from .part import Kind\ndef made(kind=Kind): return kind", "", "package.made()"),
+    "an annotation": ("from .part import Kind\ndef made(kind: Kind): ...", "", "package.made.__annotations__['kind']"),
+    "an attribute": ("from .part import Kind\nclass Own:\n    kind = Kind", "", "package.Own.kind"),
+    "a function's own name": ("from .part import Kind\ndef made(): return Kind", "", "package.made()"),
+    "a lambda's own name": ("from .part import Kind\nmade = [lambda: Kind]", "", "package.made[0]()"),
+    "a look at it": (
+        "from .part import Kind\nfound = Kind if hasattr(Kind, 'LIMIT') else None",
+        "",
+        "package.found",
+    ),
+    "a call": ("from .part import Kind\nmade = Kind()", "", "type(package.made)"),
+}
+"""The sources of a package and a submodule that do more with a part than hand on its names, and where its class is."""
+
+
+@pytest.mark.parametrize("case", NEEDING)
+def test_a_package_that_needs_a_part_is_imported_as_everywhere(case: str, tmp_path: Path) -> None:
+    source, other, place = NEEDING[case]
+    folder = tmp_path / "needing"
+    folder.mkdir()
+    (folder / "part.py").write_text("class Kind(Exception):\n    LIMIT = 1\n")
+    (folder / "other.py").write_text(f"{other}\n")
+    (folder / "__init__.py").write_text(f"{source}\n")
+    said = ran(
+        f"""
+from doorleaf.cli.later import Postponed
+sys.path.insert(0, "")
+sys.meta_path.insert(0, Postponed({{"needing": ("needing.part",)}}))
+import needing as package
+from needing import other
+from needing.part import Kind
+found = {place}
+print(found is Kind, package is sys.modules["needing"], other is sys.modules["needing.other"])
+try:
+    raise Kind
+except found as error:
+    print(isinstance(error, found), package.part is sys.modules["needing.part"])
+print(package.__spec__.loader is package.__loader__)
+""",
+        tmp_path,
+    )
+    assert said == ["True"] * 6
+
+
+def test_a_package_that_hands_on_names_in_a_way_of_its_own_still_does(tmp_path: Path) -> None:
+    (tmp_path / "handing").mkdir()
+    (tmp_path / "handing" / "part.py").write_text("NAME = 1\n")
+    (tmp_path / "handing" / "__init__.py").write_text(
+        "from handing.part import NAME\ndef __getattr__(name):\n    return f'own_{name}'\n"
+    )
+    said = ran(
+        """
+from doorleaf.cli.later import Postponed
+sys.path.insert(0, "")
+sys.meta_path.insert(0, Postponed({"handing": ("handing.part",)}))
+import handing
+print("handing.part" in sys.modules, handing.old, handing.NAME)
+""",
+        tmp_path,
+    )
+    assert said == ["True", "own_old", "1"]
+
+
+def test_a_package_that_fails_leaves_what_it_leaves_everywhere(tmp_path: Path) -> None:
     (tmp_path / "failing").mkdir()
     (tmp_path / "failing" / "part.py").write_text("NAME = 1\n")
     (tmp_path / "failing" / "__init__.py").write_text("from failing.part import NAME\nraise ValueError\n")
@@ -83,9 +195,10 @@ sys.path.insert(0, "")
 sys.meta_path.insert(0, Postponed({"failing": ("failing.part",)}))
 try:
     import failing
-except ValueError:
-    print(*[name for name in sys.modules if name.startswith("failing")], "none")
+except ValueError as error:
+    print(error.__context__, *[name for name in sys.modules if name.startswith("failing")])
+print(sys.modules["failing.part"].NAME)
 """,
         tmp_path,
     )
-    assert said == ["none"]
+    assert said == ["None", "failing.part", "1"]

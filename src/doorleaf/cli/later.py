@@ -1,19 +1,22 @@
 """Parts of libraries that come with them and that few need: they are imported when somebody asks for them.
 
 A library may import all of itself at once. Its own server, its command line and the half of a driver that blocks take
-megabytes of every process, and longer to start.
+megabytes of every process, and longer to start. A package that does more with such a part than hand on its names, as a
+new version may, is imported as it is everywhere else.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import InspectLoader, Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
+from weakref import WeakSet
 
 LATER = {
     "uvicorn": ("uvicorn.main",),
@@ -33,6 +36,10 @@ LATER = {
 """The modules, by the package that imports them and does nothing with them but hand on their names."""
 
 
+class _NeededError(BaseException):
+    """A package does more with its parts than hand on their names. No package takes it for an error of its own."""
+
+
 class _Name:
     """Stands for a name of a module that is not imported yet."""
 
@@ -40,14 +47,24 @@ class _Name:
         self.module = module
         self.name = name
 
+    def __getattr__(self, name: str) -> Any:  # by who subclasses it, too
+        raise _NeededError(f"{self.module}.{self.name}.{name}")
+
 
 class _Absent(ModuleType):
-    """Stands for a module while the package that would import it is imported."""
+    """Stands for a module while the package that would import it is imported, and notes in ``standing`` what does."""
+
+    def __init__(self, name: str, standing: WeakSet[Any]) -> None:
+        super().__init__(name)
+        self._standing = standing
+        standing.add(self)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _Name(self.__name__, name)
+        standing = _Name(self.__name__, name)
+        self._standing.add(standing)
+        return standing
 
 
 class Postponed(MetaPathFinder, Loader):
@@ -56,12 +73,12 @@ class Postponed(MetaPathFinder, Loader):
 
     def __init__(self, later: Mapping[str, Sequence[str]]) -> None:
         self._later = dict(later)
-        self._loaders: dict[str, tuple[Loader, Sequence[str]]] = {}
+        self._loaders: dict[str, tuple[InspectLoader, Sequence[str]]] = {}
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
         later = self._later.pop(fullname, None)
         spec = None if later is None else find_spec(fullname)
-        if spec is None or spec.loader is None or later is None:
+        if spec is None or not isinstance(spec.loader, InspectLoader) or later is None:
             return None
         self._loaders[fullname] = spec.loader, later
         spec.loader = self
@@ -71,38 +88,76 @@ class Postponed(MetaPathFinder, Loader):
         return self._loaders[spec.name][0].create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        name = module.__name__
-        loader, later = self._loaders.pop(name)
+        loader, later = self._loaders.pop(module.__name__)
         module.__loader__ = loader
         if module.__spec__ is not None:
             module.__spec__.loader = loader
-        absent = {part: _Absent(part) for part in later if part not in sys.modules}
-        sys.modules.update(absent)
-        try:
-            loader.exec_module(module)
-        finally:
-            for part in absent:
-                del sys.modules[part]
-        _hand_on(module)
+        empty, there = dict(vars(module)), set(sys.modules)
+        # Whatever fails may fail for want of what is absent, and is said by the ordinary import if it fails without.
+        with suppress(Exception, _NeededError):
+            _import_without(later, module, loader)
+            return
+        for name in set(sys.modules) - there:
+            if name.startswith(f"{module.__name__}."):
+                del sys.modules[name]
+        vars(module).clear()
+        vars(module).update(empty)
+        loader.exec_module(module)
 
 
-def _hand_on(package: ModuleType) -> None:
-    """Let ``package`` import what stands for something when it is asked for it."""
-    names = {name: value for name, value in vars(package).items() if isinstance(value, (_Name, _Absent))}
+def _import_without(later: Iterable[str], module: ModuleType, loader: InspectLoader) -> None:
+    """Import ``module`` without its parts.
+
+    Raises _NeededError where that is no good: somebody kept what stands for something, a function of the package uses
+    a name (which it does not find by :pep:`562`), or the package hands on names in a way of its own.
+    """
+    standing: WeakSet[Any] = WeakSet()
+    absent = {part: _Absent(part, standing) for part in later if part not in sys.modules}
+    sys.modules.update(absent)
+    try:
+        loader.exec_module(module)
+    finally:
+        for part in absent:
+            del sys.modules[part]
+    absent.clear()
+    names = _taken_out(module)
+    code = loader.get_code(module.__name__)
+    used = set() if code is None else names.keys() & _names_within(code)
+    if len(standing) or code is None or used or "__getattr__" in vars(module):
+        raise _NeededError(module.__name__)
+    _hand_on(module, names)
+
+
+def _taken_out(package: ModuleType) -> dict[str, tuple[str, str]]:
+    """The module and the name there, by the name in ``package``, of what stands for something, which is taken out."""
+    found = {}
+    for name, value in list(vars(package).items()):
+        if isinstance(value, (_Name, _Absent)):
+            found[name] = (value.module, value.name) if isinstance(value, _Name) else (value.__name__, "")
+            delattr(package, name)
+    return found
+
+
+def _names_within(code: CodeType) -> set[str]:
+    """The names that the functions and classes of a module use."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return {name for part in inner for name in (*part.co_names, *_names_within(part))}
+
+
+def _hand_on(package: ModuleType, names: Mapping[str, tuple[str, str]]) -> None:
+    """Let ``package`` import what was taken out of it when it is asked for it."""
     if not names:
         return
-    for name in names:
-        delattr(package, name)
 
     def handed_on(name: str) -> Any:
-        standing = names.get(name)
-        if isinstance(standing, _Name):
-            part = import_module(standing.module)
-            for other, value in names.items():  # which also may have the name of the module
-                if isinstance(value, _Name) and value.module == standing.module:
-                    setattr(package, other, getattr(part, value.name))
-        elif standing is not None:
-            setattr(package, name, import_module(standing.__name__))
+        module, wanted = names.get(name, ("", ""))
+        if wanted:
+            part = import_module(module)
+            for other, (origin, original) in names.items():  # which also may have the name of the module
+                if original and origin == module:
+                    setattr(package, other, getattr(part, original))
+        elif module:
+            setattr(package, name, import_module(module))
         else:
             setattr(package, name, _submodule(package.__name__, name))
         return vars(package)[name]
