@@ -147,6 +147,10 @@ def test_keys_of_passwords(app: Application) -> None:
     for digest in ("sha1", "sha256", "SHA-512"):
         expected = hashlib.pbkdf2_hmac(digest.replace("-", ""), "pässword".encode(), b"salt", 1000, 40).hex()
         assert ask(app, "pbkdf2", given=["pässword", "salt", 1000, 40, digest]) == [expected, expected]
+    assert (
+        ask(app, "pbkdf2", given=["p", "s", 1, 1024, "sha1"])[0]
+        == hashlib.pbkdf2_hmac("sha1", b"p", b"s", 1, 1024).hex()
+    )
     expected = hashlib.scrypt(b"password", salt=b"salt", n=16384, r=8, p=1, maxmem=1 << 26, dklen=32).hex()
     assert ask(app, "scrypt", given=["password", "salt", 32]) == [expected, expected]
     expected = hashlib.scrypt(b"password", salt=b"salt", n=1024, r=4, p=2, dklen=16).hex()
@@ -164,7 +168,8 @@ def test_what_cannot_be_is_refused_by_name(app: Application) -> None:
     assert "a tag is there after final" in refused(app, "early", **how)
     for does, shown, words in (
         ("pbkdf2", ["p", "s", MOST_ROUNDS + 1, 32, "sha256"], "iterations is a number from 1 to 1000000"), ("pbkdf2", ["p", "s", 1, 0, "sha256"], "keylen is a number from 1"),
-        ("pbkdf2", ["p", "s", 1, 32, "md5"], "the digests are"), ("scrypt", ["p", "s", 32, {"N": 3}], "N is a power of two"),
+        ("pbkdf2", ["p", "s", MOST_ROUNDS, 41, "sha1"], "a key of 41 bytes takes 3 times the iterations, which is more than 2000000"), ("pbkdf2", ["p", "s", 38_462, 1024, "sha1"], "takes 52 times"),
+        ("pbkdf2", ["p", "s", 1, 32, "md5"], "the digests are"), ("scrypt", ["p", "s", 32, {"N": 1 << 16, "r": 1}], "N is less than 2^16 where r is 1"), ("scrypt", ["p", "s", 32, {"N": 3}], "N is a power of two"),
         ("scrypt", ["p", "s", 32, {"N": 1 << 20}], "take more than 32 MiB"), ("scrypt", ["p", "s", 32, {"p": 100}], "p is a number from 1 to 16"),
     ):  # fmt: skip
         assert words in refused(app, does, given=shown)

@@ -21,7 +21,8 @@ from doorleaf.errors import InvalidParameter
 from doorleaf.functions.signatures import content
 
 MOST_ROUNDS = 1_000_000
-"""Rounds of PBKDF2, which take a second or so."""
+MOST_ALL_ROUNDS = 2 * MOST_ROUNDS
+"""Rounds of PBKDF2 for all parts of a key, each as long as a hash, which take a second or so in a thread of few."""
 MOST_KEY_BYTES = 1024
 MOST_MEMORY = 32 * 1024 * 1024
 """What scrypt may take, which is also the most that Node.js lets it have unless told otherwise."""
@@ -111,6 +112,11 @@ def _pbkdf2(asked: Document) -> Binary:
     digest = str(asked.get("digest")).lower().replace("-", "")
     if digest not in _HASHES:
         raise InvalidParameter(f"pbkdf2: the digests are {', '.join(_HASHES)}")
+    parts = -(-size // hashlib.new(digest).digest_size)
+    if rounds * parts > MOST_ALL_ROUNDS:
+        raise InvalidParameter(
+            f"pbkdf2: a key of {size} bytes takes {parts} times the iterations, which is more than {MOST_ALL_ROUNDS}"
+        )
     return Binary(hashlib.pbkdf2_hmac(digest, password, salt, rounds, size))
 
 
@@ -123,6 +129,8 @@ def _scrypt(asked: Document) -> Binary:
     cost, block, lanes = _count(asked, "N", 1 << 20), _count(asked, "r", 1 << 10), _count(asked, "p", MOST_LANES)
     if cost < 2 or cost & (cost - 1):
         raise InvalidParameter("scrypt: N is a power of two")
+    if cost.bit_length() > 16 * block:  # RFC 7914, section 6: N is less than 2^(128 * r / 8)
+        raise InvalidParameter(f"scrypt: N is less than 2^{16 * block} where r is {block}")
     if 128 * block * (cost + lanes) > MOST_MEMORY:
         raise InvalidParameter(f"scrypt: N, r and p take more than {MOST_MEMORY // 1024 // 1024} MiB")
     return Binary(hashlib.scrypt(password, salt=salt, n=cost, r=block, p=lanes, maxmem=MOST_MEMORY * 2, dklen=size))
