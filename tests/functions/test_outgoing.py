@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from doorleaf.errors import DoorleafError, InvalidParameter, PermissionDenied
+from doorleaf.errors import DoorleafError, FunctionsUnavailable, InvalidParameter, PermissionDenied
 from doorleaf.functions.outgoing import MAX_BYTES, Outgoing, is_public
 
 
@@ -104,11 +107,40 @@ def test_sizes_and_headers_are_bounded(port: int) -> None:
             ask(outgoing, f"http://localhost:{port}/", headers=headers)
 
 
+@pytest.mark.parametrize(
+    ("head", "again", "error", "words"),
+    [
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"1\r\nx\r\n",
+            InvalidParameter,
+            "too many small chunks",
+        ),
+        (b"", b"HTTP/1.1 103 \r\n\r\n", FunctionsUnavailable, "no valid answer"),
+    ],
+    ids=["chunks", "announcements"],
+)
+def test_an_answer_in_crumbs_is_not_read_to_its_end(head: bytes, again: bytes, error: type, words: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as other:
+
+        def crumbs() -> None:
+            with listener.accept()[0] as connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(head)
+                while True:
+                    connection.sendall(again * 1000)
+
+        serving = other.submit(crumbs)
+        with pytest.raises(error, match=words):
+            ask(Outgoing(["localhost"], here), f"http://localhost:{listener.getsockname()[1]}/")
+        serving.result()
+
+
 INSIDE = [
     "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0.0.0.0", "0", "localhost", "10.0.0.1", "172.16.0.1",
     "192.168.1.1", "169.254.169.254", "100.64.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1",
     "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[fe80::1]", "[fc00::1]", "[fd00:ec2::254]",
-    "[64:ff9b::7f00:1]", "[64:ff9b::a9fe:a9fe]", "[2002:7f00:1::]", "[2002:a9fe:a9fe::]", "[ff02::1]", "[2001:db8::1]",
+    "[fec0::1]", "[feff::1]", "[64:ff9b::7f00:1]", "[64:ff9b::a9fe:a9fe]", "[2002:7f00:1::]", "[2002:a9fe:a9fe::]", "[ff02::1]", "[2001:db8::1]",
 ]  # fmt: skip
 
 

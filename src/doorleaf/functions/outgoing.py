@@ -16,6 +16,9 @@ from doorleaf.errors import FunctionsUnavailable, InvalidParameter, PermissionDe
 MAX_BYTES = 16 * 1024 * 1024
 MAX_SECONDS = 30.0
 MOST_REDIRECTS = 5
+PARTS = 2_000
+PART_BYTES = 16
+"""How many chunks an answer may have before they have to be this long on average: each takes as long as a long one."""
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "proxy-authorization", "te"})
@@ -39,6 +42,8 @@ class Outgoing:
         """
         try:
             import httpx
+
+            from doorleaf.functions.answering import FAILURES, Transport
         except ImportError:
             raise FunctionsUnavailable("requests to other servers need httpx: install doorleaf[functions]") from None
         method, url = str(asked.get("method")), str(asked.get("url"))
@@ -48,7 +53,7 @@ class Outgoing:
         try:
             async with asyncio.timeout(min(seconds, MAX_SECONDS)):
                 for _ in range(MOST_REDIRECTS + 1):
-                    answer = await self._once(httpx, method, url, headers, body)
+                    answer = await self._once(httpx, Transport(), method, url, headers, body)
                     to = answer.pop("location")
                     if to is None or not asked.get("follow"):
                         return answer
@@ -59,12 +64,12 @@ class Outgoing:
                     url = to
         except TimeoutError:
             raise FunctionsUnavailable("the other server took too long") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+        except FAILURES as error:
             raise FunctionsUnavailable("the other server cannot be reached, or gives no valid answer") from error
         raise InvalidParameter(f"more than {MOST_REDIRECTS} redirects")
 
     async def _once(
-        self, httpx: Any, method: str, url: str, headers: list[tuple[str, str]], body: bytes | None
+        self, httpx: Any, transport: Any, method: str, url: str, headers: list[tuple[str, str]], body: bytes | None
     ) -> Document:
         try:
             parts = urlsplit(url)
@@ -80,17 +85,20 @@ class Outgoing:
         # The name is looked up once and the address that was judged is the one that is asked.
         target = httpx.URL(url).copy_with(host=address)
         shown = host if port == {"http": 80, "https": 443}[parts.scheme] else f"{host}:{port}"
-        async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=MAX_SECONDS) as client:
+        async with httpx.AsyncClient(transport=transport, trust_env=False, timeout=MAX_SECONDS) as client:
             request = client.build_request(
                 method, target, headers=[*headers, ("Host", shown)], content=body, extensions={"sni_hostname": host}
             )
             answer = await client.send(request, stream=True)
             try:
-                read = bytearray()
+                read, chunks = bytearray(), 0
                 async for piece in answer.aiter_raw():  # as it came: nothing here takes it apart
                     read += piece
+                    chunks += 1
                     if len(read) > MAX_BYTES:
                         raise InvalidParameter(f"the answer is larger than {MAX_BYTES // 1024 // 1024} MiB")
+                    if chunks > PARTS and chunks * PART_BYTES > len(read):
+                        raise InvalidParameter("the answer comes in too many small chunks")
             finally:
                 await answer.aclose()
         found: dict[str, list[str]] = {}
@@ -146,7 +154,7 @@ def is_public(text: str) -> bool:
             inner = ip_address(address.packed[12:])  # type: ignore[assignment]  # NAT64 has an IPv4 address inside
         if inner is not None:
             return is_public(str(inner))
-        if address.packed[:12] == bytes(12):
+        if address.packed[:12] == bytes(12) or address.is_site_local:
             return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
