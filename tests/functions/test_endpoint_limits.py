@@ -1,14 +1,19 @@
+# ruff: noqa: E501  # a function is a line
 """What endpoints take at most: bodies, secrets, answers. What is more is refused, and never the server's fault."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 import pytest
 from asgi import KEY, Answer, Application, application
 from shop_app import endpoint, write
 
+from doorleaf.functions import endpoints, runtime
+from doorleaf.functions.sandbox.process import result
 from doorleaf.functions.secrets import MOST_CHARACTERS
 from doorleaf.settings.model import Settings
 
@@ -16,6 +21,8 @@ MOST = Settings().max_body_bytes
 FUNCTIONS = {
     "sizes": "exports = (request) => [request.body.length(), request.body.text().length]",
     "makes": "exports = (request) => 'x'.repeat(Number(request.query.count))",
+    "says": "exports = (request, response) => response.setBody('x'.repeat(Number(request.query.count)))",
+    "heads": "exports = (request, response) => { for (const count of request.query.counts.split('-')) response.addHeader(`X-${count}`, 'h'.repeat(Number(count))) }",
     "guarded": "exports = () => context.values.get('linked').length",
 }
 
@@ -28,6 +35,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
         "functions/config.json": [{"name": name, "run_as_system": True} for name in FUNCTIONS],
         "https_endpoints/config.json": [
             endpoint("/sizes", "POST", "sizes"), endpoint("/makes", "GET", "makes"),
+            endpoint("/says", "GET", "says"), endpoint("/heads", "GET", "heads"),
             endpoint("/guarded", "GET", "guarded", validation_method="SECRET_AS_QUERY_PARAM", secret_name="long"),
         ],
         "values/linked.json": {"name": "linked", "value": "long", "from_secret": True},
@@ -80,3 +88,33 @@ def test_the_largest_answer_there_may_be(app: Application) -> None:
     refused = app.call("GET", "/endpoint/makes", query=b"count=%d" % (most + 200))
     assert (refused.status, refused.json["error_code"]) == (400, "FunctionExecutionError")
     assert "more than 16 MiB" in refused.json["error"]
+
+
+def test_the_longest_headers_there_may_be(app: Application) -> None:
+    left = endpoints.MOST_HEADERS - len("X-10" + "h" * 10 + "X-12345")
+    answer = app.call("GET", "/endpoint/heads", query=b"counts=10-%d" % left)
+    assert (answer.status, answer.headers["x-10"]) == (200, "h" * 10), answer.body
+    assert answer.headers[f"x-{left}"] == "h" * left
+    for counts in (b"11-%d" % left, b"10-%d" % (left + 1), b"15000000", b"-".join([b"0"] * 100_000)):
+        refused = app.call("GET", "/endpoint/heads", query=b"counts=" + counts)
+        assert (refused.status, refused.json["error_code"]) == (400, "FunctionExecutionError"), counts[:20]
+        assert refused.json["error"] == "setHeader: the headers have more than 64 KiB"
+
+
+@pytest.mark.parametrize(("count", "apart"), [(10, False), (100_000, True)])
+def test_a_long_answer_by_the_response_object_is_read_in_a_thread(
+    app: Application, monkeypatch: pytest.MonkeyPatch, count: int, apart: bool
+) -> None:
+    threads: list[int] = []
+
+    def noted(work: Any) -> Any:
+        def working(given: Any) -> Any:
+            threads.append(threading.get_ident())
+            return work(given)
+
+        return working
+
+    monkeypatch.setattr(runtime, "result", noted(result))
+    monkeypatch.setattr(endpoints, "_said", noted(endpoints._said))
+    assert app.call("GET", "/endpoint/says", query=b"count=%d" % count).body == b"x" * count
+    assert [thread != threading.get_ident() for thread in threads] == [apart, apart]

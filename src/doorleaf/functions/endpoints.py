@@ -37,6 +37,8 @@ _OURS = frozenset(
     {"content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "trailer", "x-request-id"}
 )
 MOST_PARAMETERS = 1000
+MOST_HEADERS = 64 * 1024
+"""Characters of the headers that a function may set: no proxy takes more."""
 _WRITING_SECONDS = 30.0
 
 
@@ -116,7 +118,7 @@ class _Endpoints:
         if not endpoint.respond_result:
             return Reply(204)
         if said is not None:
-            return _said(said)
+            return _said(said) if is_small(said) else await CODING.run(_WRITING_SECONDS, _said, said)
         silent = ejson.Mode.CANONICAL if endpoint.return_type == "EJSON" else ejson.Mode.PLAIN
         mode = ejson.mode_of(request.headers.get(b"accept"), silent)
         mode = self._plain if mode is ejson.Mode.PLAIN else mode
@@ -176,7 +178,7 @@ def _said(said: Document) -> Reply:
     status = said.get("status")
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise FunctionFailed("setStatusCode: expected a status from 200 to 599")
-    headers, content_type = [], b"application/json"
+    headers, content_type, size = [], b"application/json", 0
     listed = said.get("headers")
     for header in listed if isinstance(listed, list) else []:
         match header:
@@ -184,6 +186,9 @@ def _said(said: Document) -> Reply:
                 lower = name.lower()
             case _:  # what JavaScript writes is changed by a `toJSON` that the function gave to all objects
                 raise FunctionFailed("setHeader: expected a name and a value, both text")
+        size += len(name) + len(value)
+        if size > MOST_HEADERS:
+            raise FunctionFailed(f"setHeader: the headers have more than {MOST_HEADERS // 1024} KiB")
         if not _HEADER.fullmatch(name) or any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in value):
             raise FunctionFailed("setHeader: a name or value has characters that no header may have")
         if lower in _OURS:

@@ -291,11 +291,10 @@ class Functions:
         """Run the JavaScript function of ``call``: ``{"value"}`` with BSON values, or ``{"said"}`` with a response.
         Raises FunctionFailed, FunctionTimeout, FunctionsUnavailable."""
         text = await self._observed(call, self._in_process(call, payload(call, **given)))
-        if not text.startswith(_VALUE) and "said" in (told := result(text)):
+        if not text.startswith(_VALUE) and "said" in (told := await _read(text, result, call)):
             return told
         try:
-            read = ejson.loads(text) if len(text) < SMALL_BYTES else await CODING.run(call.seconds, ejson.loads, text)
-            return {"value": read.get("value")}
+            return {"value": (await _read(text, ejson.loads, call)).get("value")}
         except (DoorleafError, ValueError) as error:
             raise FunctionFailed(f"the function answered what is no value: {error}") from None
 
@@ -417,6 +416,11 @@ class _Entered:
 def _stored(arguments: list[Any]) -> list[Any]:
     """``arguments`` with null for those that are missing."""
     return [None if argument is ABSENT else argument for argument in arguments]
+
+
+async def _read(text: bytes, reader: Callable[[bytes], dict[str, Any]], call: Call) -> dict[str, Any]:
+    """What ``reader`` makes of ``text``; a long one is read in a thread."""
+    return reader(text) if len(text) < SMALL_BYTES else await CODING.run(call.seconds, reader, text)
 
 
 async def _written(arguments: list[Any], call: Call) -> bytes:
