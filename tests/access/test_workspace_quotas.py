@@ -12,6 +12,8 @@ import pytest
 from asgi import Application
 from placed import Place, directory, opened, place
 
+from doorleaf.access.workspaces import metering
+
 MARK = secrets.token_hex(3)
 
 
@@ -225,6 +227,25 @@ def test_many_at_once_get_exactly_what_there_is(app: Application) -> None:
     while 429 not in statuses:
         statuses.append(own.ask("POST", own.documents(name), {}).status)
     assert own.query(name)["pagination"]["total"] == 7
+
+
+def test_whoever_waits_for_too_long_keeps_nobody_from_writing(
+    app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = limited(app, documents=1000)
+    shown = {"authorization": f"Bearer {own.token}"}
+
+    async def all_at_once() -> list[int]:
+        path = f"/v1/mongo/{own.name}/collections/c/documents"
+        asked = [app.request("POST", path, b"{}", shown) for _ in range(30)]
+        return [answer.status for answer in await asyncio.gather(*asked)]
+
+    for milliseconds in range(1, 20):
+        monkeypatch.setattr(metering, "WAIT_SECONDS", milliseconds / 1000)
+        assert set(app.run(all_at_once())) <= {201, 503}
+        monkeypatch.undo()
+        usage = app.run(directory(app).workspaces.system.find_one(metering.COLLECTION, {"_id": own.name}))
+        assert usage is None or usage["holder"] is None
 
 
 def test_a_quota_counts_what_was_there_before(app: Application) -> None:

@@ -124,15 +124,16 @@ class Metering:
     async def _alone(self, place: Workspace, operation: Operation[Any], execute: Execute) -> AsyncIterator[Usage]:
         """Hold the place of the one who writes in a workspace."""
         lock = self._locks.setdefault(place.id, asyncio.Lock())
+        holder, until = secrets.token_hex(8), asyncio.get_running_loop().time() + WAIT_SECONDS
         async with contextlib.AsyncExitStack() as stack:
             try:
-                async with asyncio.timeout(WAIT_SECONDS):
+                async with asyncio.timeout_at(until):
                     await stack.enter_async_context(lock)
-                    holder = await self._acquire(place, time_limit(operation) + SLACK_SECONDS)
             except TimeoutError:
-                raise ServerBusy("too many write in this workspace at once", headers={"Retry-After": "1"}) from None
+                raise _busy() from None
             usage = Usage(0, 0, sure=False)
             try:
+                await self._acquire(place, holder, time_limit(operation) + SLACK_SECONDS, until)
                 state = await self._system.find_one(COLLECTION, {"_id": place.id}) or {}
                 if _is_sure(state, place):
                     usage = Usage(int(state["documents"]), int(state["bytes"]), state["measured"])
@@ -142,14 +143,17 @@ class Metering:
             finally:
                 await asyncio.shield(self._release(place, holder, usage))
 
-    async def _acquire(self, place: Workspace, seconds: float) -> str:
-        holder = secrets.token_hex(8)
+    async def _acquire(self, place: Workspace, holder: str, seconds: float, until: float) -> None:
+        """Take the place for ``holder``. ServerBusy after ``until``, by the loop's clock, once what was asked for is
+        answered: it could have taken the place."""
         while True:
             now = self._clock()
             free = {"_id": place.id, "$or": [{"holder": None}, {"until": {"$lt": as_date(now)}}]}
             held = {"$set": {"holder": holder, "until": as_date(now + seconds)}, "$inc": {"begun": 1}}
             if await self._system.update(COLLECTION, free, held):
-                return holder
+                return
+            if asyncio.get_running_loop().time() > until:
+                raise _busy()
             with contextlib.suppress(DuplicateKey):
                 await self._system.insert(COLLECTION, {"_id": place.id, "holder": None, "begun": 0, "ended": 0})
             await asyncio.sleep(_PAUSE)
@@ -179,6 +183,10 @@ def _is_sure(state: Document, place: Workspace) -> bool:
     """Whether what is noted of a workspace is true: no write before is unsure, and none went by without a quota."""
     ended = state.get("begun") == state.get("ended", 0) + 1 and "measured" in state
     return ended and bool(state["measured"] > place.quotas_since + LATE_SECONDS)
+
+
+def _busy() -> ServerBusy:
+    return ServerBusy("too many write in this workspace at once", headers={"Retry-After": "1"})
 
 
 def exceeded(kind: str, most: int) -> QuotaExceeded:
