@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from seen import EMAIL, PASSWORD, Console, fill, insert, look, write
 from servers import Doorleaf, start_doorleaf
 from shop_app import OWNERS
@@ -213,6 +213,47 @@ def test_users_come_in_pages(console: Console, server: Doorleaf) -> None:
     page.get_by_placeholder("A part of an address").fill("many50@")
     expect(rows).to_have_count(2)
     expect(more).to_have_count(0)
+
+
+def test_a_page_of_users_that_comes_late_is_not_another_lists(console: Console, server: Doorleaf) -> None:
+    for number in range(51):
+        body = {"email": f"late{number}@example.com", "password": "correct horse battery"}
+        assert server.call("POST", "/api/admin/v1/users", body, {"apiKey": server.key}).status == 201
+    page = console.page
+    held: list[Route] = []
+    page.route(re.compile(r"/users\?.*after="), lambda route: held.append(route))
+    page.goto(f"{server.url}/console#/users?search=late")
+    rows, more = page.get_by_role("row"), page.get_by_role("button", name="Show more")
+    expect(rows).to_have_count(51)
+    for _ in range(2):  # pressed twice
+        with page.expect_request(re.compile("after=")):
+            more.click()
+    for route in held:
+        with page.expect_response(re.compile("after=")) as answered:
+            route.continue_()
+        answered.value.finished()
+    expect(more).to_have_count(0)
+    settled(page)
+    assert len(page.get_by_role("rowheader").all_inner_texts()) == 51
+    page.reload()
+    expect(rows).to_have_count(51)
+    held.clear()
+    with page.expect_request(re.compile("after=")):
+        more.click()
+    page.get_by_placeholder("A part of an address").fill("late50@")
+    expect(rows).to_have_count(2)
+    with page.expect_response(re.compile("after=")) as answered:
+        held[0].fulfill(status=500, json={"error": "it broke", "error_code": "InternalServerError"})
+    answered.value.finished()
+    settled(page)
+    expect(rows).to_have_count(2)
+    assert (more.count(), page.get_by_role("alert").count()) == (0, 0)
+    page.unroute_all()
+
+
+def settled(page: Page) -> None:
+    """Wait until what has come is shown."""
+    page.evaluate("() => new Promise((done) => setTimeout(() => requestAnimationFrame(() => setTimeout(done))))")
 
 
 def test_who_waits_is_confirmed(console: Console, server: Doorleaf) -> None:

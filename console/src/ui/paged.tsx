@@ -29,13 +29,11 @@ export function usePaged<T>(load: (after: string | null, signal?: AbortSignal) =
   const next = more ? more.next : (first.value?.next ?? null);
   const goOn = async (): Promise<void> => {
     const behind = first.value;
-    try {
-      const page = await load(next);
-      if (now.current !== behind) return; // another list is there by now
-      setMore((before) => ({ items: [...(before?.items ?? []), ...page.items], next: page.next }));
-    } catch (error) {
-      setMore((before) => ({ items: before?.items ?? [], next, error }));
-    }
+    const came = await load(next).catch((error: unknown) => ({ items: [], next, error }));
+    // Another list may be there by now, or this page already: who waits presses twice.
+    setMore((before) =>
+      now.current === behind && (before ?? behind)?.next === next ? { ...came, items: [...(before?.items ?? []), ...came.items] } : before,
+    );
   };
   const end = (
     <>
