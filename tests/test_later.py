@@ -165,6 +165,40 @@ print(package.__spec__.loader is package.__loader__)
     assert said == ["True"] * 6
 
 
+@pytest.mark.parametrize("attempt", [False, True])
+def test_a_package_does_without_a_part_if_it_can(attempt: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "lacking"
+    folder.mkdir()
+    (folder / "part.py").write_text("NAME = 1\n")
+    attempted = "try:\n    from lacking.part import NAME\nexcept ImportError:\n    NAME = 2\n"
+    (folder / "__init__.py").write_text(attempted if attempt else "from lacking.part import NAME\n")
+    said = ran(
+        """
+from doorleaf.cli.later import Postponed
+sys.path.insert(0, "")
+sys.meta_path.insert(0, Postponed({}, {"lacking": ("lacking.part",)}))
+import lacking
+print(lacking.NAME, "lacking.part" in sys.modules)
+from lacking.part import NAME
+print(NAME)
+""",
+        tmp_path,
+    )
+    assert said == (["2", "False", "1"] if attempt else ["1", "True", "1"])
+
+
+def test_what_watches_files_is_not_imported_with_the_workers() -> None:
+    said = ran(
+        """
+import doorleaf.cli.workers, uvicorn.supervisors
+print("uvicorn.supervisors.watchfilesreload" in sys.modules, uvicorn.supervisors.ChangeReload.__module__)
+import uvicorn.supervisors.watchfilesreload as part
+print(part.WatchFilesReload.__name__)
+"""
+    )
+    assert said == ["False", "uvicorn.supervisors.statreload", "WatchFilesReload"]
+
+
 def test_a_package_that_hands_on_names_in_a_way_of_its_own_still_does(tmp_path: Path) -> None:
     (tmp_path / "handing").mkdir()
     (tmp_path / "handing" / "part.py").write_text("NAME = 1\n")

@@ -35,6 +35,10 @@ LATER = {
 }
 """The modules, by the package that imports them and does nothing with them but hand on their names."""
 
+WITHOUT = {"uvicorn.supervisors": ("uvicorn.supervisors.watchfilesreload",)}
+"""The modules, by the package that does without them where they cannot be imported. That one watches files to read code
+again, which nobody wants here, and takes a megabyte where functions are installed."""
+
 
 class _NeededError(BaseException):
     """A package does more with its parts than hand on their names. No package takes it for an error of its own."""
@@ -69,10 +73,11 @@ class _Absent(ModuleType):
 
 class Postponed(MetaPathFinder, Loader):
     """Imports packages without ``later``, modules of theirs by the package. What the package has of them is imported
-    when it is asked for, by whoever asks."""
+    when it is asked for, by whoever asks. Packages find that there are none of ``without``."""
 
-    def __init__(self, later: Mapping[str, Sequence[str]]) -> None:
-        self._later = dict(later)
+    def __init__(self, later: Mapping[str, Sequence[str]], without: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._later = {**later, **(without or {})}
+        self._without = frozenset(without or ())
         self._loaders: dict[str, tuple[InspectLoader, Sequence[str]]] = {}
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -95,7 +100,7 @@ class Postponed(MetaPathFinder, Loader):
         empty, there = dict(vars(module)), set(sys.modules)
         # Whatever fails may fail for want of what is absent, and is said by the ordinary import if it fails without.
         with suppress(Exception, _NeededError):
-            _import_without(later, module, loader)
+            _import_without(later, module, loader, stand_in=module.__name__ not in self._without)
             return
         for name in set(sys.modules) - there:
             if name.startswith(f"{module.__name__}."):
@@ -105,20 +110,22 @@ class Postponed(MetaPathFinder, Loader):
         loader.exec_module(module)
 
 
-def _import_without(later: Iterable[str], module: ModuleType, loader: InspectLoader) -> None:
-    """Import ``module`` without its parts.
+def _import_without(later: Iterable[str], module: ModuleType, loader: InspectLoader, *, stand_in: bool) -> None:
+    """Import ``module`` without its parts, for which something is to ``stand_in`` or which it cannot import.
 
     Raises _NeededError where that is no good: somebody kept what stands for something, a function of the package uses
     a name (which it does not find by :pep:`562`), or the package hands on names in a way of its own.
     """
     standing: WeakSet[Any] = WeakSet()
-    absent = {part: _Absent(part, standing) for part in later if part not in sys.modules}
+    absent: dict[str, Any] = {part: None for part in later if part not in sys.modules}
+    if stand_in:
+        absent.update({part: _Absent(part, standing) for part in absent})
     sys.modules.update(absent)
     try:
         loader.exec_module(module)
     finally:
         for part in absent:
-            del sys.modules[part]
+            sys.modules.pop(part, None)
     absent.clear()
     names = _taken_out(module)
     code = loader.get_code(module.__name__)
@@ -173,11 +180,9 @@ def _submodule(package: str, name: str) -> ModuleType:
     return import_module(whole)
 
 
-_NEVER: Any = None
-
-
 def postpone() -> None:
     """Do so with the libraries that are not imported yet."""
-    # uvicorn reloads no code here, and what tells it of changed files takes a megabyte where functions are installed.
-    sys.modules.setdefault("uvicorn.supervisors.watchfilesreload", _NEVER)
-    sys.meta_path.insert(0, Postponed({name: parts for name, parts in LATER.items() if name not in sys.modules}))
+    later, without = (
+        {name: parts for name, parts in table.items() if name not in sys.modules} for table in (LATER, WITHOUT)
+    )
+    sys.meta_path.insert(0, Postponed(later, without))
