@@ -17,7 +17,7 @@ from doorleaf.access.identity.authenticator import Authenticator, Credentials
 from doorleaf.access.identity.keys import COLLECTION, Keys, digest, new_key
 from doorleaf.access.system_store import SystemStore
 from doorleaf.errors import DoorleafError, InvalidParameter, NotFound, RequestError, StoreUnavailable, Unauthenticated
-from doorleaf.operations import Operation, R
+from doorleaf.operations import InsertOne, Operation, R
 from doorleaf.settings.model import Settings
 from doorleaf.stores.base import Store
 from doorleaf.stores.embedded.store import EmbeddedStore
@@ -216,6 +216,40 @@ def test_a_start_that_is_stopped_shows_the_first_key_that_it_made(tmp_path: Path
                 return
 
     on_store(tmp_path, scenario)
+
+
+class Leaving(EmbeddedStore):
+    """One that is away once it was asked to put something in."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.asked = asyncio.Event()
+        self.away = asyncio.Event()
+
+    async def execute(self, operation: Operation[R]) -> R:
+        if isinstance(operation, InsertOne):
+            self.asked.set()
+            await self.away.wait()
+            raise StoreUnavailable("the database cannot be reached")
+        return await super().execute(operation)
+
+
+def test_a_start_is_stopped_also_where_the_first_key_cannot_be_made(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store, shown = Leaving(tmp_path), list[str]()
+        await store.open()
+        try:
+            making = asyncio.create_task(Keys(SystemStore(store, "doorleaf")).first(shown.append))
+            await store.asked.wait()
+            making.cancel()
+            store.away.set()
+            await asyncio.wait([making])
+            assert making.cancelled(), "who is stopped goes on with nothing"
+            assert shown == []
+        finally:
+            await store.close()
+
+    asyncio.run(scenario())
 
 
 # --- the authenticator -------------------------------------------------------------------------------------------

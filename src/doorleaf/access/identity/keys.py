@@ -290,7 +290,9 @@ class Keys:
         try:
             await asyncio.shield(making)
         except asyncio.CancelledError:
-            await making  # It has a limit of time, and a key that nobody saw would keep everybody out.
+            # It has a limit of time, and a key that nobody saw would keep everybody out. Where it fails, this is
+            # stopped all the same.
+            await asyncio.wait([making])
             raise
 
     async def _make_first(self, announce: Callable[[str], None]) -> None:
