@@ -16,6 +16,7 @@ from asgi import KEY, Answer, Application, application
 from shop_app import endpoint, write
 
 from doorleaf.errors import FunctionTimeout
+from doorleaf.functions.load import load_functions
 
 JSON = {"Content-Type": "application/json"}
 SECRET = "Super5ecr3tPa55w0rd"
@@ -43,6 +44,8 @@ FUNCTIONS = {
     "wins": "exports = () => [context.user.id, context.user.type, context.runningAsSystem()]",
     "script": "exports = () => [context.user.id, context.user.type, context.runningAsSystem()]",
     "gated": "exports = () => 'in'",
+    "shut": "exports = () => 'in'",
+    "open": "exports = () => 'in'",
     "values": "exports = () => [context.values.get('linked'), context.values.get('signing') === undefined, context.environment]",
     "throws": "exports = () => { throw new Error('as it is') }",
 }  # fmt: skip
@@ -52,6 +55,8 @@ CONFIG = [
     {"name": "wins", "run_as_system": True, "run_as_user_id": "64224f3cd79f54ad342dd9b1"},
     {"name": "script", "run_as_user_id_script_source": SCRIPT},
     {"name": "gated", "run_as_system": True, "can_evaluate": {"%%request.requestHeaders.x-secret-key": "my-secret"}, "disable_arg_logs": True},
+    {"name": "shut", "run_as_system": True, "can_evaluate": False},
+    {"name": "open", "run_as_system": True, "can_evaluate": True},
 ]  # fmt: skip
 ENDPOINTS = [
     *(endpoint(f"/{name}", "*", name) for name in FUNCTIONS),
@@ -220,6 +225,24 @@ def test_can_evaluate_sees_the_headers_of_the_request(app: Application) -> None:
     for headers in ({}, {"X_Secret_Key": "my-secre"}, {"X_Secret_Key": "MY-SECRET"}, {"Secret_Key": "my-secret"}):
         refused = ask(app, "/gated", **headers)
         assert (refused.status, refused.json["error_code"]) == (400, "FunctionExecutionError")
+
+
+def test_can_evaluate_that_never_holds_and_that_is_no_condition(app: Application, tmp_path: Path) -> None:
+    refused = ask(app, "/shut")
+    assert (refused.status, refused.json["error"]) == (400, 'rule not matched for function "shut"')
+    assert ask(app, "/open").json == "in"
+    wrong = {"one": (1, "got int"), "zero": (0, "got int"), "text": ("", "got string"), "list": ([], "got array")}
+    write(tmp_path, {
+        "root_config.json": {"app_id": "wrong-abcde", "name": "wrong"},
+        "functions/config.json": [{"name": name, "can_evaluate": allowed} for name, (allowed, _) in wrong.items()],
+        **{f"functions/{name}.js": "exports = () => 'in'" for name in wrong},
+    })  # fmt: skip
+    loaded = load_functions(tmp_path)
+    assert loaded.functions == {}
+    for name, (_, words) in wrong.items():
+        assert f"functions/{name}.js: can_evaluate: expected true, false or an object, {words}" in map(
+            str, loaded.problems
+        )
 
 
 def test_the_app_its_values_and_what_it_throws(app: Application) -> None:

@@ -197,7 +197,7 @@ def _function(loaded: Loaded, name: str, path: Path, source: str, entry: Documen
         if name in loaded.functions:
             raise ValueError("another file has a function of this name")
         runs_as = _runs_as(entry)
-        allowed = entry.get("can_evaluate") or {}
+        allowed = {} if entry.get("can_evaluate") is None else entry["can_evaluate"]
         if any(calls_of(parse(arguments_as_document(allowed), "can_evaluate"))):
             raise ValueError("can_evaluate: %function is for the rules of collections")
         private = flag(entry, "private", default=not entry)
@@ -287,7 +287,7 @@ def _data_api(loaded: Loaded) -> None:
     if method not in (None, "NO_VALIDATION"):
         loaded.problems.append(Problem(where, f"validation_method: {method} is not available, and not asked for"))
     allowed = source.get("can_evaluate")
-    if allowed in (None, {}, True):
+    if allowed is True or allowed in (None, {}):  # 1 is no condition, though it equals True
         return
     try:
         loaded.data_api = parse(allowed, "can_evaluate")
