@@ -56,3 +56,33 @@ def test_a_row_is_no_longer_than_it_may_be_wherever_its_end_is() -> None:
 def test_lines_are_counted_behind_a_large_row() -> None:
     large = b'{"a":"%b",\n\n"b":1}' % (b"x" * 2_000_000)
     assert [row.number for row in json_file.rows(reader(b"[\n" + large + b',\n{"a":1}]'))] == [2, 5]
+
+
+def test_what_is_long_in_a_row_is_read_in_pieces() -> None:
+    for size in (3_000_000, 3 * rows.CHUNK_BYTES, 6 * rows.CHUNK_BYTES):
+        for space in (b" ", b"\n"):
+            text = b'[{"a":1},{"b":%b2,"c":"%b","d":[%b]},%b{"e":5}]'
+            given = text % (space * size, b"]}" * size, b"1," * 10_000 + b"1", space * rows.CHUNK_BYTES * 2)
+            found = list(json_file.rows(reader(given[:-1] + b"]")))
+            assert [row.document for row in found] == [
+                {"a": 1},
+                {"b": 2, "c": "]}" * size, "d": [1] * 10_001},
+                {"e": 5},
+            ]
+            lines = size + 2 * rows.CHUNK_BYTES if space == b"\n" else 0
+            assert [row.number for row in found] == [1, 1, 1 + lines]
+
+
+def test_a_long_row_that_is_no_object() -> None:
+    text = b"x" * 3_000_000
+    found = list(json_file.rows(reader(b'["%b\\"",{"a":1},"%b"]' % (text, text))))
+    assert [row.document for row in found] == [None, {"a": 1}, None]
+    assert found[0].reason == "the row must be a JSON object, got a string of length 3000001"
+    for digits in (b"1" * 3_000_000, b"0." + b"1" * 3_000_000):
+        documents, why = until_unreadable(json_file.rows(reader(b'[{"a":1},%b,{"b":2}]' % digits)))
+        assert documents == [{"a": 1}]
+        assert why.endswith("… has more than 1048576 characters")
+        row, *others = json_file.rows(reader(b'[{"a":%b},{"b":2}]' % digits))
+        assert row.document is None
+        assert row.reason.endswith("… has more than 1048576 characters")
+        assert [other.document for other in others] == [{"b": 2}]

@@ -14,16 +14,14 @@ Numbers: an integer is an int32 if it fits, else an int64; with a point or an ex
 from __future__ import annotations
 
 import json
-import re
 from codecs import BOM_UTF8
-from json.decoder import JSONArray, JSONObject  # type: ignore[attr-defined]
-from json.scanner import py_make_scanner  # type: ignore[attr-defined]
 from typing import Any
 
 import orjson
 from bson import Int64
 
 from doorleaf.ejson.parts import decode
+from doorleaf.ejson.patient import Patient, halves
 from doorleaf.ejson.pieces import LARGE_BYTES, Whole, count, load, require_sensible
 from doorleaf.ejson.transcoder import native as native
 from doorleaf.ejson.wrappers import INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, WRAPPERS, Malformed, described, unwrap
@@ -250,15 +248,9 @@ _READER = json.JSONDecoder(
     object_pairs_hook=_Pairs, parse_int=_parse_integer, parse_float=_parse_number, parse_constant=_parse_constant
 )
 
-_PATIENT = json.JSONDecoder(
+_PATIENT = Patient(
     object_pairs_hook=_Pairs, parse_int=_parse_integer, parse_float=_parse_number, parse_constant=_parse_constant
 )
-# The reader in Python is ten times as slow, and lets others run all the while; it is documented nowhere, and the same
-# in all versions.
-_PATIENT.parse_object, _PATIENT.parse_array = JSONObject, JSONArray  # type: ignore[attr-defined]
-_PATIENT.scan_once = py_make_scanner(_PATIENT)  # type: ignore[attr-defined]
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _exact(body: bytes, start: int) -> Any:
@@ -299,7 +291,7 @@ def _checked(value: Any, depth: int) -> Any:
         if value in (float("inf"), float("-inf")):
             raise Malformed("the number is beyond a double")
         return value if not INT64_MIN < value < INT64_MAX else float(value)
-    if isinstance(value, str) and _SURROGATE.search(value):
+    if isinstance(value, str) and halves(value):
         raise Malformed("the string has half a surrogate pair")
     return value
 
@@ -312,7 +304,7 @@ def _checked_object(pairs: _Pairs, depth: int) -> dict[str, Any]:
         try:
             if key in values:
                 raise Malformed("the key is there twice")
-            if "\0" in key or _SURROGATE.search(key):
+            if "\0" in key or halves(key):
                 raise Malformed("a key cannot have a NUL or half a surrogate pair")
             values[key] = _checked(value, depth + 1)
         except Malformed as error:

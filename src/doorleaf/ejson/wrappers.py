@@ -129,14 +129,25 @@ def _uuid(text: Any) -> Binary:
     return Binary(bytes.fromhex(text.replace("-", "")), 4)
 
 
+LONGEST_NUMBER = 1024 * 1024
+"""Characters of a number; what has more is refused before anybody reads it."""
+
+
+def _is_text(text: Any, *path: str) -> bool:
+    """Whether ``text`` is a string. Raises Malformed for one that is too long to be looked at as a number."""
+    if type(text) is str and len(text) > LONGEST_NUMBER:
+        raise Malformed(f"the number has {len(text)} characters, and {LONGEST_NUMBER} is the most", *path)
+    return type(text) is str
+
+
 _INTEGER = re.compile(r"-?[0-9]+")
 
 
 def _integer(text: Any, *path: str, low: int, high: int) -> int:
-    if type(text) is not str or _INTEGER.fullmatch(text) is None:
+    if not _is_text(text, *path) or _INTEGER.fullmatch(text) is None:
         raise Malformed(f"expected a string with an integer, got {described(text)}", *path)
     digits = text.lstrip("-").lstrip("0")
-    value = int(text) if len(digits) < 20 else high + 1
+    value = high + 1 if len(digits) > 19 else int(digits or "0") * (-1 if text[0] == "-" else 1)
     if not low <= value <= high:
         raise Malformed(f"the integer is beyond {high.bit_length() + 1} bits", *path)
     return value
@@ -156,7 +167,7 @@ _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float
 
 
 def _number_double(text: Any) -> float:
-    if type(text) is str:
+    if _is_text(text, "$numberDouble"):
         if text in _NOT_FINITE:
             return _NOT_FINITE[text]
         if _DOUBLE.fullmatch(text) is not None:
@@ -181,7 +192,7 @@ _LOWEST_POWER, _HIGHEST_POWER = -6176, 6111
 
 
 def _number_decimal(text: Any) -> Decimal128:
-    if type(text) is not str or _DECIMAL.fullmatch(text) is None:
+    if not _is_text(text, "$numberDecimal") or _DECIMAL.fullmatch(text) is None:
         raise Malformed(
             f"expected a string with a decimal number, NaN or Infinity, got {described(text)}", "$numberDecimal"
         )
@@ -200,6 +211,10 @@ def _number_decimal(text: Any) -> Decimal128:
 
 
 _SUBTYPE = re.compile(r"[0-9a-fA-F]{1,2}")
+
+
+_BASE64_PART = 256 * 1024
+"""Characters that are read at once, whole groups of four."""
 
 
 def _binary(content: Any) -> bytes | Binary:
@@ -224,10 +239,19 @@ def _bytes(text: Any, subtype: int, *path: str) -> bytes | Binary:
     if type(text) is not str:
         raise Malformed(f"expected a string in base64, got {described(text)}", *path)
     try:
-        data = a2b_base64(text, strict_mode=True)
+        data = _from_base64(text)
     except (Base64Error, ValueError):
         raise Malformed("the string is not base64", *path) from None
     return Binary(data, subtype) if subtype else data
+
+
+def _from_base64(text: str) -> bytes:
+    if len(text) <= _BASE64_PART:
+        return a2b_base64(text, strict_mode=True)
+    if text.find("=", 0, len(text) - 2) >= 0:
+        raise Base64Error
+    parts = (text[at : at + _BASE64_PART] for at in range(0, len(text), _BASE64_PART))
+    return b"".join(a2b_base64(part, strict_mode=True) for part in parts)
 
 
 _FLAGS = {"i": re.I, "l": re.L, "m": re.M, "s": re.S, "u": re.U, "x": re.X}
@@ -241,7 +265,12 @@ def _regular_expression(content: Any) -> Regex[str]:
     if type(pattern) is not str or "\0" in pattern:
         got = "one with a NUL" if type(pattern) is str else described(pattern)
         raise Malformed(f"expected a string, got {got}", "$regularExpression", "pattern")
-    if type(options) is not str or len(set(options)) < len(options) or not _FLAGS.keys() >= set(options):
+    if (
+        type(options) is not str
+        or len(options) > len(_FLAGS)
+        or len(set(options)) < len(options)
+        or not _FLAGS.keys() >= set(options)
+    ):
         raise Malformed("expected a string of the letters i l m s u x", "$regularExpression", "options")
     return Regex(pattern, sum(int(_FLAGS[letter]) for letter in options))
 

@@ -10,6 +10,8 @@ import codecs
 import json
 import re
 
+from doorleaf.ejson.patient import too_long
+from doorleaf.ejson.wrappers import LONGEST_NUMBER
 from doorleaf.transfer import ndjson
 from doorleaf.transfer.rows import CHUNK_BYTES, MOST_ROW_BYTES, Blank, Read, Row, Rows, Unreadable
 
@@ -22,6 +24,7 @@ _LARGE = 1024 * 1024
 _MOST_MARKS = 8_000_000
 """Brackets and texts of one row: one with more has more values than :func:`doorleaf.ejson.loads` reads."""
 _MARK = re.compile(r'["{}\[\]]')
+_BORDER = re.compile(r"[ \t\r\n,\[\]{}]")
 
 _SCANNER = json.JSONDecoder()
 _PATIENT = json.JSONDecoder(parse_int=str)  # Python reads no integer of more than 4300 digits
@@ -68,7 +71,8 @@ class _Text:
     @property
     def line(self) -> int:
         """The line of the next character."""
-        self._line += self.text.count("\n", self._counted, self.at)
+        for at in range(self._counted, self.at, CHUNK_BYTES):
+            self._line += self.text.count("\n", at, min(at + CHUNK_BYTES, self.at))
         self._counted = self.at
         return self._line
 
@@ -81,12 +85,12 @@ class _Text:
         blank = Blank()
         while True:
             before = self.at
-            found = _SPACE.match(self.text, self.at)
+            found = _SPACE.match(self.text, self.at, self.at + CHUNK_BYTES)
             self.at = found.end() if found else self.at
-            if self.at < len(self.text):
+            if self.at < min(before + CHUNK_BYTES, len(self.text)):
                 return self.text[self.at]
             blank.add(self.at - before, self.line)
-            if not self._more():
+            if self.at == len(self.text) and not self._more():
                 return ""
 
     def _more(self) -> bool:
@@ -134,9 +138,13 @@ class _Text:
         """Where the value that begins here ends, by its brackets alone: one that may be large becomes no values before
         somebody has judged whether it may. 0 when that is not there yet."""
         if self.text[self.at] not in "{[":
-            return self._end()
+            return self._plain()
         opened, at, marks = bytearray(), self.at, 0
-        while (found := _MARK.search(self.text, at)) is not None:
+        while at < len(self.text):
+            found = _MARK.search(self.text, at, at + CHUNK_BYTES)
+            if found is None:
+                at += CHUNK_BYTES
+                continue
             at, mark, marks = found.end(), found[0], marks + 1
             if marks > _MOST_MARKS:
                 raise self.wrong("a row has more values than any may have")
@@ -152,6 +160,14 @@ class _Text:
             elif not opened:
                 return at
         return 0
+
+    def _plain(self) -> int:
+        """Where the string, the number or the word that begins here ends; 0 when that is not there yet."""
+        if self.text[self.at] == '"':
+            return self._behind_string(self.at + 1)
+        if _BORDER.search(self.text, self.at, self.at + LONGEST_NUMBER + 1) is None:
+            raise self.wrong(too_long(self.text[self.at : self.at + 40]))
+        return self._end()
 
     def _behind_string(self, at: int) -> int:
         """Where the string is over in which ``at`` is, 0 when its end is not there yet."""

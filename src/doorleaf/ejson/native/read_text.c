@@ -171,6 +171,7 @@ int number(struct input *in, size_t type_at) {
             if (exponent < 100000) exponent = exponent * 10 + (*in->at - '0');
         power += down ? -exponent : exponent;
     }
+    if (in->at - begin > LONGEST_NUMBER) return refuse(in);
     if (whole) {
         if (count > 19 || digits > (uint64_t)INT64_MAX + (uint64_t)negative) return refuse(in);
         int64_t found = negative ? (int64_t)(0 - digits) : (int64_t)digits;

@@ -50,6 +50,7 @@ static int key(struct input *in, const char *name) {
 static int whole(struct input *in, const char *at, size_t size, int64_t *found) {
     int negative = size && *at == '-';
     uint64_t digits = 0;
+    if (size > LONGEST_NUMBER) return refuse(in);
     if (negative) at++, size--;
     if (!size) return refuse(in);
     for (; size--; at++) {
@@ -184,6 +185,7 @@ static int number_double(struct input *in) {
     double value;
     uint64_t bits;
     if (!simple(in, &begin, &size)) return 0;
+    if (size > LONGEST_NUMBER) return refuse(in);
     if (same(begin, size, "NaN")) return write64(in, 0x7FF8000000000000ULL);
     if (same(begin, size, "Infinity")) return write64(in, 0x7FF0000000000000ULL);
     if (same(begin, size, "-Infinity")) return write64(in, 0xFFF0000000000000ULL);

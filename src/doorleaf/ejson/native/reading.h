@@ -5,6 +5,9 @@
 #include "parts.h"
 #include "read.h"
 
+/* Characters of a number, as in ejson/wrappers.py: a longer one is refused there. */
+#define LONGEST_NUMBER (1024 * 1024)
+
 /* A key of an object that is open: where it begins in what is written, how long it is, and its hash. */
 struct key {
     size_t at, size;
