@@ -55,12 +55,12 @@ def parse_filter(source: Any, where: str) -> QueryFilter:
     if not is_string(name) or len(name) > 100:
         raise RuleError(f"{where}.name: expected a string of at most 100 characters")
     applies = source.get("apply_when", source.get("applyWhen", {}))
-    projection = source.get("projection", source.get("project"))
-    limit, includes = _projection(projection or {}, f"{where}.projection")
+    query, projection = source.get("query"), source.get("projection", source.get("project"))
+    limit, includes = _projection({} if projection is None else projection, f"{where}.projection")
     return QueryFilter(
         name,
         parse(applies, f"{where}.apply_when", NOTHING),
-        _query(source.get("query") or {}, f"{where}.query"),
+        _query({} if query is None else query, f"{where}.query"),
         limit,
         includes,
     )
