@@ -29,6 +29,7 @@ HIDING = {
     "fields": {"secret": {}, "home": {"fields": {"street": {}}, "additional_fields": {"read": True}}},
     "additional_fields": {"read": True},
 }
+TOWN = {"fields": {"town": {"read": True}}}
 MINE = {"_id": 1, "owner": ME, "n": 1}
 THEIRS = {"_id": 2, "owner": YOU, "n": 1, "secret": "SESAME"}
 FULL = {"_id": 1, "a": 1, "secret": "SESAME", "home": {"street": "SESAME 7", "town": "Bergen"}, "list": [1, 2]}
@@ -203,6 +204,27 @@ ROWS = [
                 truncatedArrays=[{"field": "list", "newSize": 1}],
             )
         ],
+    ),
+    Row(
+        "a field that may be read in part is gone",
+        [HIDING],
+        [FULL],
+        [update(1, {"$unset": {"home": 1}})],
+        [updated({"_id": 1, "a": 1, "list": [1, 2]}, removedFields=["home"])],
+    ),
+    Row(
+        "what may be seen of a field is gone, and of another nothing was",
+        [{"name": "town", "apply_when": {}, "fields": {"_id": {"read": True}, "home": TOWN}}],
+        [{"_id": 1, "home": {"street": "SESAME 7"}}, {"_id": 2, "home": "SESAME"}],
+        [update(2, {"$unset": {"home": 1}}), update(1, {"$set": {"home": "SESAME"}})],
+        [updated({"_id": 1}, removedFields=["home"])],
+    ),
+    Row(
+        "an array that may be read in part is shorter",
+        [{"name": "homes", "apply_when": {}, "fields": {"_id": {"read": True}, "homes": TOWN}}],
+        [{"_id": 1, "homes": ["SESAME", {"town": "Bergen", "street": "SESAME 7"}, {"town": "Oslo"}, "SESAME"]}],
+        [update(1, {"$pop": {"homes": 1}}), update(1, {"$pop": {"homes": 1}})],
+        [updated({"_id": 1, "homes": [{"town": "Bergen"}]}, truncatedArrays=[{"field": "homes", "newSize": 1}])],
     ),
     Row(
         "a deletion where all may be seen",

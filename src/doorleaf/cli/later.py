@@ -159,10 +159,10 @@ def _hand_on(package: ModuleType, names: Mapping[str, tuple[str, str]]) -> None:
     def handed_on(name: str) -> Any:
         module, wanted = names.get(name, ("", ""))
         if wanted:
-            part = import_module(module)
+            whole = import_module(module)
             for other, (origin, original) in names.items():  # which also may have the name of the module
                 if original and origin == module:
-                    setattr(package, other, getattr(part, original))
+                    setattr(package, other, getattr(whole, original))
         elif module:
             setattr(package, name, import_module(module))
         else:

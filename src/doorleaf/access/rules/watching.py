@@ -93,7 +93,7 @@ class SeenChanges:
             return self._gone(event) if was else None
         described = None
         if kind == "update" and was is not False:
-            described = self._described(event.get("updateDescription") or {}, document)
+            described = self._described(event.get("updateDescription") or {}, document, event.get(_BEFORE))
             if described is None:
                 return None
         (document,) = self._view.shown([document])
@@ -140,26 +140,45 @@ class SeenChanges:
         (document,) = view.shown([before])
         return _identified(_frame(event), document) | {_BEFORE: document} if document else None
 
-    def _described(self, described: Document, document: Document) -> Document | None:
+    def _described(self, described: Document, document: Document, before: Document | None) -> Document | None:
         """``updateDescription`` as far as it may be read; None where nothing of what changed may be.
 
         On MongoDB ``document`` is the document as it is now, and may have been somebody else's at the time of the
-        change: a value is told only if it is still there.
+        change: a value is told only if it is still there. What is gone of a field that may be read in part is told if
+        it was seen, as far as it is known how the document was ``before``.
         """
-        updated = {
-            path: part
-            for path, value in described.get("updatedFields", {}).items()
-            if self._is_still(document, path, value) and (part := self._part(path, value)) is not ABSENT
-        }
+        was = {} if before is None or self._view.tree is None else self._view.shown([before])[0]
+        updated: Document = {}
         removed = [
             path
             for path in described.get("removedFields") or ()
-            if self._is_still(document, path, ABSENT) and self._readable(path)
+            if self._is_still(document, path, ABSENT) and (self._readable(path) or _at(was, path) is not ABSENT)
         ]
-        truncated = [item for item in described.get("truncatedArrays") or () if self._readable(item["field"])]
+        for path, value in described.get("updatedFields", {}).items():
+            if not self._is_still(document, path, value):
+                continue
+            part = self._part(path, value)
+            if part is not ABSENT:
+                updated[path] = part
+            elif _at(was, path) is not ABSENT:
+                removed.append(path)
+        truncated = [
+            seen for item in described.get("truncatedArrays") or () if (seen := self._cut(item, document, was))
+        ]
         if not (updated or removed or truncated) and self._view.tree is not None:
             return None
         return {"updatedFields": updated, "removedFields": removed, "truncatedArrays": truncated}
+
+    def _cut(self, item: Document, document: Document, was: Document) -> Document | None:
+        """What may be told of an array that is shorter: of one that may be read in part, what is left of that."""
+        path = item["field"]
+        if self._readable(path):
+            return item
+        seen = _at(was, path)
+        if not isinstance(seen, list):
+            return None
+        left = _at(self._view.shown([document])[0], path)
+        return {"field": path, "newSize": len(left)} if isinstance(left, list) and len(left) < len(seen) else None
 
     def _is_still(self, document: Document, path: str, value: Any) -> bool:
         return self._view.query is None or _is(document, path, value)
@@ -198,6 +217,14 @@ def _below(tree: Tree, path: str) -> Tree:
             return False
         tree = tree.children.get(part, tree.rest)
     return tree
+
+
+def _at(shown: Document, path: str) -> Any:
+    """The value of what is shown at ``path``; ABSENT also behind arrays, of which some elements may not be shown."""
+    found: Any = shown
+    for part in path.split("."):
+        found = found.get(part, ABSENT) if isinstance(found, dict) else ABSENT
+    return found
 
 
 def _is(document: Document, path: str, value: Any) -> bool:
