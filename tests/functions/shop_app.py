@@ -164,6 +164,17 @@ def write(folder: Path, files: Mapping[str, Any]) -> None:
         path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
 
 
+def alone(folder: Path, name: str, source: str) -> Path:
+    """An app in ``folder`` of one function in JavaScript, which the endpoint of its name calls by POST."""
+    write(folder, {
+        "root_config.json": {"app_id": f"{name}-abcde", "name": name},
+        "functions/config.json": [{"name": name, "run_as_system": True}],
+        f"functions/{name}.js": source,
+        "https_endpoints/config.json": [endpoint(f"/{name}", "POST", name)],
+    })  # fmt: skip
+    return folder
+
+
 def shop(folder: Path) -> Path:
     """The app in ``folder``."""
     entries = [{"name": name, "private": False, **entry} for name, entry in CONFIG.items()]

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, CTR
 from cryptography.hazmat.primitives.padding import PKCS7
-from shop_app import endpoint, write
+from shop_app import alone
 
 from doorleaf.errors import InvalidParameter
 from doorleaf.functions.ciphers import MOST_ROUNDS, compute
@@ -57,13 +57,7 @@ CIPHERS = [f"aes-{bits}-{mode}" for bits in (128, 192, 256) for mode in ("cbc", 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
     folder = tmp_path_factory.mktemp("ciphers")
-    write(folder / "app", {
-        "root_config.json": {"app_id": "ciphers-abcde", "name": "ciphers"},
-        "functions/config.json": [{"name": "ciphers", "run_as_system": True}],
-        "functions/ciphers.js": FUNCTION,
-        "https_endpoints/config.json": [endpoint("/ciphers", "POST", "ciphers")],
-    })  # fmt: skip
-    with application(folder / "data", app=folder / "app") as running:
+    with application(folder / "data", app=alone(folder / "app", "ciphers", FUNCTION)) as running:
         yield running
 
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from shop_app import endpoint, write
+from shop_app import alone
 
 from doorleaf.access.identity.signed import MOST_BITS, MOST_PEM
 from doorleaf.errors import InvalidParameter
@@ -52,13 +52,7 @@ exports = (request) => { const given = JSON.parse(request.body.text()); return d
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
     folder = tmp_path_factory.mktemp("crypto")
-    write(folder / "app", {
-        "root_config.json": {"app_id": "crypto-abcde", "name": "crypto"},
-        "functions/config.json": [{"name": "crypto", "run_as_system": True}],
-        "functions/crypto.js": FUNCTION,
-        "https_endpoints/config.json": [endpoint("/crypto", "POST", "crypto")],
-    })  # fmt: skip
-    with application(folder / "data", app=folder / "app") as running:
+    with application(folder / "data", app=alone(folder / "app", "crypto", FUNCTION)) as running:
         yield running
 
 

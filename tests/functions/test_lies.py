@@ -13,7 +13,7 @@ import psutil
 import pytest
 from asgi import application
 from sandboxed import Recorder, Sandbox, call, run, until
-from shop_app import endpoint, write
+from shop_app import alone
 
 from doorleaf.errors import DoorleafError, FunctionFailed
 from doorleaf.functions.sandbox.process import MAX_MESSAGE, MAX_RESULT, MOST_WAITING, Kind, result
@@ -127,16 +127,10 @@ SAYS = (
 
 def test_what_a_function_makes_of_its_response_is_its_own_error(tmp_path: Path) -> None:
     """``toJSON`` of all objects changes whatever it writes."""
-    write(tmp_path / "app", {
-        "root_config.json": {"app_id": "lies-abcde", "name": "lies"},
-        "functions/config.json": [{"name": "says", "run_as_system": True}],
-        "functions/says.js": SAYS,
-        "https_endpoints/config.json": [endpoint("/says", "POST", "says")],
-    })  # fmt: skip
     deep = b"[" * 900 + b"]" * 900
     unread, text = "nothing that can be read", "setHeader: expected a name and a value, both text"
     status, body = "setStatusCode: expected a status", "setBody: expected text or Binary"
-    with application(tmp_path / "data", app=tmp_path / "app", functions_seconds=60) as app:
+    with application(tmp_path / "data", app=alone(tmp_path / "app", "says", SAYS), functions_seconds=60) as app:
         for said, expected in (
             (b"5", unread), (b"null", unread), (b"[]", unread), (b'"x"', unread), (b"{}", status), (b'{"status":true}', status),
             (b'{"status":200,"headers":[5]}', text), (b'{"status":200,"headers":[null]}', text), (b'{"status":200,"headers":["ab"]}', text),
