@@ -320,7 +320,10 @@ def test_logins_that_fail(app: Application, path: str, body: Any, status: int) -
 
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [("abc-123", True), ("a" * 128, True), ("a" * 129, False), ("a b", False), ('x"y', False), ("", False)],
+    [
+        *(("abc-123", True), ("a" * 128, True), ("a" * 129, False), ("a b", False), ('x"y', False), ("", False)),
+        *((KEY, False), (f"call:{KEY}", False), (KEY[:15], True)),
+    ],
 )
 def test_request_ids(app: Application, given: str, kept: bool) -> None:
     for path in ("/action/runCommand", "/livez", "/nothing"):

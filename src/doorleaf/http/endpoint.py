@@ -34,7 +34,7 @@ from doorleaf.http import faults
 from doorleaf.http.body import Gone, Message, Receive, Send, check_length, decompressed, read
 from doorleaf.http.bounds import ConnectionBounds
 from doorleaf.http.cors import PREFLIGHT, Cors
-from doorleaf.http.heads import joined_headers, repeated_headers, segments
+from doorleaf.http.heads import id_of, joined_headers, repeated_headers, segments
 from doorleaf.http.lifespan import lives
 from doorleaf.http.marks import DRAINING, READING
 from doorleaf.http.memory import MEMORY, Bodies, Coming, is_small, let_go
@@ -70,7 +70,6 @@ _MANY_DOCUMENTS = 500
 _DECODING_SECONDS = 30.0
 """What reading a body may take: only then is it known how much time its operation has."""
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=-]{1,128}")
 _PREFIX = re.compile(rb"(?=.{1,200}$)(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+/?")
 
 
@@ -145,8 +144,7 @@ class Endpoint:
             if scope["type"] == "http":
                 await self._respond(scope, receive, send)
             elif scope["type"] == "websocket":
-                request_id = f"{self._id_prefix}{next(self._ids):010x}"
-                await self._sessions.serve(request_id, self._nowhere, scope, receive, send)
+                await self._sessions.serve(self._new_id(), self._nowhere, scope, receive, send)
         finally:
             self.in_flight -= 1
 
@@ -157,7 +155,7 @@ class Endpoint:
         headers, way = came.headers, self._short.get(came.target)
         if way is None or came.method != "POST" or b"content-encoding" in headers or len(headers) != len(came.fields):
             return self(came.asgi(), came.receive, came.send)
-        started, request_id = perf_counter(), self._id_of(headers)
+        started, request_id = perf_counter(), self._id_of(headers, b"")
         request = Request("POST", way.path, headers, came.address, request_id, started=started)
         return self._respond_short(came, way, request)
 
@@ -194,7 +192,9 @@ class Endpoint:
     async def _respond(self, scope: Message, receive: Receive, send: Send) -> None:
         headers = dict(listed := scope["headers"])
         address = (scope.get("client") or ("",))[0]
-        request = Request(scope["method"], scope["path"], headers, address, self._id_of(headers), scope["query_string"])
+        path, query = scope["path"], scope["query_string"]
+        request_id = self._id_of(headers, path.encode("utf-8", "replace") + b"?" + query)
+        request = Request(scope["method"], path, headers, address, request_id, query)
         request.started = perf_counter()
         REQUEST_ID.set(request.id)
         if b"%2" in scope.get("raw_path", b""):
@@ -223,11 +223,12 @@ class Endpoint:
         await self._finish(reply, request, target, scope, receive, send)
         request.body = b""  # whatever began while it was answered remembers the request
 
-    def _id_of(self, headers: Mapping[bytes, bytes]) -> str:
-        """The id that a request with ``headers`` brings, or else a new one."""
-        given = headers.get(b"x-request-id")
-        if given and _REQUEST_ID.fullmatch(given):
-            return given.decode()
+    def _id_of(self, headers: Mapping[bytes, bytes], target: bytes) -> str:
+        """The id that a request brings, or else a new one."""
+        given = id_of(headers, target) if b"x-request-id" in headers else None
+        return self._new_id() if given is None else given
+
+    def _new_id(self) -> str:
         return f"{self._id_prefix}{next(self._ids):010x}"
 
     def _failed(self, error: BaseException, target: Target, request: Request, scope: Message) -> Reply | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from urllib.parse import unquote
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import unquote, unquote_to_bytes
 
 from doorleaf.errors import InvalidParameter
 
@@ -12,6 +13,25 @@ _SINGLE = frozenset(
     | {b"content-length", b"content-encoding", b"host", b"origin", b"x-request-id"}
 )
 """Headers that may come once: two of them is a way to show a proxy one thing and us another."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=-]{1,128}")
+_SECRETS = (b"authorization", b"apikey", b"api-key", b"password", b"jwttokenstring", b"cookie")
+_WORD = re.compile(rb"[A-Za-z0-9._~+=-]{16,}")
+
+
+def id_of(headers: Mapping[bytes, bytes], target: bytes) -> str | None:
+    """The id that a request brings for ``target``, its path and query.
+
+    None for one that is no id, and for one that repeats what may be a credential of the request: ids are in answers and
+    in logs, and some gateways make them of the address that was asked for.
+    """
+    given = headers.get(b"x-request-id")
+    if not given or _REQUEST_ID.fullmatch(given) is None:
+        return None
+    for value in (unquote_to_bytes(target), *(headers[name] for name in _SECRETS if name in headers)):
+        if any(word in given for word in _WORD.findall(value)):
+            return None
+    return given.decode()
 
 
 def segments(raw_path: bytes) -> tuple[str, ...] | None:
