@@ -23,7 +23,7 @@ from doorleaf.access.callers import Credentials, Identity
 from doorleaf.access.workspaces.tenancy import SCOPES
 from doorleaf.access.workspaces.tickets import SECONDS, Tickets
 from doorleaf.cli.main import app as command
-from doorleaf.errors import DoorleafError, Unauthenticated
+from doorleaf.errors import DoorleafError, RequestError, Unauthenticated
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +177,40 @@ def test_shared_databases_and_deletion(home: House) -> None:
     refused(ask(app, "GET", "/workspaces/s1"), 404, "WorkspaceNotFound")
     ok(app, "DELETE", "/workspaces/s2", status=204)
     refused(ask(app, "DELETE", "/tenants/nobody"), 404, "TenantNotFound")
+
+
+def test_what_was_for_a_deleted_workspace_is_good_for_no_other_of_its_name(home: House) -> None:
+    body = {"tenant": "acme", "id": "again"}
+    ok(home.app, "POST", "/workspaces", body, status=201)
+    made = ok(home.app, "POST", "/workspaces/again/token", status=201)["token"]
+    key = ok(home.app, "POST", "/workspaces/again/keys", {"name": "k"}, status=201)["key"]
+    system = home.authenticator.directory.system
+    kept = home.run(system.find("workspace_keys", {"workspace": "again"}))
+    ok(home.app, "DELETE", "/workspaces/again", status=204)
+    home.run(system.insert("workspace_keys", kept[0]))  # as a server leaves it that is killed in the middle
+    ok(home.app, "POST", "/workspaces", body, status=201)
+    for shown in (made, key):
+        assert kept_out(home, "again", bearer=shown) == (401, "InvalidSession")
+    later = ok(home.app, "POST", "/workspaces/again/token", status=201)["token"]
+    assert enter(home, "again", bearer=later).tenancy is not None
+
+
+def test_workspaces_made_at_once_have_nothing_of_each_other(home: House) -> None:
+    known = home.authenticator.directory.workspaces
+
+    async def made_at_once(*asked: dict[str, Any]) -> list[dict[str, Any]]:
+        made = await asyncio.gather(*(known.create("acme", **one) for one in asked), return_exceptions=True)
+        assert all(isinstance(one, dict | RequestError) for one in made), made
+        return [one for one in made if isinstance(one, dict)]
+
+    for number in range(5):
+        alike = [f"{name}{number}" for name in ("race", "Race", "rAce", "raCe", "racE", "RACE")]
+        databases = [{"id": f"r{number}-{place}", "database": f"race-{number}"} for place in range(6)]
+        mixed = [{"id": f"s{number}-{place}", "database": f"mix-{number}", "shared": place > 2} for place in range(6)]
+        assert len(home.run(made_at_once(*({"id": name} for name in alike)))) <= 1
+        assert len(home.run(made_at_once(*databases))) <= 1
+        got = home.run(made_at_once(*mixed))
+        assert len(got) <= 1 or all(one["shared"] for one in got)
 
 
 def run(folder: Any, *words: str) -> Any:

@@ -138,7 +138,7 @@ class WorkspaceCallers:
         place = self._place(workspace)
         if found.tenant != place.tenant or (found.workspaces is not None and place.id not in found.workspaces):
             raise _elsewhere()
-        if found.issued <= place.tokens_after:
+        if found.issued <= place.tokens_after or found.birth not in (None, place.birth):
             raise Unauthenticated("the token was ended", code="InvalidSession")
         return self._made(token, found.subject, place, found.scopes, found.expires)
 

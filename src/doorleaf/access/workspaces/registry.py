@@ -122,7 +122,9 @@ class Workspaces:
                 found[name] = _workspace(document)
         keys = {}
         for document in await self.system.find(KEYS, {"revoked": None}):
-            keys[bytes.fromhex(document["hash"])] = _key(document)
+            place = found.get(document["workspace"])
+            if place is not None and document.get("birth", "") == place.birth:  # else it was for one that is no more
+                keys[bytes.fromhex(document["hash"])] = _key(document)
         known = {name: document for name, document in read.items() if name in found}
         self._secrets, self._workspaces, self._read, self._keys = tenants, found, known, keys
 
@@ -195,21 +197,29 @@ class Workspaces:
             "members": {},
             "created": as_date(self._clock()),
             "quotas_since": as_date(self._clock()),
+            "birth": secrets.token_hex(8),
         }
         await self._require_free(document)
         try:
             await self.system.insert(WORKSPACES, document)
         except DuplicateKey:
             raise _taken(identifier) from None
+        try:
+            await self._require_free(document)  # of several that are made at once none has what another has
+        except RequestError:
+            await self.system.delete(WORKSPACES, {"_id": identifier, "birth": document["birth"]})
+            raise
         await self.reload()
         self._audit("createWorkspace", target=identifier, by=by)
         return _shown(document)
 
     async def _require_free(self, document: Document) -> None:
         """Raise unless nobody else has the database, or all who have it share it."""
-        for other in await self.system.find(WORKSPACES, {"data_source": document["data_source"]}):
+        for other in await self.system.find(WORKSPACES, {"_id": {"$ne": document["_id"]}}):
             if other["_id"].casefold() == document["_id"].casefold():
                 raise _taken(document["_id"])
+            if other["data_source"] != document["data_source"]:
+                continue
             if other["database"].casefold() == document["database"].casefold() and not (
                 other["shared"] and document["shared"] and other["database"] == document["database"]
             ):
@@ -283,7 +293,8 @@ class Workspaces:
         if document is None or tenant is None:
             raise _no_workspace(workspace)
         now = self._clock()
-        text, expires = issue(bytes(tenant["secret"]), tenant["_id"], workspace, check_scopes(scopes), now, seconds)
+        place, given = (workspace, document.get("birth", "")), check_scopes(scopes)
+        text, expires = issue(bytes(tenant["secret"]), tenant["_id"], place, given, now, seconds)
         self._audit("createWorkspaceToken", target=workspace, by=by)
         return text, as_date(expires)
 
@@ -299,9 +310,11 @@ class Workspaces:
         """Make a key of a workspace; ``key`` of the answer is its text, which cannot be had again."""
         if not name or len(name) > 100:
             raise InvalidParameter("name: expected 1 to 100 characters")
-        await self.describe(workspace)
-        text = new_key(KEY_PREFIX)
-        document: Document = {"_id": str(ObjectId()), "workspace": workspace, "name": name}
+        place = await self.system.find_one(WORKSPACES, {"_id": workspace})
+        if place is None:
+            raise _no_workspace(workspace)
+        text, birth = new_key(KEY_PREFIX), place.get("birth", "")
+        document: Document = {"_id": str(ObjectId()), "workspace": workspace, "birth": birth, "name": name}
         document |= {"scopes": check_scopes(scopes), "created": as_date(self._clock()), "expires": expires}
         await self.system.insert(KEYS, {**document, "hash": digest(text).hex(), "revoked": None})
         await self.reload()
@@ -344,6 +357,7 @@ def _workspace(document: Document) -> Workspace:
         {user: frozenset(scopes) for user, scopes in document["members"].items()},
         as_seconds(document.get("tokens_after")) or 0.0,
         as_seconds(document.get("quotas_since")) or 0.0,
+        document.get("birth", ""),
     )
 
 

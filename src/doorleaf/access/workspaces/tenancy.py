@@ -28,7 +28,7 @@ class Workspace:
 
     ``quotas`` has what it is limited to, by :data:`QUOTAS`. ``members`` has the scopes of users, by their ids.
     ``tokens_after`` is the moment, in seconds since 1970, until which no token of ours may have been issued,
-    ``quotas_since`` when its quotas were last changed.
+    ``quotas_since`` when its quotas were last changed. ``birth`` tells it from others of its id, before and after it.
     """
 
     id: str
@@ -41,6 +41,7 @@ class Workspace:
     members: Mapping[str, frozenset[str]] = field(default_factory=dict)
     tokens_after: float = 0.0
     quotas_since: float = 0.0
+    birth: str = ""
 
     @property
     def predicate(self) -> Document:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from doorleaf.access import hs256
@@ -19,7 +19,8 @@ LONGEST_SECONDS = 366 * 86_400
 @dataclass(frozen=True, slots=True)
 class Said:
     """The claims of a verified token: who shows it, of which tenant, for which workspaces (None: all of the tenant's),
-    with which scopes, and from when until when it is good (seconds since 1970)."""
+    with which scopes, and from when until when it is good (seconds since 1970). One of ours has the ``birth`` of its
+    workspace."""
 
     subject: str
     tenant: str
@@ -27,16 +28,18 @@ class Said:
     scopes: frozenset[str]
     issued: float
     expires: float
+    birth: str | None = None
 
 
 def issue(
-    secret: bytes, tenant: str, workspace: str, scopes: list[str], now: float, seconds: float
+    secret: bytes, tenant: str, workspace: tuple[str, str], scopes: list[str], now: float, seconds: float
 ) -> tuple[str, float]:
-    """A token, and when it ends."""
+    """A token for a ``workspace``, its id and its birth, and when it ends."""
     expires = int(now + min(seconds, LONGEST_SECONDS))
     issued = math.floor(now * 1000) / 1000  # as dates of the database are, so that both compare
     claims = {"iss": ISSUER, "typ": "workspace", "sub": secrets.token_hex(12), "iat": issued, "exp": expires}
-    claims |= {"tenant_id": tenant, "workspace_id": workspace, "scope": " ".join(scopes)}
+    identifier, birth = workspace
+    claims |= {"tenant_id": tenant, "workspace_id": identifier, "birth": birth, "scope": " ".join(scopes)}
     return hs256.sign(claims, secret, key_id=f"{ISSUER}:{tenant}"), expires
 
 
@@ -56,7 +59,8 @@ def verify(token: str, secret: bytes, tenant: str) -> Said:
         claims = hs256.verified(token, secret, require=("exp", "iat", "sub", "tenant_id"), issuer=ISSUER)
         if claims.get("typ") != "workspace" or claims["tenant_id"] != tenant:
             raise ValueError("another kind of token")
-        return said(claims, float(claims["iat"]), float(claims["exp"]))
+        found = said(claims, float(claims["iat"]), float(claims["exp"]))
+        return replace(found, birth=str(claims.get("birth", "")))  # those of before had none, nor had workspaces
     except (ValueError, TypeError, KeyError):
         raise Unauthenticated("the token is not valid") from None
 
