@@ -22,6 +22,8 @@ from doorleaf.stores.embedded.file import folding, sharing
 from doorleaf.stores.embedded.file.sharing import Sharing
 from doorleaf.stores.embedded.file.storage import FILE, Storage
 from doorleaf.stores.embedded.store import EmbeddedStore
+from doorleaf.stores.embedded.writing import planned
+from doorleaf.stores.embedded.writing.planned import Writing
 
 WRITERS = """
 import asyncio, sys
@@ -167,6 +169,27 @@ def test_turns_come_in_the_order_of_asking_but_for_those_who_stand_behind(
         for process in waiting:
             process.kill()
             process.communicate()
+
+
+def test_a_slice_is_shorter_where_another_process_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planned, "SLICE_SECONDS", 600.0)
+    storage = Storage(tmp_path)
+    storage.prepare()
+    writing = Writing(storage.session(), storage.session(busy=0.0, writing=True), lambda: None)
+    ask = WAITER.format(linux=sys.platform == "linux", order=str(tmp_path / "order"), name="other", behind=0.0)
+    with writing.transaction(Context()):
+        size = planned.CROWDED_BYTES
+        assert not writing.over(size)
+        other = started(ask, str(tmp_path / FILE))
+        wait_for(writing.wanted)
+        monkeypatch.setattr(planned, "CROWDED_SECONDS", 600.0)
+        assert [writing.over(few) for few in (0, size - 1, size)] == [False, False, True]
+        monkeypatch.setattr(planned, "CROWDED_SECONDS", 0.0)
+        assert writing.over()
+    other.communicate()
+    storage.close()
+    assert writing.crowded
+    assert (tmp_path / "order").read_text() == "other "
 
 
 def test_a_process_that_is_stopped_while_it_waits_keeps_nobody_waiting(

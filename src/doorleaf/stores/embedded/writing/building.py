@@ -37,14 +37,11 @@ from doorleaf.stores.embedded.indexes import (
     require_room,
     specification,
 )
-from doorleaf.stores.embedded.writing.planned import Held, Overdue, Writing
+from doorleaf.stores.embedded.writing.planned import SLICE_SECONDS, Held, Overdue, Writing
 from doorleaf.stores.embedded.writing.rows import Transaction, duplicate
 
 FEW_DOCUMENTS, FEW_BYTES = 1_000, 256 * 1024
 """An index on so few is built in one transaction."""
-
-SLICE_SECONDS = 0.05
-"""How long one transaction may last before others have their turn."""
 
 KEYS_BYTES = 32 * 1024 * 1024
 """Memory that the keys may take which are computed and put in at a time, in order."""
@@ -214,11 +211,12 @@ class _Build:
         while some:
             with self._writing.transaction(self._context, partial=True) as transaction:
                 self._here(transaction.session)
-                until = time.monotonic() + SLICE_SECONDS
-                while some and time.monotonic() < until:
+                while some:
                     self._context.check_now()
                     self._put_some(transaction.session, index, some)
                     some = [*islice(rest, _AT_ONCE)]
+                    if self._writing.over():
+                        break
 
     def _put_some(self, session: Session, index: Index, entries: list[Entry]) -> None:
         try:

@@ -26,7 +26,6 @@ from doorleaf.stores.embedded.writing import outputs, planned
 from doorleaf.stores.embedded.writing.outputs import Output
 from doorleaf.stores.embedded.writing.planned import Writing
 from doorleaf.stores.embedded.writing.rows import Rows, Transaction
-from doorleaf.stores.embedded.writing.slices import SLICE_SECONDS
 
 _CLEARING_SECONDS = 5.0
 
@@ -51,16 +50,17 @@ def _write(writing: Writing, found: list[bytes], puts: Callable[[Transaction], P
     documents, over = iter(found), False
     while not over:
         with writing.transaction(context) as transaction, planned.for_a_moment(writing, context):
-            over = _some(documents, puts(transaction), context)
+            over = _some(writing, documents, puts(transaction), context)
 
 
-def _some(documents: Iterator[bytes], put: Put, context: Context) -> bool:
+def _some(writing: Writing, documents: Iterator[bytes], put: Put, context: Context) -> bool:
     """Put in the next documents until the slice is over; whether those were all."""
-    until = time.monotonic() + SLICE_SECONDS
+    size = 0
     for document in documents:
         context.check()
         put(document)
-        if time.monotonic() >= until:
+        size += len(document)
+        if writing.over(size):
             return False
     return True
 

@@ -57,6 +57,12 @@ WRITES: dict[type, Callable[[Transaction, Any, Context], Any]] = {
 }
 """How each operation that changes something is carried out in a transaction."""
 
+SLICE_SECONDS = 0.05
+"""How long one transaction of several may last before others have their turn."""
+
+CROWDED_SECONDS, CROWDED_BYTES = 0.01, 512 * 1024
+"""The same while others wait, and how much it may put in then, for its commit takes its time too."""
+
 HELD_SECONDS = 0.1
 """How much of the processor's time a write that callers made long may have while others wait to write."""
 
@@ -228,8 +234,12 @@ class Writing:
         """Whether what takes long is to be done in several transactions."""
         self.committed = False
         """Whether something of the operation has been."""
+        self.began = 0.0
+        """When the last transaction began to keep others from writing."""
         self.held = 0.0
-        """Seconds for which the last transaction kept others from writing, its commit apart."""
+        """Seconds for which it did, its commit apart."""
+        self.crowded = False
+        """Whether others waited for it to end."""
         self._writer = writer
         self._prepared = prepared
         self._fold = fold
@@ -242,6 +252,13 @@ class Writing:
     def wanted(self) -> bool:
         """Whether others wait to write."""
         return self.sharing.wanted()
+
+    def over(self, size: int = 0) -> bool:
+        """Whether the transaction at hand, which has put in so many bytes, has to end for others to have their turn."""
+        lasted = time.monotonic() - self.began
+        if lasted >= SLICE_SECONDS:
+            return True
+        return (lasted >= CROWDED_SECONDS or size >= CROWDED_BYTES) and self.wanted()
 
     @property
     def sharing(self) -> Sharing:
@@ -265,7 +282,7 @@ class Writing:
         failed: WriteFailed | None = None
         self.turn()
         sharing.take(self.behind)
-        began = time.monotonic()
+        self.began = time.monotonic()
         try:
             session.storage.presence.require()
             begin_writing(session)
@@ -282,7 +299,7 @@ class Writing:
             context.check_now()
             session.storage.room.require(session.connection, limit)
             session.storage.presence.require()
-            self.held = time.monotonic() - began
+            self.held, self.crowded = time.monotonic() - self.began, self.wanted()
             if not partial:
                 self._prepared()
             session.execute("COMMIT")
@@ -315,6 +332,7 @@ class Held(Writing):
 
     @contextlib.contextmanager
     def transaction(self, context: Context, *, partial: bool = False) -> Iterator[Transaction]:
+        self.began = time.monotonic()
         yield self._transaction
 
 

@@ -7,7 +7,6 @@ Where rules have to see all of it first, they see it before, or all of it is one
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,12 +27,9 @@ from doorleaf.stores.embedded.processes.wire import BATCH_BYTES, Values
 from doorleaf.stores.embedded.reading import small
 from doorleaf.stores.embedded.reading.budget import Budget, Postponed
 from doorleaf.stores.embedded.writing import building, planned
-from doorleaf.stores.embedded.writing.planned import Writing
+from doorleaf.stores.embedded.writing.planned import CROWDED_SECONDS, SLICE_SECONDS, Writing
 from doorleaf.stores.embedded.writing.rows import Refused, Rows, Transaction, identified
 from doorleaf.stores.embedded.writing.writes import WRITES
-
-SLICE_SECONDS = 0.05
-"""How long one transaction may last before others have their turn."""
 
 SLICE_BYTES = 2 * 1024 * 1024
 """How much may change in one of them that was computed before."""
@@ -77,14 +73,14 @@ def _telling(writing: Writing, done: Callable[[], Document]) -> Iterator[None]:
 
 
 class _Most:
-    """How many bytes a slice may change: as many as take about :data:`SLICE_SECONDS` to put in."""
+    """How many bytes a slice may change: as many as take about as long to put in as one may last."""
 
     def __init__(self) -> None:
         self.bytes = SLICE_BYTES // 4
 
-    def adapt(self, seconds: float) -> None:
-        """Change as much more or less, by how long the last slice kept others from writing."""
-        fitting = self.bytes * SLICE_SECONDS / max(seconds, 0.001)
+    def adapt(self, seconds: float, *, crowded: bool) -> None:
+        """Change as much more or less, by how long the last slice kept others from writing, and whether they wait."""
+        fitting = self.bytes * (CROWDED_SECONDS if crowded else SLICE_SECONDS) / max(seconds, 0.001)
         self.bytes = int(min(max(fitting, 1), 2 * self.bytes, SLICE_BYTES))
 
     def shrink(self) -> bool:
@@ -131,7 +127,7 @@ def _next(
             if not most.shrink():
                 raise
         else:
-            most.adapt(writing.held)
+            most.adapt(writing.held, crowded=writing.crowded)
             return found
 
 
@@ -204,7 +200,7 @@ def _in_slices(writing: Writing, bulk: _Bulk, context: Context) -> None:
             before, result = bulk.number, bulk.result.copy()
             try:
                 with writing.transaction(context) as transaction:
-                    _some(transaction, bulk, context)
+                    _some(writing, transaction, bulk, context)
             except BaseException:
                 bulk.result = result  # which is what stays
                 raise
@@ -240,10 +236,9 @@ def _one(transaction: Transaction, bulk: _Bulk, context: Context) -> None:
         bulk.add(answer)
 
 
-def _some(transaction: Transaction, bulk: _Bulk, context: Context) -> None:
+def _some(writing: Writing, transaction: Transaction, bulk: _Bulk, context: Context) -> None:
     """Carry out the next writes until one of them may take long, or the slice is over."""
-    until = time.monotonic() + SLICE_SECONDS
-    while not bulk.over and time.monotonic() < until:
+    while not bulk.over:
         context.check_now()
         tests = small.write(bulk.next)
         if tests is None:
@@ -255,6 +250,8 @@ def _some(transaction: Transaction, bulk: _Bulk, context: Context) -> None:
             return
         finally:
             transaction.budget = None
+        if writing.over():
+            return
 
 
 # --- many documents --------------------------------------------------------------------------------------------------
@@ -284,7 +281,7 @@ def insert_many(writing: Writing, operation: InsertMany, given: list[bytes], con
     with _telling(writing, lambda: {"insertedCount": count}):
         while not over:
             with writing.transaction(context) as transaction, planned.for_a_moment(writing, context):
-                some, over = _insert_some(transaction, operation, documents, failures, context, writing.sliced)
+                some, over = _insert_some(writing, transaction, operation, documents, failures, context)
             count += len(some)
             ids += [bson.encode({"v": some}, codec_options=CODEC)]
     if failures.entries:
@@ -311,17 +308,17 @@ def _judge(given: list[bytes], guard: Guard, context: Context) -> None:
 
 
 def _insert_some(
+    writing: Writing,
     transaction: Transaction,
     operation: InsertMany,
     documents: Iterator[tuple[int, bytes]],
     failures: Failures,
     context: Context,
-    sliced: bool,
 ) -> tuple[list[Any], bool]:
     """The ids of the next documents, and whether it is over."""
     rows = transaction.rows(collection_for_write(transaction, operation.namespace), context)
-    until = time.monotonic() + SLICE_SECONDS
     ids: list[Any] = []
+    size = 0
     for number, encoded in documents:
         context.check()
         try:
@@ -332,6 +329,7 @@ def _insert_some(
             failures.add(number, error.number, error)
             if operation.ordered:
                 return ids, True
-        if sliced and time.monotonic() >= until:
+        size += len(encoded)
+        if writing.sliced and writing.over(size):
             return ids, False
     return ids, True
