@@ -27,10 +27,10 @@ from doorleaf.access.rules.roles import parse_rules
 from doorleaf.access.rules.ruleset import Rules
 from doorleaf.access.system_store import SystemStore
 from doorleaf.access.workspaces.metering import Metering
-from doorleaf.dialects.actions import actions
+from doorleaf.dialects.actions import Admit, Show, actions
 from doorleaf.dialects.admin.dialect import Server, admin
 from doorleaf.dialects.auth import auth
-from doorleaf.dialects.base import Dialect
+from doorleaf.dialects.base import Dialect, header_credentials
 from doorleaf.dialects.client.auth import Self
 from doorleaf.dialects.client.dialect import client
 from doorleaf.dialects.connectome.dialect import connectome
@@ -236,9 +236,8 @@ def _bounds(settings: Settings) -> Bounds:
 
 def _dialects(settings: Settings, parts: _Parts, explain: Explainer, server: Server) -> tuple[Dialect, ...]:
     """The dialects that data and callers are asked about in."""
-    authenticator, functions = parts.authenticator, parts.functions
-    directory = authenticator.directory
-    run, admit = (None, None) if functions is None else (functions.call, functions.admit)
+    authenticator, directory, functions = parts.authenticator, parts.authenticator.directory, parts.functions
+    admit, credentials = _gate(functions, parts.admission)
     return (
         actions(
             places=settings.places,
@@ -248,6 +247,7 @@ def _dialects(settings: Settings, parts: _Parts, explain: Explainer, server: Ser
             plain=_plain(settings),
             silent=Mode.CANONICAL if settings.return_type == "EJSON" else Mode.PLAIN,
             admit=admit,
+            credentials=credentials,
         ),
         auth(authenticator.logins, FORMS, app_ids=settings.app_ids),
         console_sessions(
@@ -262,7 +262,7 @@ def _dialects(settings: Settings, parts: _Parts, explain: Explainer, server: Ser
             app_ids=settings.app_ids,
             public_url=settings.public_url,
             max_documents=settings.max_documents,
-            run=run,
+            run=None if functions is None else functions.call,
         ),
         whoami(settings.places, datacube=settings.datacube, max_documents=settings.max_documents),
         saved(directory.saved),
@@ -317,6 +317,16 @@ def _datacube(settings: Settings, parts: _Parts) -> Dialect:
 def _plain(settings: Settings) -> Mode:
     """How plain JSON is written."""
     return Mode.ATLAS if settings.plain_numbers == "atlas" else Mode.PLAIN
+
+
+def _gate(functions: Functions | None, admission: Admission) -> tuple[Admit | None, Show]:
+    """What refuses requests to actions, if the app may, and what reads who calls them."""
+    if functions is None:
+        return None, header_credentials
+    from doorleaf.functions.gate import Gate
+
+    gate = Gate(functions, partial(admission.mistakes.refuse, "key"))
+    return gate.admit, gate.credentials
 
 
 def _endpoints(settings: Settings, functions: Functions, admission: Admission) -> Dialect:

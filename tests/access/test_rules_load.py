@@ -247,7 +247,6 @@ def test_settings_of_an_exported_app(tmp_path: Path) -> None:
             "jwks_url": "https://issuer.example.com/jwks.json",
             "audience": ["my-app-abcde"],
             "metadata_fields": [{"name": "profile.email", "field_name": "email", "required": True}],
-            "create_user_on_auth": True,
         },
         "custom_user_data": {
             "database": "app",
@@ -271,6 +270,8 @@ def test_settings_of_an_exported_app(tmp_path: Path) -> None:
         "- graphql/config.json: GraphQL is not available",
         "+ https_endpoints/config.json: /hello: served by the setting app",
         "+ data_api_config.json: can_evaluate: served by the setting app",
+        "+ data_api_config.json: create_user_on_auth: a token of somebody new makes a user",
+        "- data_api_config.json: log_function_arguments: no log has the content of requests",
         "+ data_api_config.json: return_type: ",
         "- auth/providers.json: oauth2-google: has no counterpart",
         "- auth/providers.json: custom-function: names no function in this folder",
@@ -294,7 +295,13 @@ def test_secret_keys_and_running_as_somebody(tmp_path: Path) -> None:
             "secret_config": {"signingKeys": ["jwtSecret"]},
         }
     }
-    api = {"run_as_system": True, "validation_method": "SECRET_AS_QUERY_PARAM", "run_as_user_id_script_source": "x"}
+    api = {
+        "run_as_system": True,
+        "validation_method": "VERIFY_PAYLOAD",
+        "run_as_user_id_script_source": "x",
+        "secret_name": "apiSecret",
+        "fetch_custom_user_data": False,
+    }
     changes = {
         "auth/providers.json": providers,
         "https_endpoints/data_api_config.json": api,
@@ -312,9 +319,12 @@ def test_secret_keys_and_running_as_somebody(tmp_path: Path) -> None:
     }  # fmt: skip
     with pytest.raises(ValueError, match="a key for HS256 has 32 to 512"):
         Settings(custom_token=written["custom_token"])
-    told = [note.what for note in app.notes if not note.taken]
-    assert "data_api_config.json: run_as_user_id_script_source" in told
-    assert "data_api_config.json: validation_method" in told
+    told = [f"{'+' if note.taken else '-'} {note.what}: {note.text}" for note in app.notes if "data_api" in note.what]
+    assert told == [
+        "+ data_api_config.json: validation_method: VERIFY_PAYLOAD, with the secret 'apiSecret', which no export holds",
+        "+ data_api_config.json: run_as_system: run_as: rules are not asked, for any caller",
+        "+ data_api_config.json: fetch_custom_user_data: rules see no custom data of those who call actions",
+    ]  # fmt: skip
 
 
 def test_import_app_prints_settings(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
+from doorleaf.access.callers import Credentials
 from doorleaf.dialects import inserting
 from doorleaf.dialects.about import About, Gives
-from doorleaf.dialects.base import Dialect, Reply, Request, Route, documents_reply
+from doorleaf.dialects.base import Dialect, Later, Reply, Request, Route, documents_reply, header_credentials
 from doorleaf.dialects.inserting import Execute, Inserting
 from doorleaf.dialects.lines import lines_reply
 from doorleaf.dialects.watching import WATCH, Watching
@@ -21,7 +22,9 @@ from doorleaf.operations.decode import Decoder
 from doorleaf.operations.places import Places
 from doorleaf.operations.results import CommandResult, DocumentsResult, Result, ScanResult
 
-Admit = Callable[[Request], None]
+Admit = Callable[[Request], Later | None]
+"""Raises for a request whose caller may call no action, or answers what refuses it by and by."""
+Show = Callable[[Request], Credentials | None]
 PREFIXES = (
     "/data/v1",
     "/data/beta",
@@ -49,13 +52,15 @@ def actions(
     plain: Mode = Mode.PLAIN,
     silent: Mode = Mode.PLAIN,
     admit: Admit | None = None,
+    credentials: Show = header_credentials,
 ) -> Dialect:
     """The dialect with every operation as an action.
 
     ``execute`` is the service's, for bodies with a document a line, which without it there are none of.
     ``app_ids`` are the app ids that paths may have, empty for any; ``insert_status`` is the status of an insert.
     Answers are in the mode that ``Accept`` asks for, and where it says nothing in ``silent``; ``plain`` is how plain
-    JSON is written. ``admit`` raises for requests whose callers may call no action.
+    JSON is written. ``admit`` refuses requests whose callers may call no action; ``credentials`` reads what callers
+    show.
     """
     routes: list[Route] = []
     for name, operation in OPERATIONS.items():
@@ -85,7 +90,7 @@ def actions(
     if admit is not None:
         routes = [_admitting(admit, route) for route in routes]
     routes += [Route("*", f"{prefix}/action/{{name}}", "unknown", handle=_unknown, public=True) for prefix in PREFIXES]
-    return Dialect("actions", tuple(routes), prepare=app_check(app_ids))
+    return Dialect("actions", tuple(routes), credentials=credentials, prepare=app_check(app_ids))
 
 
 def _admitting(admit: Admit, route: Route) -> Route:
@@ -94,15 +99,14 @@ def _admitting(admit: Admit, route: Route) -> Route:
     if decode is not None:
 
         def decoded(request: Request) -> Any:
-            admit(request)
-            return decode(request)
+            return admit(request) or decode(request)
 
         return replace(route, decode=decoded)
     assert handle is not None  # noqa: S101  # a route has one of the two
 
     async def answered(request: Request) -> Reply:
-        admit(request)
-        return await handle(request)
+        refusal = admit(request)
+        return await (handle(request) if refusal is None else refusal.reply())
 
     return replace(route, handle=answered)
 

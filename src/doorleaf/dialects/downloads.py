@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from doorleaf.access.callers import Caller, Credentials
 from doorleaf.dialects.about import About, Gives
-from doorleaf.dialects.base import Dialect, Reply, Request, Route, envelope, header_credentials
+from doorleaf.dialects.base import Dialect, Later, Reply, Request, Route, envelope, header_credentials
 from doorleaf.dialects.bodies import Body, MaybeObject, NonEmpty, Text, one_of, optional, required, text
 from doorleaf.dialects.files import FILE, MOST_COLUMNS, TYPES, file_reply
 from doorleaf.dialects.handling import handled
@@ -103,9 +103,9 @@ _GET = _about(
 
 
 def downloads(
-    tickets: Tickets, execute: Execute, places: Places, *, admit: Callable[[Request], None] | None = None
+    tickets: Tickets, execute: Execute, places: Places, *, admit: Callable[[Request], Later | None] | None = None
 ) -> Dialect:
-    """The dialect of downloads; ``execute`` is the service's, ``admit`` raises for those who may call no action."""
+    """The dialect of downloads; ``execute`` is the service's, ``admit`` refuses those who may call no action."""
     decoder = Decoder(Find, places)
 
     async def begun(asked: Document, request: Request) -> DocumentStream:
@@ -117,8 +117,8 @@ def downloads(
     async def small(request: Request) -> None:
         if len(request.body) > MOST_BYTES:
             raise PayloadTooLarge(f"the query of a download has at most {MOST_BYTES} bytes")
-        if admit is not None:
-            admit(request)
+        if admit is not None and (refusal := admit(request)) is not None:
+            await refusal.reply()
 
     async def make(request: Request, given: DownloadRequest) -> Download:
         if (given.format == "csv") is not (given.columns is not None):

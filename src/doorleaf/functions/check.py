@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from doorleaf.access.app_services.entries import Problem
 from doorleaf.access.rules.load import load_rules
 from doorleaf.access.system_store import SystemStore
 from doorleaf.errors import DoorleafError
-from doorleaf.functions.entries import Problem
 from doorleaf.functions.load import load_functions
 from doorleaf.functions.secrets import Secrets
 from doorleaf.functions.version import Version, broken, kept, log_in_function, missing

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
 
@@ -18,25 +17,21 @@ from doorleaf.apart.sizes import is_small
 from doorleaf.dialects.actions import app_check
 from doorleaf.dialects.base import Dialect, Reply, Request, Route, header_credentials
 from doorleaf.documents import Document
-from doorleaf.errors import FunctionFailed, InvalidParameter, MethodNotAllowed, NotFound, Unauthenticated
-from doorleaf.functions import signatures
+from doorleaf.errors import FunctionFailed, MethodNotAllowed, NotFound
+from doorleaf.functions.gate import Refuse
 from doorleaf.functions.load import Function, HttpsEndpoint
-from doorleaf.functions.request import headers_told
+from doorleaf.functions.request import headers_told, query_told
 from doorleaf.functions.response import Response
 from doorleaf.functions.runtime import Functions
+from doorleaf.functions.signatures import unproven
 from doorleaf.functions.version import Version
 
 PATHS = ("/app/{app_id}/endpoint/{route...}", "/endpoint/{route...}")
-SIGNATURE = b"endpoint-signature"
-
-Refuse = Callable[[str], Awaitable[None]]
-"""Counts a wrong secret or signature from an address; raises TooManyRequests when there were too many."""
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
 _OURS = frozenset(
     {"content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "trailer", "x-request-id"}
 )
-MOST_PARAMETERS = 1000
 MOST_HEADERS = 64 * 1024
 """Characters of the headers that a function may set: no proxy takes more."""
 _WRITING_SECONDS = 30.0
@@ -90,13 +85,16 @@ class _Endpoints:
 
     async def handle(self, request: Request) -> Reply:
         _, endpoint, _ = request.chosen
-        query = _query(request)
+        query = query_told(request)
         async with self._functions.admitted() as version:
             # The app may have changed while the body was read; what is called is what is there now.
             function = version.loaded.functions.get(endpoint.function)
             if function is None or (function.runs_as == "application" and request.identity is None):
                 raise NotFound(f"no route for {request.method} on this path")
-            await self._validate(version, endpoint, request, query)
+            error = unproven(endpoint.validation, version.secrets.get(endpoint.secret), request, query)
+            if error is not None:
+                await self._refuse(request.address)
+                raise error
             if endpoint.validation == "SECRET_AS_QUERY_PARAM":
                 del query["secret"]
             self._functions.require(function, request.identity, request, [])
@@ -125,36 +123,6 @@ class _Endpoints:
         if is_small(value):
             return Reply(200, ejson.dumps(value, mode), mode.content_type)
         return Reply(200, await CODING.run(_WRITING_SECONDS, ejson.dumps, value, mode), mode.content_type)
-
-    async def _validate(
-        self, version: Version, endpoint: HttpsEndpoint, request: Request, query: dict[str, str]
-    ) -> None:
-        """Raise Unauthenticated unless the request brings the proof that the endpoint wants."""
-        if endpoint.validation == "NO_VALIDATION":
-            return
-        secret = version.secrets.get(endpoint.secret)
-        if endpoint.validation == "VERIFY_PAYLOAD":
-            what, given = (
-                "signature",
-                secret and signatures.is_signed(request.headers.get(SIGNATURE), secret, request.body),
-            )
-        else:
-            what, given = "secret", secret and signatures.is_secret(query.get("secret"), secret)
-        if not given:
-            await self._refuse(request.address)
-            raise Unauthenticated(f"the {what} of the request is missing or wrong", code="InvalidSignature")
-
-
-def _query(request: Request) -> dict[str, str]:
-    """The first value of each parameter in the query."""
-    try:
-        pairs = parse_qsl(request.query.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
-    except ValueError:
-        raise InvalidParameter(f"the query has more than {MOST_PARAMETERS} parameters") from None
-    query: dict[str, str] = {}
-    for name, value in pairs:
-        query.setdefault(name, value)
-    return query
 
 
 def _incoming(request: Request, query: dict[str, str], headers: dict[str, list[str]]) -> bytes:

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from doorleaf.access.app_services.data_api import FILE, DataApi, read_data_api
+from doorleaf.access.app_services.entries import Problem, flag, runs_as, validation
 from doorleaf.access.app_services.exported import App, load_app, read_json
 from doorleaf.access.rules.expressions import calls_of, parse
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError
-from doorleaf.functions.entries import Problem, flag
 from doorleaf.functions.triggers.config import Trigger, load_triggers
 
 MAX_SOURCE_BYTES = 5 * 1024 * 1024
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "*"})
-VALIDATIONS = frozenset({"NO_VALIDATION", "SECRET_AS_QUERY_PARAM", "VERIFY_PAYLOAD"})
 FUNCTION_KEYS = frozenset(
     {"name", "private", "can_evaluate", "disable_arg_logs", "run_as_system", "run_as_user_id", "id", "_id"}
     | {"run_as_user_id_script_source", "run_as_authed_user"}
@@ -34,7 +34,6 @@ SCRIPT = "run_as_user_id_script_source of "
 """Before the name of a function: the name of the script that says whom it runs as."""
 
 _NAME = re.compile(r"[A-Za-z0-9_./-]{1,200}")
-_USER = re.compile(r"[0-9a-f]{24}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +81,7 @@ class Loaded:
     endpoints: dict[str, dict[str, HttpsEndpoint]] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
     named: frozenset[str] | None = None
-    data_api: Any = True
-    """What has to hold of whoever calls an action: an expression that was read, or whether anybody may."""
+    data_api: DataApi = field(default_factory=DataApi)
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -196,32 +194,19 @@ def _function(loaded: Loaded, name: str, path: Path, source: str, entry: Documen
     try:
         if name in loaded.functions:
             raise ValueError("another file has a function of this name")
-        runs_as = _runs_as(entry)
+        acts_as = runs_as(entry)
         allowed = {} if entry.get("can_evaluate") is None else entry["can_evaluate"]
         if any(calls_of(parse(arguments_as_document(allowed), "can_evaluate"))):
             raise ValueError("can_evaluate: %function is for the rules of collections")
         private = flag(entry, "private", default=not entry)
         language: Literal["javascript", "python"] = "python" if path.suffix == ".py" else "javascript"
-        loaded.functions[name] = Function(name, language, file, source, private, runs_as, allowed)
-        if runs_as == "script":
+        loaded.functions[name] = Function(name, language, file, source, private, acts_as, allowed)
+        if acts_as == "script":
             script = SCRIPT + name
             written = entry["run_as_user_id_script_source"]
             loaded.scripts[script] = Function(script, "javascript", f"{file} ({SCRIPT[:-4]})", written)
     except (DoorleafError, ValueError) as error:
         loaded.problems.append(Problem(file, getattr(error, "message", str(error))))
-
-
-def _runs_as(entry: Document) -> str:
-    if flag(entry, "run_as_system"):
-        return "system"
-    user, script = entry.get("run_as_user_id") or "", entry.get("run_as_user_id_script_source") or ""
-    if not isinstance(user, str) or not isinstance(script, str):
-        raise ValueError("run_as_user_id and run_as_user_id_script_source: expected strings")
-    if user:
-        if not _USER.fullmatch(user):
-            raise ValueError(f"run_as_user_id: {user[:100]!r} is no user's id")
-        return user
-    return "script" if script.strip() else "application"
 
 
 def arguments_as_document(expression: Any) -> Any:
@@ -261,12 +246,7 @@ def _endpoint(loaded: Loaded, entry: Document) -> HttpsEndpoint:
     method = entry.get("http_method") or "*"
     if method not in METHODS:
         raise ValueError(f"http_method: expected one of {', '.join(sorted(METHODS))}")
-    validation = entry.get("validation_method") or "NO_VALIDATION"
-    if validation not in VALIDATIONS:
-        raise ValueError(f"validation_method: expected one of {', '.join(sorted(VALIDATIONS))}")
-    secret = entry.get("secret_name") or ""
-    if validation != "NO_VALIDATION" and (not isinstance(secret, str) or not secret):
-        raise ValueError(f"secret_name: needed for {validation}")
+    method_of_proof, secret = validation(entry)
     returns = entry.get("return_type") or "JSON"
     if returns not in ("JSON", "EJSON"):
         raise ValueError("return_type: expected JSON or EJSON")
@@ -275,28 +255,16 @@ def _endpoint(loaded: Loaded, entry: Document) -> HttpsEndpoint:
         raise ValueError(f"function_name: there is no function {name!r}")
     flags = ("respond_result", "fetch_custom_user_data", "create_user_on_auth")
     return HttpsEndpoint(
-        route.rstrip("/") or "/", method, name, validation, secret, return_type=returns,
+        route.rstrip("/") or "/", method, name, method_of_proof, secret, return_type=returns,
         **{key: flag(entry, key) for key in flags},
     )  # fmt: skip
 
 
 def _data_api(loaded: Loaded) -> None:
-    """What ``data_api_config.json`` wants of requests to actions. A condition that cannot be read holds for nobody."""
-    source, where = loaded.app.data_api or {}, "data_api_config.json"
-    method = source.get("validation_method", source.get("verification_method"))
-    if method not in (None, "NO_VALIDATION"):
-        loaded.problems.append(Problem(where, f"validation_method: {method} is not available, and not asked for"))
-    allowed = source.get("can_evaluate")
-    if allowed is True or allowed in (None, {}):  # 1 is no condition, though it equals True
-        return
-    try:
-        loaded.data_api = parse(allowed, "can_evaluate")
-        if any(calls_of(loaded.data_api)):
-            raise ValueError("can_evaluate: %function is for the rules of collections")
-    except (DoorleafError, ValueError) as error:
-        loaded.data_api = False
-        told = f"{getattr(error, 'message', error)}; nobody may call actions"
-        loaded.problems.append(Problem(where, told))
+    loaded.data_api = read_data_api(loaded.app.data_api or {})
+    for taken, key, text in loaded.data_api.told:
+        if not taken:
+            loaded.problems.append(Problem(FILE, f"{key}: {text}"))
 
 
 # --- files ---------------------------------------------------------------------------------------------------------

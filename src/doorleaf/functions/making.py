@@ -26,6 +26,8 @@ from doorleaf.settings.model import Settings
 
 SURFACE = "functions"
 """The name of what asks for the operations of functions."""
+ACTIONS = ("actions", "downloads")
+"""The surfaces that ``data_api_config.json`` is about."""
 
 
 def make_functions(
@@ -50,7 +52,7 @@ def make_functions(
         database=Database(execute, settings.places, settings.max_documents, settings.max_time_ms_cap),
         secrets=Secrets(authenticator.directory.system, settings, audit),
         acting=authenticator.acting,
-        caller=lambda identity, request: rules.expansions(Caller(identity, request, SURFACE)),
+        caller=lambda identity, request: rules.expansions(Caller(identity, request, _surface(request))),
         observe=metrics.called,
         needed=rules.calls,
         logs_in=log_in_function(settings),
@@ -58,10 +60,15 @@ def make_functions(
         shared=Path(os.environ[FOLDER]) if FOLDER in os.environ else None,
     )
     rules.asks = functions.judge
+    rules.hides_custom_data = lambda surface: surface in ACTIONS and not functions.data_api.has_custom_data
     provider = authenticator.providers.get("custom-function")
     if isinstance(provider, CustomFunction):
         provider.asks = functions.log_in
     return functions
+
+
+def _surface(request: Request | None) -> str:
+    return SURFACE if request is None else request.surface
 
 
 def make_triggers(

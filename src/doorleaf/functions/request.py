@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from urllib.parse import parse_qsl
 
 from doorleaf.dialects.base import Request
 from doorleaf.documents import Document
+from doorleaf.errors import InvalidParameter
+
+MOST_PARAMETERS = 1000
 
 _LONGEST_NAME = 64
 """Bytes of a header's name that is remembered: clients choose names, and nearly all are shorter."""
@@ -27,6 +31,18 @@ def request_told(request: Request | None, headers: dict[str, list[str]] | None =
         "requestHeaders": headers,
         "webhookUrl": request.path,
     }
+
+
+def query_told(request: Request) -> dict[str, str]:
+    """The first value of each parameter in the query. InvalidParameter for too many."""
+    try:
+        pairs = parse_qsl(request.query.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
+    except ValueError:
+        raise InvalidParameter(f"the query has more than {MOST_PARAMETERS} parameters") from None
+    query: dict[str, str] = {}
+    for name, value in pairs:
+        query.setdefault(name, value)
+    return query
 
 
 def headers_told(request: Request) -> dict[str, list[str]]:

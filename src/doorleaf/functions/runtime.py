@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from doorleaf import ejson
+from doorleaf.access.app_services.data_api import DataApi
+from doorleaf.access.app_services.entries import Problem
 from doorleaf.access.callers import SYSTEM, Caller, Identity, Tell, untold
 from doorleaf.access.rules.conditions import bind, matcher
 from doorleaf.access.rules.expressions import parse
@@ -28,7 +30,6 @@ from doorleaf.errors import (
 from doorleaf.functions import python
 from doorleaf.functions.call import Call, payload
 from doorleaf.functions.database import Database
-from doorleaf.functions.entries import Problem
 from doorleaf.functions.judging import DEPTH, judged
 from doorleaf.functions.load import SCRIPT, Function, arguments_as_document, load_functions, stamp
 from doorleaf.functions.outgoing import Outgoing
@@ -108,6 +109,11 @@ class Functions:
     def described(self) -> Dialect:
         """The endpoints that are in service, as the OpenAPI document reads them; the same object until they change."""
         return self.version.described
+
+    @property
+    def data_api(self) -> DataApi:
+        """The needs of requests to actions, as the app says."""
+        return self.version.loaded.data_api
 
     @property
     def busy(self) -> bool:
@@ -377,14 +383,9 @@ class Functions:
         if not self._holds(tree, identity or SYSTEM, request, {"args": _stored(arguments)}):
             raise FunctionFailed(f'rule not matched for function "{function.name}"')
 
-    def admit(self, request: Request) -> None:
-        """Raise PermissionDenied unless ``can_evaluate`` of ``data_api_config.json`` holds for a request to an action.
-        It judges keys with full rights as little as rules do."""
-        tree, identity = self.version.loaded.data_api, request.identity
-        if tree is True or (identity.admin and not identity.caller):
-            return
-        if tree is False or not self._holds(tree, identity, request, {}):
-            raise PermissionDenied("can_evaluate of the app's Data API does not hold for this request")
+    def holds(self, tree: Any, request: Request) -> bool:
+        """Whether the condition ``tree``, as it was parsed, holds for a request and its caller."""
+        return tree is True or (tree is not False and self._holds(tree, request.identity, request, {}))
 
     def _holds(self, tree: Any, identity: Identity, request: Request | None, document: Document) -> bool:
         condition = bind(tree, self._caller(identity, request))

@@ -7,7 +7,7 @@ import hmac
 import os
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bson import Binary
@@ -18,11 +18,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from doorleaf.access.identity.signed import decode_token, encode_token, read_key
+from doorleaf.dialects.base import Request
 from doorleaf.documents import Document
-from doorleaf.errors import InvalidParameter
+from doorleaf.errors import InvalidParameter, Unauthenticated
 
 _ALGORITHMS = frozenset({"md5", "sha1", "sha224", "sha256", "sha384", "sha512"})
 _NONCE_BYTES = 12
+SIGNATURE = b"endpoint-signature"
 _SIGNATURE = re.compile(rb"sha256=([0-9a-fA-F]{64})")
 
 
@@ -38,6 +40,20 @@ def is_signed(header: bytes | None, secret: str, body: bytes) -> bool:
 def is_secret(given: str | None, secret: str) -> bool:
     """Whether ``given`` is the secret."""
     return given is not None and hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
+
+
+def unproven(validation: str, secret: str | None, request: Request, query: Mapping[str, str]) -> Unauthenticated | None:
+    """The error for a request that does not bring the proof that ``validation`` wants, or for which there is no
+    ``secret``; None where all is well. ``query`` has the first value of each parameter."""
+    if validation == "NO_VALIDATION":
+        return None
+    if validation == "VERIFY_PAYLOAD":
+        what, good = "signature", secret and is_signed(request.headers.get(SIGNATURE), secret, request.body)
+    else:
+        what, good = "secret", secret and is_secret(query.get("secret"), secret)
+    if good:
+        return None
+    return Unauthenticated(f"the {what} of the request is missing or wrong", code="InvalidSignature")
 
 
 def is_long(asked: Document) -> bool:

@@ -10,10 +10,11 @@ from typing import Any
 import orjson
 
 from doorleaf import ejson
+from doorleaf.access.app_services.data_api import FILE
+from doorleaf.access.app_services.entries import Problem
 from doorleaf.access.rules.load import read_table
 from doorleaf.documents import Document
 from doorleaf.functions.described import described
-from doorleaf.functions.entries import Problem
 from doorleaf.functions.load import SCRIPT, Function, Loaded
 from doorleaf.functions.modules import Modules
 from doorleaf.functions.sandbox.pool import Pool
@@ -117,6 +118,9 @@ def _values(loaded: Loaded, secrets: Mapping[str, str]) -> Document:
             if endpoint.secret and endpoint.secret not in secrets:
                 where = f"endpoint {endpoint.method} {endpoint.route}"
                 loaded.problems.append(Problem(where, f"the secret {endpoint.secret!r} is not set; nobody may call it"))
+    wanted = loaded.data_api.proof[1]
+    if wanted and wanted not in secrets:
+        loaded.problems.append(Problem(FILE, f"the secret {wanted!r} is not set; nobody may call actions"))
     return values
 
 

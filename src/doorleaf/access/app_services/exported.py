@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from doorleaf import ejson
+from doorleaf.access.app_services import data_api
 from doorleaf.access.rules.expressions import RuleError
 from doorleaf.access.rules.roles import CollectionRules, parse_rules
 from doorleaf.access.rules.ruleset import SourceRules
@@ -61,11 +62,6 @@ SOURCE_KEYS = frozenset({"name", "type", "config", "version", "id", "secret_conf
 CUSTOM_USER_DATA_KEYS = frozenset(
     {"enabled", "mongo_service_name", "mongo_service_id", "database_name", "collection_name", "user_id_field"}
     | {"on_user_creation_function_name"}
-)
-DATA_API_KEYS = frozenset(
-    {"disabled", "versions", "return_type", "validation_method", "verification_method", "secret_name"}
-    | {"create_user_on_auth", "fetch_custom_user_data", "log_function_arguments", "can_evaluate", "run_as_system"}
-    | {"run_as_user_id", "run_as_user_id_script_source", "run_as_authed_user"}
 )
 VALUE_KEYS = frozenset({"name", "value", "private", "from_secret", "id"})
 ROOT_FILES = ("root_config.json", "realm_config.json", "config.json", "stitch.json")
@@ -294,7 +290,7 @@ def _endpoints(app: App) -> None:
     for folder in ("https_endpoints", "http_endpoints"):
         path = app.folder / folder / "data_api_config.json"
         if path.is_file():
-            app.data_api = _object(path, DATA_API_KEYS)
+            app.data_api = _object(path, data_api.KEYS)
         custom = app.folder / folder / "config.json"
         for endpoint in read_json(custom) if custom.is_file() else ():
             route = endpoint.get("route", "?") if isinstance(endpoint, dict) else "?"

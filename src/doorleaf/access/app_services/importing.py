@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from doorleaf.access.app_services.data_api import FILE, read_data_api
 from doorleaf.access.app_services.exported import App
 from doorleaf.documents import Document
 from doorleaf.settings.providers import PROVIDERS
@@ -36,7 +37,7 @@ def settings_for(app: App) -> dict[str, Any]:
     if app.custom_user_data is not None:
         settings["custom_user_data"] = _custom_user_data(app, app.custom_user_data)
     if app.data_api is not None:
-        settings |= _data_api(app, app.data_api, settings)
+        settings |= _data_api(app, app.data_api)
     settings["data_sources"] = _data_sources(app)
     return settings
 
@@ -182,34 +183,10 @@ def _custom_user_data(app: App, source: Document) -> Document:
     return table
 
 
-def _data_api(app: App, source: Document, settings: Mapping[str, Any]) -> dict[str, Any]:
-    where = "data_api_config.json"
-    changed: dict[str, Any] = {}
-    if source.get("disabled"):
-        app.note(False, f"{where}: disabled", "the Data API is always on; without credentials nobody can call it")
-    if source.get("run_as_system"):
-        changed["run_as"] = {"actions": "system"}
-        app.note(True, f"{where}: run_as_system", "run_as: rules are not asked, for any caller")
-    elif source.get("run_as_user_id"):
-        changed["run_as"] = {"actions": source["run_as_user_id"]}
-        app.note(True, f"{where}: run_as_user_id", f"run_as: {source['run_as_user_id']}, who must be made here anew")
-    if source.get("run_as_user_id_script_source"):
-        app.note(False, f"{where}: run_as_user_id_script_source", "scripts are not available")
-    if source.get("can_evaluate"):
-        app.note(True, f"{where}: can_evaluate", "served by the setting app")
-    if (method := source.get("validation_method", source.get("verification_method"))) not in (None, "NO_VALIDATION"):
-        app.note(False, f"{where}: validation_method", f"{method} is not available")
-    if source.get("return_type") == "EJSON":
-        changed["return_type"] = "EJSON"
-        app.note(True, f"{where}: return_type", "return_type: answers are Extended JSON where Accept asks for none")
-    if source.get("log_function_arguments"):
-        app.note(False, f"{where}: log_function_arguments", "no log has the content of requests")
-    if source.get("fetch_custom_user_data") is False and app.custom_user_data is not None:
-        app.note(False, f"{where}: fetch_custom_user_data", "custom data is there for every user")
-    if "custom_token" in settings and "create_user_on_auth" in source:
-        changed["custom_token"] = {
-            **settings["custom_token"],
-            "create_user_on_auth": source["create_user_on_auth"] is True,
-        }
-        app.note(True, f"{where}: create_user_on_auth", "custom_token.create_user_on_auth")
-    return changed
+def _data_api(app: App, source: Document) -> dict[str, Any]:
+    """What the settings have to say; all else is served by the setting ``app``, which such an app has."""
+    found = read_data_api(source)
+    for taken, key, text in found.told:
+        app.note(taken, f"{FILE}: {key}", text)
+    changed: dict[str, Any] = {} if found.runs_as == "application" else {"run_as": {"actions": found.runs_as}}
+    return changed | ({"return_type": "EJSON"} if found.canonical else {})

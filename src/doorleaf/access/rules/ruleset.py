@@ -79,7 +79,9 @@ class Rules:
         self._environment = environment or {}
         self._validation = validation
         self._near = frozenset(near)
-        self._views: dict[tuple[Identity, str, str, str], View] = {}
+        self._views: dict[tuple[Identity, bool, str, str, str], View] = {}
+        self.hides_custom_data: Callable[[str], bool] = lambda surface: False
+        """Whether the rules of who comes by a surface do not see the custom data of callers; set where an app says."""
         self.asks: Ask | None = None
         """What calls the functions of ``%function``; set once there is an app."""
         self.calls = frozenset(call.name for rules in self._all() for call in rules.calls())
@@ -125,7 +127,7 @@ class Rules:
         it."""
         identity = caller.identity
         source = namespace.data_source or self._default_source
-        key = (identity, source, namespace.database, namespace.collection)
+        key = (identity, self.hides_custom_data(caller.surface), source, namespace.database, namespace.collection)
         view = self._views.get(key)
         if view is not None:
             return view
@@ -209,7 +211,7 @@ class Rules:
             "id": identity.id,
             "type": identity.kind,
             "data": identity.data,
-            "custom_data": identity.custom_data,
+            "custom_data": {} if self.hides_custom_data(caller.surface) else identity.custom_data,
             "identities": list(identity.identities),
         }
         request = {**described(caller.request), "service": source, "action": action}

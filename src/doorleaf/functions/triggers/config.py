@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from doorleaf.access.app_services.entries import Problem, flag, known, string, strings
 from doorleaf.access.app_services.exported import read_json
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError
-from doorleaf.functions.entries import Problem, flag, known, string, strings
 from doorleaf.functions.triggers.times import check_schedule
 from doorleaf.functions.triggers.watched import Watched, watched
 from doorleaf.settings.providers import PROVIDERS

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from doorleaf.access.app_services.entries import flag, known, string, strings
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError
-from doorleaf.functions.entries import flag, known, string, strings
 from doorleaf.mql.context import Context
 from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.mql.projections.compile import compile_project

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from doorleaf.documents import Document
+
+VALIDATIONS = frozenset({"NO_VALIDATION", "SECRET_AS_QUERY_PARAM", "VERIFY_PAYLOAD"})
+_USER = re.compile(r"[0-9a-f]{24}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +53,30 @@ def known(entry: Document, keys: frozenset[str], where: str = "") -> None:
     """Raise ValueError if ``entry`` has another key than ``keys``."""
     if unknown := entry.keys() - keys:
         raise ValueError(f"unknown key {where}{min(unknown)!r}")
+
+
+def runs_as(entry: Document) -> str:
+    """Whom ``entry`` says that something runs as: ``application`` (the caller), ``system``, ``script`` or a user's id.
+    ValueError for a mistake."""
+    if flag(entry, "run_as_system"):
+        return "system"
+    user, script = entry.get("run_as_user_id") or "", entry.get("run_as_user_id_script_source") or ""
+    if not isinstance(user, str) or not isinstance(script, str):
+        raise ValueError("run_as_user_id and run_as_user_id_script_source: expected strings")
+    if user:
+        if not _USER.fullmatch(user):
+            raise ValueError(f"run_as_user_id: {user[:100]!r} is no user's id")
+        return user
+    return "script" if script.strip() else "application"
+
+
+def validation(entry: Document) -> tuple[str, str]:
+    """How ``entry`` wants requests to prove themselves, and the name of the secret for it. ValueError for a mistake."""
+    method, secret = entry.get("validation_method") or "NO_VALIDATION", entry.get("secret_name") or ""
+    if method not in VALIDATIONS:
+        raise ValueError(f"validation_method: expected one of {', '.join(sorted(VALIDATIONS))}")
+    if method == "NO_VALIDATION":
+        return method, ""
+    if not isinstance(secret, str) or not secret:
+        raise ValueError(f"secret_name: needed for {method}")
+    return method, secret
