@@ -85,7 +85,8 @@ def watched(config: Document) -> Watched:
 
 
 def _match(config: Document) -> Document:
-    given = config.get("match") or {}
+    given = config.get("match")
+    given = {} if given is None else given
     try:
         compile_filter(given, Context())
     except DoorleafError as error:
@@ -95,7 +96,8 @@ def _match(config: Document) -> Document:
 
 
 def _project(config: Document) -> Document:
-    given = config.get("project") or {}
+    given = config.get("project")
+    given = {} if given is None else given
     try:
         if given != {}:
             compile_project(given, Context())
