@@ -177,7 +177,8 @@ def test_a_ticket_ends_and_the_database_knows_neither_it_nor_the_key(tmp_path: P
             now[0] += 59
             claimed = await tickets.claim(made["ticket"], "192.0.2.1")
             assert claimed == Credentials(api_key=KEY, address="192.0.2.1")
-            assert await tickets.take(made["ticket"]) == {"collection": "of a secret name"}
+            taken = await tickets.take(made["ticket"], "192.0.2.1")
+            assert taken == ({"collection": "of a secret name"}, claimed)
             assert await system.find("console_downloads", {}) == []
             made = await tickets.issue("owner", Credentials(), {})
             now[0] += 60

@@ -53,14 +53,14 @@ class Downloads:
         claimed = {"_id": sealing.name_of(text), "used": False}
         if not await self._system.update(COLLECTION, claimed, {"$set": {"used": True}}):  # of several at once one does
             raise _wrong()
-        return replace(Credentials(**content["shown"]), address=address)
+        return _shown(content, address)
 
-    async def take(self, text: str) -> Document:
-        """End a ticket that was claimed; what is asked for with it."""
-        asked: Document = (await self._opened(text, used=True))["asked"]
+    async def take(self, text: str, address: str) -> tuple[Document, Credentials]:
+        """End a ticket that was claimed; what is asked for with it, and what its maker showed."""
+        content = await self._opened(text, used=True)
         if not await self._system.delete(COLLECTION, {"_id": sealing.name_of(text)}):
             raise _wrong()
-        return asked
+        return content["asked"], _shown(content, address)
 
     async def prepare(self) -> None:
         """Let tickets end that nobody used, and find those of a caller quickly."""
@@ -76,6 +76,10 @@ class Downloads:
         if content is None:
             raise _wrong()
         return content
+
+
+def _shown(content: Document, address: str) -> Credentials:
+    return replace(Credentials(**content["shown"]), address=address)
 
 
 def _wrong() -> Unauthenticated:

@@ -28,11 +28,16 @@ JSON = b"application/json"
 class Upload(Protocol):
     """A body in pieces, as it comes and decompressed, each asked for when the one before is done with.
 
-    Iterating raises PayloadTooLarge as soon as there is more than its route takes. Nobody reads a body in the server's
-    name whose route does not: what it does not ask for waits with its client. ``received`` are the bytes so far.
+    Iterating raises PayloadTooLarge as soon as there is more than its route takes, and what ``check`` does: AccessError
+    once the caller is none any more, which whoever works long on what has come asks as well. Nobody reads a body in the
+    server's name whose route does not: what it does not ask for waits with its client. ``received`` are the bytes so
+    far.
     """
 
     received: int
+
+    @property
+    def check(self) -> Callable[[], Awaitable[None]]: ...
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
@@ -45,7 +50,7 @@ class Request:
     (decompressed, within the limit), and ``namespace`` once it is known what it is about. ``prefix`` is the path before
     ``path`` that a trusted proxy takes away. ``segments`` are the path's where one of them has a slash in it, which
     ``path`` cannot tell. ``audited`` is set once it was accounted for that the request was refused or failed, so that
-    nobody does so again. ``chosen`` is what a dialect found out when it prepared the request. ``upload`` is the body
+    nobody does so again. ``chosen`` is what a dialect found out about the request. ``upload`` is the body
     where the route reads it as it comes; ``body`` is empty then. ``answers`` are those of functions that rules called.
     ``started`` is when it began, in seconds of no certain clock. ``repeated`` are the values of headers that came more
     than once, which ``headers`` has joined by commas.

@@ -42,7 +42,7 @@ class Tickets(Protocol):
 
     async def issue(self, owner: str, shown: Credentials, asked: Document) -> Document: ...
 
-    async def take(self, text: str) -> Document: ...
+    async def take(self, text: str, address: str) -> tuple[Document, Credentials]: ...
 
 
 def _columns(value: Any, name: str) -> list[str]:
@@ -132,7 +132,7 @@ def downloads(
         return cast(Download, await tickets.issue(request.identity.shown, header_credentials(request), asked))
 
     async def get(request: Request) -> Reply:
-        asked = await tickets.take(request.params["ticket"])
+        asked, request.chosen = await tickets.take(request.params["ticket"], request.address)
         documents = await begun(asked, request)
         form, kind = _format(asked), asked["format"]
         return file_reply(documents, form, kind, asked["collection"], lambda error: envelope(error, request).body)
@@ -146,6 +146,8 @@ def downloads(
 
 def _credentials(request: Request) -> Credentials:
     ticket = request.params.get("ticket")
+    if request.chosen is not None:  # who asks is known by what the ticket stood for, once it is used up
+        return cast(Credentials, request.chosen)
     return header_credentials(request) if ticket is None else Credentials(ticket=ticket, address=request.address)
 
 

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import os
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -40,7 +40,7 @@ from doorleaf.http.marks import DRAINING, READING
 from doorleaf.http.memory import MEMORY, Bodies, Coming, is_small, let_go
 from doorleaf.http.sending import send_whole
 from doorleaf.http.short import Short, Whole, answer_of, sends_short, short_ways
-from doorleaf.http.streams import Identifying, held, listening, live
+from doorleaf.http.streams import Identifying, held, listening, live, taking, while_let_in
 from doorleaf.http.uploads import Upload
 from doorleaf.http.websocket import Sessions
 from doorleaf.observability import LOG, REQUEST_ID, Answered, Observer
@@ -258,6 +258,10 @@ class Endpoint:
         try:
             if reply.stream is not None:
                 await self._pour(reply, request, target.dialect, scope, receive, send)
+            elif reply.pieces is not None and isinstance(reply.pieces, AsyncIterator):
+                require = listening(self._authenticator, target.dialect, request)
+                reply.pieces = while_let_in(reply.pieces, require)
+                await send_whole(reply, request, answer, send, self._cors, scope.get("http_version"))
             elif self._cors is not None or not sends_short(reply, request, answer):
                 await send_whole(reply, request, answer, send, self._cors, scope.get("http_version"))
         except asyncio.CancelledError:
@@ -320,10 +324,10 @@ class Endpoint:
             dialect.prepare(request)
         if route.public:
             limit = min(self._max_body, _MAX_PUBLIC_BODY_BYTES)
-            return await self._carry_out(route, request, receive, limit, scope)
+            return await self._carry_out(target, request, receive, limit, scope)
         credentials = dialect.credentials(request)
         if credentials is None:
-            return await self._carry_out(route, request, receive, self._max_body, scope)
+            return await self._carry_out(target, request, receive, self._max_body, scope)
         identity = self._authenticator.known(credentials, dialect.name)
         if identity is None:
             identity = await self._authenticator.identify(credentials, dialect.name)
@@ -331,10 +335,10 @@ class Endpoint:
         TURN.set(identity.turn)
         admission = self._admission
         if admission is None or not (admission.asks_callers or identity.limits is not None):
-            return await self._carry_out(route, request, receive, self._max_body, scope)
+            return await self._carry_out(target, request, receive, self._max_body, scope)
         await admission.enter(identity, request.address)
         try:
-            reply = await self._carry_out(route, request, receive, self._max_body, scope)
+            reply = await self._carry_out(target, request, receive, self._max_body, scope)
         except BaseException:
             admission.leave(identity, request.received)
             raise
@@ -348,12 +352,14 @@ class Endpoint:
         reply.done = done
         return reply
 
-    async def _carry_out(self, route: Route, request: Request, receive: Receive, limit: int, scope: Message) -> Reply:
+    async def _carry_out(self, target: Target, request: Request, receive: Receive, limit: int, scope: Message) -> Reply:
         """The reply of a route to an admitted request, whose body is read here, or by the route as it comes."""
+        route = target.route
         if route.session is not None:
             raise Unsupported("this path is for WebSocket sessions (RFC 6455): ask to upgrade the connection")
         if route.reads == "stream" and route.handle is not None:
-            request.upload = Upload(request.headers, receive, route.limit or limit)
+            check = taking(self._authenticator, target.dialect, request)
+            request.upload = Upload(request.headers, receive, route.limit or limit, check)
             return await self._held(await route.handle(request), request)
         if is_small(request.headers):
             body = None if (answer := answer_of(scope)) is None else answer.take(limit)

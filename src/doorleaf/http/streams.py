@@ -1,10 +1,12 @@
-"""Answers that go on: live ones, sent to a client for as long as it listens and may, and long ones."""
+"""What goes on for as long as its caller may: live answers, sent to a client while it listens, long ones, and bodies
+that are read as they come."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol
 
 from doorleaf.access.callers import Credentials, Identity
@@ -14,7 +16,7 @@ from doorleaf.http.body import Message, Receive
 from doorleaf.http.compression import Pieces
 
 CHECK_SECONDS = 2.0
-"""How often it is asked whether the caller may still listen."""
+"""How often it is asked whether the caller still may."""
 
 STALLED_SECONDS = 60.0
 """How long a client may take nothing of what it is sent."""
@@ -53,7 +55,7 @@ def listening(authenticator: Identifying, dialect: Dialect, request: Request) ->
     """A check that raises as soon as the caller of ``request`` may no longer listen."""
 
     async def require() -> None:
-        credentials = dialect.credentials(request)
+        credentials = None if request.identity is None else dialect.credentials(request)
         if credentials is None:
             return
         try:
@@ -64,6 +66,40 @@ def listening(authenticator: Identifying, dialect: Dialect, request: Request) ->
             raise Unauthenticated("the rights of the caller have changed; ask again")
 
     return require
+
+
+def taking(authenticator: Identifying, dialect: Dialect, request: Request) -> Callable[[], Awaitable[None]]:
+    """A check that raises as soon as the caller of ``request`` is none any more; what is asked for with the rest of its
+    body is judged by what they may then."""
+
+    async def require() -> None:
+        credentials = None if request.identity is None else dialect.credentials(request)
+        if credentials is not None:
+            with suppress(StoreError):  # callers are as last read while the database is away
+                request.identity = await authenticator.identify(credentials, dialect.name)
+
+    return now_and_then(require)
+
+
+def now_and_then(require: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """``require``, asked every :data:`CHECK_SECONDS` however often it is called."""
+    asked = time.monotonic()
+
+    async def check() -> None:
+        nonlocal asked
+        if time.monotonic() - asked >= CHECK_SECONDS:
+            asked = time.monotonic()
+            await require()
+
+    return check
+
+
+async def while_let_in(pieces: AsyncIterator[bytes], require: Callable[[], Awaitable[None]]) -> AsyncIterator[bytes]:
+    """``pieces`` of a long answer, until ``require`` raises."""
+    check = now_and_then(require)
+    async for piece in pieces:
+        await check()
+        yield piece
 
 
 async def over(reply: Reply, sent: int) -> None:
@@ -116,7 +152,7 @@ async def pour(
     """
     gone = asyncio.ensure_future(_gone(receive))
     sent = 0
-    checked = time.monotonic()
+    check = now_and_then(require)
     try:
         async for piece in pieces:
             if gone.done() or not await _sent(piece, send):
@@ -124,15 +160,13 @@ async def pour(
             sent += len(piece)
             if draining():
                 break
-            if time.monotonic() - checked >= CHECK_SECONDS:
-                checked = time.monotonic()
-                try:
-                    await require()
-                except DoorleafError as error:
-                    last = await pieces.athrow(error)
-                    await _sent(last, send)
-                    sent += len(last)
-                    break
+            try:
+                await check()
+            except DoorleafError as error:
+                last = await pieces.athrow(error)
+                await _sent(last, send)
+                sent += len(last)
+                break
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return sent
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
 from doorleaf.apart import CODING
 from doorleaf.errors import InvalidParameter
@@ -19,11 +19,14 @@ _SECONDS = 30.0
 class Upload:
     """See :class:`doorleaf.dialects.base.Upload`. ``limit`` is for what comes, and for what that becomes."""
 
-    def __init__(self, headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> None:
+    def __init__(
+        self, headers: Mapping[bytes, bytes], receive: Receive, limit: int, check: Callable[[], Awaitable[None]]
+    ) -> None:
         check_length(headers, limit)
         encoding = headers.get(b"content-encoding", b"identity").lower()
         require_known(encoding)
         self.received = 0
+        self.check = check
         self._receive = receive
         self._limit = limit
         self._pieces = self._coming() if encoding == b"identity" else self._inflated()
@@ -42,6 +45,7 @@ class Upload:
             self.received += len(piece)
             if self.received > self._limit:
                 raise too_large(self._limit)
+            await self.check()
             if piece:
                 yield piece
 

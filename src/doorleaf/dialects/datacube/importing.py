@@ -246,6 +246,8 @@ class _Watched:
 
     async def run(self, operation: Operation[Any]) -> Any:
         database = self._inside.database
+        if self._request.upload is not None:
+            await self._request.upload.check()
         await self._cubes.databases.find(self._request.identity, database.id, "write")
         try:
             result = await self._inside.run(operation, _BATCH_BYTES)
