@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from doorleaf.apart import TURN, Threads
+from doorleaf.apart import TURN, Threads, collecting
 from doorleaf.errors import StoreTimeout
 
 
@@ -71,3 +73,40 @@ def test_work_that_fails_makes_its_thread_free() -> None:
                 await of("a", threads, lambda: 1 // 0)
 
     run(scenario)
+
+
+def test_long_work_is_not_searched_for_objects_that_hold_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "_settled", True)
+    held: list[object] = []
+    searched: list[str] = []
+
+    class Knot:
+        def __init__(self) -> None:
+            self.itself = self
+
+    def work() -> tuple[bool, weakref.ref[Knot]]:
+        gc.callbacks.append(note)
+        try:
+            held.extend([number] for number in range(300_000))
+            return gc.isenabled(), weakref.ref(Knot())
+        finally:
+            gc.callbacks.remove(note)
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        searched.append(phase)
+
+    async def scenario() -> None:
+        is_on, knot = await Threads("test", 1, 1).run(30, work)
+        assert (is_on, gc.isenabled(), searched) == (False, True, [])
+        assert collecting.is_due()
+        gc.collect()
+        assert knot() is not None
+        assert not any(one is held for one in gc.get_objects())
+        collecting.settle()
+        assert knot() is None
+        assert not collecting.is_due()
+
+    try:
+        run(scenario)
+    finally:
+        gc.unfreeze()

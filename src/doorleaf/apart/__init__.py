@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import ParamSpec, Protocol, TypeVar
 
+from doorleaf.apart.collecting import undisturbed
 from doorleaf.apart.turns import Turn, Turns
 from doorleaf.errors import StoreTimeout
 
@@ -53,7 +54,7 @@ class Threads:
             self._pool = ThreadPoolExecutor(self._most, thread_name_prefix=f"doorleaf-{self._name}")
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        doing = self._pool.submit(lambda: context.run(work, *args, **kwargs))
+        doing = self._pool.submit(context.run, lambda: undisturbed(work, *args, **kwargs))
         doing.add_done_callback(lambda _: _released(turn, loop))
         try:
             async with asyncio.timeout(until - time.monotonic()):

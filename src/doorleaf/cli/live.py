@@ -8,9 +8,10 @@ import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable
-from time import process_time
+from time import monotonic, process_time
 from typing import Any
 
+from doorleaf.apart import collecting
 from doorleaf.cli.shared import reason
 from doorleaf.ejson.transcoder import native
 from doorleaf.errors import DoorleafError
@@ -33,6 +34,9 @@ _WORKED_SECONDS = 0.05
 
 COLLECTIONS = (20_000, 20, 20)
 """When Python looks for objects that only each other hold: no request leaves any, so it is seldom worth its time."""
+
+BUSY_SECONDS = 600.0
+"""After so long they are looked for among all there is, though there was no quiet while, in which nobody waits."""
 
 Make = Callable[[], tuple[Settings, Endpoint]]
 """Makes an application from the settings as they are now. Raises SettingsError, DoorleafError, OSError, ValueError."""
@@ -105,12 +109,17 @@ class Live:
         """Give back memory that requests have left, once nobody has asked for anything for a while: whoever needs
         memory waits meanwhile, and under load it would be taken anew at once."""
         given = last = process_time()
-        while native is not None:
+        settled = monotonic()
+        while True:
             await asyncio.sleep(QUIET_SECONDS)
             now = process_time()
             is_quiet = now - last < _WORKED_SECONDS and not self._endpoint.in_flight
+            if collecting.is_due() and (is_quiet or monotonic() - settled > BUSY_SECONDS):
+                collecting.settle()
+                settled = monotonic()
             if is_quiet and now - given > _WORKED_SECONDS:
-                await asyncio.to_thread(native.give_back)
+                if native is not None:
+                    await asyncio.to_thread(native.give_back)
                 given = now = process_time()
             last = now
 
@@ -159,9 +168,7 @@ class Live:
 def _settle() -> None:
     """Keep what is there now, which stays to the end, out of every later collection."""
     gc.set_threshold(*COLLECTIONS)
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
+    collecting.settle()
     if native is not None:
         native.give_back()
 

@@ -14,6 +14,7 @@ from typing import Any
 from bson.code import Code
 
 from doorleaf import __version__
+from doorleaf.apart.collecting import undisturbed
 from doorleaf.documents import Document, Documents, is_string
 from doorleaf.errors import DataError, InvalidParameter, Unsupported
 from doorleaf.mql.context import Context
@@ -317,7 +318,7 @@ async def _decoded(documents: Documents) -> list[Document]:
     """All of them as Python values; where they are many, so that others go on."""
     if sum(map(len, documents.batches)) < _MANY_BYTES:
         return documents.decode()
-    return await asyncio.to_thread(documents.decode)
+    return await asyncio.to_thread(undisturbed, documents.decode)
 
 
 def _refuse_batches(call: Call, holder: Mapping[str, Any]) -> None:

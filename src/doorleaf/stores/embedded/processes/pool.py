@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from doorleaf.apart.collecting import undisturbed
 from doorleaf.apart.turns import Turn, Turns
 from doorleaf.errors import DoorleafError, StoreTimeout, StoreUnavailable, WriteOutcomeUnknown
 from doorleaf.mql.context import timed_out
@@ -207,7 +208,7 @@ class Pool:
         finally:
             if not answer.complete:
                 answer.restart()
-        return await asyncio.to_thread(answer.value) if answer.lengthy else answer.value()
+        return await asyncio.to_thread(undisturbed, answer.value) if answer.lengthy else answer.value()
 
     def _behind(self, caller: str) -> float:
         return BEHIND * (self._quick.held(caller) + self._long.held(caller))
@@ -472,7 +473,7 @@ def _slow(worker: Worker, request: Request) -> None:
 
 
 async def _packed(request: Request) -> list[bytes]:
-    return wire.packed(request) if _is_small(request) else await asyncio.to_thread(wire.packed, request)
+    return wire.packed(request) if _is_small(request) else await asyncio.to_thread(undisturbed, wire.packed, request)
 
 
 def _is_small(request: Request) -> bool:
