@@ -98,7 +98,10 @@ FUNCTIONS = {
       }}
       session.startTransaction();
       await tried(() => session.startTransaction());
-      return told;
+      await session.endSession();
+      await tried(() => accounts.updateOne({{ _id: 'a' }}, {{ $set: {{ sum: 99 }} }}, {{ session }}));
+      await tried(() => session.startTransaction());
+      return [...told, {SUMS}];
     }}""",
     "ruled": f"""{CLIENT} exports = async function () {{
       session.startTransaction();
@@ -126,7 +129,12 @@ async def main(request, response, context):
     try:
         await accounts.find_one({}, session={})
     except Exception as error:
-        return [list(inside), await accounts.count({"_id": "p"}), str(error)]
+        told = [list(inside), await accounts.count({"_id": "p"}), str(error)]
+    await session.end_session()
+    try:
+        await accounts.delete_many({}, session=session)
+    except Exception as error:
+        return [*told, str(error)]
 """
 LATE = """
 import asyncio
@@ -219,6 +227,7 @@ def test_what_is_left_open_is_aborted(ask: Any) -> None:
         [[1, 1], {"_id": "p", "sum": 7}, None, None],
         1,
         "session: expected what start_session gave",
+        "the session has ended",
     ]
     assert ask("looks") == [10, 0, 7]
     assert ask("late", 504)["error_code"] == "ExecutionTimeLimitExceeded"
@@ -282,6 +291,9 @@ def test_what_is_no_transaction_is_named(ask: Any) -> None:
         "maxCommitTimeMS: startTransaction has no such option",
         "writeConcern: expected an object with w alone",
         "the session has a transaction already",
+        "the session has ended",
+        "the session has ended",
+        [10, 0],
     ]
     assert ask("wrong") == "readConcern.level: expected local, majority or snapshot"
 

@@ -229,15 +229,18 @@ class Session:
         self._number = 0
         self._begins: Document = {}
         self._is_begun = False
+        self._has_ended = False
 
     def part(self) -> tuple[int, Document] | tuple[()]:
         """The number of the open transaction and the options to begin it with, for one of its operations, the first of
         which begins it; empty outside of a transaction."""
+        self._require_living()
         self._is_begun = True
         return (self._number, self._begins) if self._number else ()
 
     def start_transaction(self, **options: Any) -> None:
         """Begin a transaction. Options are ``read_concern`` and ``write_concern``, as documents."""
+        self._require_living()
         if self._number:
             raise InvalidParameter("the session has a transaction already")
         self._number = self._call.number()
@@ -255,8 +258,13 @@ class Session:
             await self._end(commit=False)
 
     async def end_session(self) -> None:
-        """Abort what is open."""
+        """Abort what is open; nothing more can be part of the session."""
+        self._has_ended = True
         await self.abort_transaction()
+
+    def _require_living(self) -> None:
+        if self._has_ended:  # what is no part of a transaction must not look like one
+            raise InvalidParameter("the session has ended")
 
     async def with_transaction(self, work: Callable[[Session], Awaitable[T]], **options: Any) -> T:
         """Do ``work(session)`` in a transaction, commit it, and return what it returned. It is done again where it

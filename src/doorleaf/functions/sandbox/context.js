@@ -146,16 +146,21 @@ const collection = once(() => class Collection {
 
 let transactions = 0, within = () => fail("session: expected what startSession gave");
 const session = once(() => class Session {
-  #number; #options; #begun;
+  #number; #options; #begun; #ended = false;
   static {
     // What an operation says of its transaction; whichever the server reads first begins it.
     within = (of) => {
       if (typeof of !== "object" || of === null || !(#number in of)) fail("session: expected what startSession gave");
+      of.#living();
       of.#begun = true;
       return of.#number === undefined ? {} : { session: of.#number, begins: of.#options };
     };
   }
+  #living() {
+    if (this.#ended) throw new Error("the session has ended"); // what is no part of a transaction must not look like one
+  }
   startTransaction(given) {
+    this.#living();
     if (this.#number !== undefined) throw new Error("the session has a transaction already");
     this.#options = copy(plain(given ?? {}));
     this.#number = transactions += 1;
@@ -171,7 +176,10 @@ const session = once(() => class Session {
     return this.#end(true);
   }
   async abortTransaction() { if (this.#number !== undefined) return this.#end(false); }
-  async endSession() { return this.abortTransaction(); }
+  async endSession() {
+    this.#ended = true;
+    return this.abortTransaction();
+  }
   inTransaction() { return this.#number !== undefined; }
   async withTransaction(work, given) {
     for (let attempt = 1; ; attempt += 1) {
