@@ -212,5 +212,7 @@ def test_addresses_are_cut_out(message: str, shown: str) -> None:
 def test_names_and_texts_of_the_server_are_kept() -> None:
     told = mapped(failure(5678, "a rule of the server", codeName="SomethingNew"))
     assert (told.code, told.message) == ("SomethingNew", "a rule of the server")
+    for odd in (5, {"a": 1}, "N" * 101, "mongodb://me:secret@db/x", ""):
+        assert mapped(failure(5678, "n", codeName=odd)).code == "Location5678"
     duplicate = mapped(failure(11000, 'dup key: { host: "db.example.com:27017" }'))
     assert duplicate.message == 'dup key: { host: "db.example.com:27017" }'

@@ -8,6 +8,7 @@ from typing import Any
 
 import bson
 import pytest
+from bson import Int64, Timestamp
 from mongo_writing import NS, count, insert, numbers, through
 from wire_proxy import NOT_PRIMARY, OVERLOADED, Proxy
 
@@ -249,6 +250,22 @@ def test_what_a_server_refuses(
 
 
 GARBLED = bson.encode({"ok": 1.0}).replace(b"\x01ok", b"\x99ok")
+NO_ERRORS: list[Document] = [
+    {"ok": 0.0, "errmsg": "e", "code": {"a": 1}},
+    {"ok": 0.0, "errmsg": "e", "code": "x"},
+    {"ok": 0.0, "errmsg": "e", "code": float("inf")},
+    {"ok": 0.0, "errmsg": "e", "code": 91, "errorLabels": 5},
+]
+NO_REPLIES: list[tuple[str, list[Document]]] = [
+    ("find", NO_ERRORS),
+    (
+        "find",
+        [{"ok": 1.0, "cursor": odd} for odd in (5, {}, {"id": 0, "firstBatch": [5]}, {"id": {}, "firstBatch": []})],
+    ),
+    ("insert", NO_ERRORS),
+    ("insert", [{"ok": 1.0, "n": 1, "writeErrors": odd} for odd in (5, [5], {"a": 1}, [{"index": 0, "code": {}}])]),
+    ("insert", [{"ok": 1.0, "n": 1, "writeConcernError": odd} for odd in (5, [1], {"code": [1]}, {"errInfo": 5})]),
+]
 
 
 def test_a_reply_that_cannot_be_read_is_as_none_and_leaves_no_lane(mongodb_uri: str) -> None:
@@ -263,6 +280,29 @@ def test_a_reply_that_cannot_be_read_is_as_none_and_leaves_no_lane(mongodb_uri: 
             await store.execute(Find(namespace=NS))
         assert await count(store) == 1
         await asyncio.gather(*store._lanes._tasks)
+        assert store._lanes._held == len(store._lanes._free)
+
+    through(mongodb_uri, [], body, retries=True, harmed=("insert", "find"))
+
+
+@pytest.mark.parametrize(("name", "replies"), NO_REPLIES)
+def test_a_reply_of_other_kinds_than_mongodbs_is_as_none(mongodb_uri: str, name: str, replies: list[Document]) -> None:
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        for number, reply in enumerate(replies):
+            proxy.plan += [reply, "pass"]
+            if name == "find":
+                assert (await store.execute(Find(namespace=NS))).documents.decode() == []
+            else:
+                assert await insert(store, {"_id": number}) == number
+            proxy.plan += [reply, reply]
+            with pytest.raises(StoreUnavailable if name == "find" else WriteOutcomeUnknown):
+                await (store.execute(Find(namespace=NS)) if name == "find" else insert(store, {"_id": -1}))
+        odd = {"a": {"clusterTime": Timestamp(9, 1)}}
+        proxy.plan.append({"ok": 1.0, "cursor": {"firstBatch": [], "id": Int64(0)}, "$clusterTime": odd})
+        if name == "find":
+            assert (await store.execute(Find(namespace=NS))).documents.decode() == []
+        await asyncio.gather(*store._lanes._tasks)
+        assert store._lanes.usable
         assert store._lanes._held == len(store._lanes._free)
 
     through(mongodb_uri, [], body, retries=True, harmed=("insert", "find"))

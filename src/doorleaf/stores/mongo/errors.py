@@ -15,7 +15,7 @@ from bson.errors import BSONError, InvalidDocument
 from bson.raw_bson import RawBSONDocument
 from pymongo import errors as driver
 
-from doorleaf.documents import CODEC
+from doorleaf.documents import CODEC, is_string
 from doorleaf.errors import (
     DataError,
     DoorleafError,
@@ -33,6 +33,7 @@ from doorleaf.stores.mongo.codes import CREDENTIALS, DUPLICATE_KEY, TOO_SLOW, UN
 
 _ADDRESS = re.compile(r"(?:(?:[A-Za-z0-9-]+\.)+[A-Za-z0-9-]+|localhost|\[[0-9A-Fa-f:]+\]):\d{2,5}\b")
 _URI = re.compile(r"mongodb(?:\+srv)?://\S+")
+_NAME = re.compile(r"[A-Za-z]\w{0,99}", re.ASCII)
 _LONGEST = 1_000
 _TRANSACTIONS_MISSING = frozenset({20, 59, 115, 238, 251, 263})
 _SHUTTING_DOWN = "the connection to the database is closed"
@@ -162,8 +163,9 @@ def _explained(error: DoorleafError, reply: Mapping[str, Any]) -> DoorleafError:
     return error
 
 
-def _refusal(number: int, message: str, name: str | None) -> DoorleafError:
+def _refusal(number: int, message: str, name: Any) -> DoorleafError:
     told = message.lower()
+    known = is_string(name) and _NAME.fullmatch(name)
     atlas = number == _ATLAS
     if number in CREDENTIALS or (number == 13 and "authentication" in told) or (atlas and "auth" in told):
         return _credentials_refused()
@@ -175,7 +177,7 @@ def _refusal(number: int, message: str, name: str | None) -> DoorleafError:
         return WriteOutcomeUnknown(NOT_REPLICATED)
     if number not in DUPLICATE_KEY:  # a duplicate key's value may well look like an address
         message = without_addresses(message)
-    return refusal(number, message, code=name)
+    return refusal(number, message, code=name if known else None)
 
 
 def _credentials_refused() -> Misconfigured:

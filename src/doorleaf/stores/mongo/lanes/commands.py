@@ -234,9 +234,8 @@ class ShortWay:
             return None
         try:
             return refused(reply)
-        except BSONError as error:
-            self._lanes.drop(lane)
-            raise AutoReconnect("the reply is no BSON") from error
+        except MALFORMED as error:
+            raise self._unreadable(lane) from error
 
     def _batch(self, lane: Lane, answer: Answer) -> tuple[bytes, int]:
         """The documents of a cursor's batch, and its id; raises AutoReconnect for what is no cursor."""
@@ -245,14 +244,17 @@ class ShortWay:
         try:
             if type(answer) is Reply:
                 return batch(answer.bson), cursor_id(answer.bson)
-        except MALFORMED as error:
-            self._lanes.drop(lane)
-            raise AutoReconnect("the reply is no BSON") from error
         except PyMongoError:
             self._lanes.give(lane)
             raise
+        except MALFORMED as error:
+            raise self._unreadable(lane) from error
+        raise self._unreadable(lane)
+
+    def _unreadable(self, lane: Lane) -> AutoReconnect:
+        """What to raise for a reply that nobody can read: as if none had come, and the lane is gone."""
         self._lanes.drop(lane)
-        raise AutoReconnect("the reply is no cursor's")
+        return AutoReconnect("the reply is of no form that MongoDB's have")
 
     def _following(self, lane: Lane, follow: Follow, documents: bytes, more: int) -> Document | None:
         try:
@@ -375,9 +377,8 @@ class ShortWay:
             answer = await self._exchange(lane, writing.fields, writing)
         try:
             reply, error = _told(answer, writing)
-        except BSONError as unreadable:
-            self._lanes.drop(lane)
-            raise AutoReconnect("the reply is no BSON") from unreadable
+        except MALFORMED as unreadable:
+            raise self._unreadable(lane) from unreadable
         if error is not None:
             await self._back(lane, error)
             raise error
@@ -428,8 +429,13 @@ class ShortWay:
             raise NetworkTimeout("timed out") from error
 
     def _hear(self, reply: Reply) -> None:
-        """Tell the driver the cluster time of a reply, if it is a later one."""
-        if (told := cluster_time(reply.bson, self._stamp)) is not None:
+        """Tell the driver the cluster time of a reply, if it is a later one; what is no time tells nothing."""
+        try:
+            told = cluster_time(reply.bson, self._stamp)
+            later = stamp(told) > self._stamp
+        except MALFORMED:
+            return
+        if later:
             self._client._topology._receive_cluster_time_no_lock(told)
 
     async def _lost(self, lane: Lane, error: BaseException) -> PyMongoError:

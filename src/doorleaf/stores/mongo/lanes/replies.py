@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import index
 from struct import Struct
 from struct import error as StructError
 from typing import Any
@@ -37,8 +38,8 @@ _LONG = Struct("<q").unpack_from
 _STAMP = Struct("<Q").unpack_from
 
 _TIME_LIMIT = 50
-MALFORMED = (BSONError, StructError, LookupError, ValueError)
-"""What reading BSON raises that is none."""
+MALFORMED = (BSONError, StructError, LookupError, ValueError, TypeError, AttributeError, OverflowError)
+"""What reading a reply raises that is no BSON, or whose fields are of other kinds than MongoDB's."""
 
 Counts = tuple[int, int]
 """How many documents a write matched, inserted or deleted, and how many it changed."""
@@ -120,12 +121,18 @@ def _decoded(reply: bytes) -> bytes:
 
 def failure(document: Document) -> PyMongoError:
     """The exception PyMongo would raise for this reply."""
-    message, code = str(document.get("errmsg", "")), document.get("code")
+    message, code = str(document.get("errmsg", "")), _number(document)
     if code in NOT_PRIMARY:
         return NotPrimaryError(message, document)
     if code == _TIME_LIMIT:
         return ExecutionTimeout(message, code, document)
     return OperationFailure(message, code, document)
+
+
+def _number(error: Mapping[str, Any]) -> int | None:
+    """The code of an error, None for none; raises what :data:`MALFORMED` names where it is no number."""
+    code = error.get("code")
+    return None if code is None else index(int(code) if isinstance(code, float) else code)
 
 
 def refused(reply: bytes) -> PyMongoError | None:
@@ -152,12 +159,13 @@ def unwritten(reply: Mapping[str, Any]) -> PyMongoError | None:
     if reply.get("ok") != 1:
         return failure(dict(reply))
     if errors := reply.get("writeErrors"):
-        return OperationFailure(str(errors[0].get("errmsg", "")), errors[0].get("code"), {"writeErrors": errors})
+        numbers = [_number(entry) for entry in errors]
+        return OperationFailure(str(errors[0].get("errmsg", "")), numbers[0], {"writeErrors": errors})
     if error := reply.get("writeConcernError"):
         timed_out = error.get("code") == _TIME_LIMIT or error.get("errInfo", {}).get("wtimeout")
         kind = WTimeoutError if timed_out else WriteConcernError
         told = {**error, "errorLabels": reply.get("errorLabels", ())}
-        return kind(str(error.get("errmsg", "")), error.get("code"), told)
+        return kind(str(error.get("errmsg", "")), _number(error), told)
     return None
 
 
