@@ -335,3 +335,26 @@ def test_one_user_makes_a_name_once(app: Application, people: tuple[str, str]) -
 
     assert sorted(answer.status for answer in app.run(several())) == [201, 400, 400, 400, 400, 400]
     assert len(ok(app, "GET", "/api/list_databases", as_=people[0], search=name)["data"]) == 1
+
+
+def test_of_several_who_make_a_collection_at_once_it_is_as_one_declares_it(app: Application) -> None:
+    who = registered(app, f"several{next(NAMES)}@example.com")
+    place: dict[str, Any] = {"database_id": database(app, who, "several")}
+    fields = [{"name": "n", "type": "integer"}]
+
+    async def at_once(name: str) -> None:
+        bodies = [
+            {**place, "collections": [{"name": name, "fields": fields, "enforce": enforce}]}
+            for enforce in (False, True, False, True)
+        ]
+        shown = {"authorization": who}
+        made = [app.request("POST", "/api/add_collection", json.dumps(body).encode(), shown) for body in bodies]
+        assert {answer.status for answer in await asyncio.gather(*made)} == {201}
+
+    for number in range(12):
+        name = f"c{number}"
+        app.run(at_once(name))
+        told = ok(app, "GET", "/api/get_metadata", as_=who, **place, collection_name=name)
+        enforced = told["data"]["collections"][0]["enforce"]
+        wrong = ask(app, "POST", "/api/crud", {**place, "collection_name": name, "data": {"n": "one"}}, as_=who)
+        assert wrong.status == (400 if enforced else 201), (name, wrong.body)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,7 @@ from doorleaf.dialects.datacube.handling import also, data_routes
 from doorleaf.dialects.datacube.models import mistake
 from doorleaf.dialects.datacube.ownership import Cubes, Inside
 from doorleaf.documents import Document
-from doorleaf.errors import DataError, DoorleafError, InvalidParameter, NotFound
+from doorleaf.errors import DataError, DoorleafError, InvalidParameter
 from doorleaf.operations import (
     Aggregate,
     CountDocuments,
@@ -129,34 +128,35 @@ def _making(cubes: Cubes) -> list[Route]:
 
 
 async def add_collections(cubes: Cubes, inside: Inside, collections: Sequence[Document], request: Request) -> list[str]:
-    """Make those of ``collections`` that are not there; the names of those."""
+    """Make those of ``collections`` that are not there; the names of those. Of several who ask for one name at once one
+    notes it, and makes it as it is noted."""
     cubes.databases.require_room(inside.database, collections)
-    known = {one["name"] for one in inside.database.collections}
-    made = [one["name"] for one in collections if one["name"] not in known and await make_collection(inside, one)]
-    try:
-        return await cubes.databases.add(inside.database, collections, by=request)
-    except DoorleafError:
-        # Others made collections meanwhile, so that there is no room; what nobody knows of is taken away again.
-        with suppress(NotFound):
-            now = await cubes.databases.find(request.identity, inside.database.id, "write")
-            for name in made:
-                if now.collection(name) is None:
-                    await _drop(inside, name)
-        raise
+    new = []
+    for collection in collections:
+        if not await cubes.databases.add(inside.database, [collection], by=request):
+            continue
+        try:
+            await make_collection(inside, collection)
+        except BaseException:
+            await cubes.databases.forget_collections(inside.database, [collection["name"]], by=request)
+            raise
+        new.append(collection["name"])
+    return new
 
 
-async def make_collection(inside: Inside, collection: Document) -> bool:
-    """Make a collection in the store, unless it is there, with an index of what is deleted softly; whether it is
-    new."""
-    place, new = inside.at(collection["name"]), True
+async def make_collection(inside: Inside, collection: Document) -> None:
+    """Make a collection in the store, unless it is there, with an index of what is deleted softly. InvalidParameter
+    for one that is there and was to be enforced: what is in it was judged by nothing."""
+    place, options = inside.at(collection["name"]), schemas.options(collection)
     try:
-        await inside.run(CreateCollection(namespace=place, options=schemas.options(collection)))
+        await inside.run(CreateCollection(namespace=place, options=options))
     except DataError as error:
         if error.number != _EXISTS:
             raise
-        new = False
+        if options:
+            name = collection["name"]
+            raise mistake("collections", f"'{name}' is in the database already, not enforced; drop it first.") from None
     await inside.run(CreateIndex(namespace=place, keys={DELETED: 1}, options={"sparse": True}))
-    return new
 
 
 def _told(collection: Document, *, new: bool) -> Document:
