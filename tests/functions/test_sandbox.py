@@ -392,3 +392,18 @@ def test_a_call_that_had_begun_is_not_made_twice() -> None:
         "loops": "exports = () => { for (;;) {} }",
     }
     run(functions, work)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what a process holds back")
+def test_a_process_holds_no_signal_back_that_the_server_does() -> None:
+    async def work(sandbox: Sandbox) -> None:
+        await sandbox.run("good", 1)
+        [process] = sandbox.pool.processes
+        with open(f"/proc/{process.pid}/status") as status:  # noqa: ASYNC230
+            assert "SigBlk:\t0000000000000000\n" in status.read()
+
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
+    try:
+        run(GOOD, work)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)

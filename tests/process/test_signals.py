@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import pytest
 from servers import Answer, Doorleaf, doorleaf, free_port, start_doorleaf
 
 MODES = [(), ("--workers", "2")]
+TEMPLATE = "doorleaf.stores.embedded.processes.template"
 BUSY = {"$size": {"$map": {"input": {"$range": [0, 2000]}, "in": {"$map": {"input": {"$range": [0, 600]}, "in": 1}}}}}
 """An expression that takes about a second."""
 
@@ -36,6 +38,33 @@ def workers(server: Doorleaf) -> list[psutil.Process]:
     """The server processes that the parent started and that serve."""
     pids = {int(pid) for pid in re.findall(r"worker (\d+) serves", server.output())}
     return [child for child in psutil.Process(server.pid).children() if child.pid in pids and child.is_running()]
+
+
+def commands(server: Doorleaf) -> dict[int, str]:
+    """The command lines of a server's processes."""
+    found = {}
+    for process in (server_process := psutil.Process(server.pid), *server_process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found[process.pid] = " ".join(process.cmdline())
+    return found
+
+
+def works(server: Doorleaf) -> bool:
+    """Whether one of the processes that carry out operations has something to do that takes long."""
+    for pid, name in commands(server).items():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            # Forked, it has the command line of its parent, which has loaded the engine.
+            process = psutil.Process(pid)
+            forked = TEMPLATE in name and TEMPLATE in " ".join(psutil.Process(process.ppid()).cmdline())
+            if forked and process.cpu_times().user > 0.2:
+                return True
+    return False
+
+
+def held_back(pid: int) -> set[int]:
+    """The signals that a process holds back."""
+    [line] = re.findall(r"SigBlk:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return {number for number in range(1, 64) if int(line, 16) >> number - 1 & 1}
 
 
 class Asking:
@@ -110,6 +139,38 @@ def test_sighup_reads_the_settings_again(tmp_path: Path, mode: tuple[str, ...]) 
     assert "Traceback" not in server.output()
 
 
+@pytest.mark.parametrize("mode", MODES, ids=["one process", "workers"])
+def test_sighup_while_it_starts_is_heard_when_it_has_started(tmp_path: Path, mode: tuple[str, ...]) -> None:
+    server = start_doorleaf(tmp_path / "data", *mode, wait=False)
+    try:
+        assert until(lambda: server.output().count(" starts\n" if mode else " listens on ") == (2 if mode else 1))
+        os.killpg(server.pid, signal.SIGHUP)  # as a terminal that closes does
+        again = "settings and rules are read again"
+        assert until(lambda: server.output().count(again) >= (2 if mode else 1)), server.output()
+        server.ok("insertOne", document={"_id": 1})
+        for _ in range(2):
+            server.ok("aggregate", pipeline=[{"$set": {"size": BUSY}}])  # another process does it
+        if sys.platform == "linux":
+            names = {pid: name for pid, name in commands(server).items() if "resource_tracker" not in name}
+            assert any(TEMPLATE in name for name in names.values())
+            assert {pid for pid in names if held_back(pid)} == set()
+        assert server.stop() == 0
+        assert server.output().count(" starts\n") == (2 if mode else 0), "nobody died of it"
+    finally:
+        server.kill()
+
+
+def test_ctrl_c_while_workers_start_is_quiet(tmp_path: Path) -> None:
+    server = start_doorleaf(tmp_path / "data", "--workers", "3", wait=False)
+    try:
+        assert until(lambda: server.output().count(" starts\n") == 3)
+        os.killpg(server.pid, signal.SIGINT)
+        assert server.process.wait(60) == 0
+        assert "Traceback" not in server.output()
+    finally:
+        server.kill()
+
+
 def test_workers_tell_that_a_port_takes_a_restart(tmp_path: Path) -> None:
     config, port = tmp_path / "doorleaf.toml", free_port()
     config.write_text(f"port = {port}\nworkers = 2\n")
@@ -166,7 +227,7 @@ def test_sigterm_ends_within_its_grace(tmp_path: Path, mode: tuple[str, ...]) ->
 
         thread = threading.Thread(target=write)
         thread.start()
-        time.sleep(0.5)
+        assert until(lambda: works(server))
         begun = time.monotonic()
         server.process.terminate()
         server.process.wait(30)
@@ -189,7 +250,7 @@ def test_another_sigint_ends_at_once_and_quietly(tmp_path: Path, mode: tuple[str
         asking = server.connection()
         body = {"database": "d", "collection": "c", "pipeline": [{"$set": {"size": BUSY}}]}
         asking.request("POST", "/data/v1/action/aggregate", json.dumps(body), {"apiKey": server.key})
-        time.sleep(0.5)
+        assert until(lambda: works(server))
         begun = time.monotonic()
         os.killpg(server.pid, signal.SIGINT)  # as a terminal does
         assert until(lambda: "the server ends" in server.output())

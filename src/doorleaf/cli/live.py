@@ -38,6 +38,9 @@ COLLECTIONS = (20_000, 20, 20)
 BUSY_SECONDS = 600.0
 """After so long they are looked for among all there is, though there was no quiet while, in which nobody waits."""
 
+TOLD = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name))
+"""The signals that an application listens to: read the settings again, and only open files anew."""
+
 Make = Callable[[], tuple[Settings, Endpoint]]
 """Makes an application from the settings as they are now. Raises SettingsError, DoorleafError, OSError, ValueError."""
 
@@ -128,6 +131,7 @@ class Live:
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGHUP, self.reload)
             loop.add_signal_handler(signal.SIGUSR1, lambda: self._endpoint.reopen())
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)  # what came since the settings were read comes now
 
     def _listen_no_more(self) -> None:
         with contextlib.suppress(*_NO_SIGNALS):

@@ -24,7 +24,7 @@ from doorleaf.access.identity.authenticator import Authenticator
 from doorleaf.access.system_store import SystemStore
 from doorleaf.app import build
 from doorleaf.cli.database import where
-from doorleaf.cli.live import Live, told_unchanged
+from doorleaf.cli.live import TOLD, Live, told_unchanged
 from doorleaf.cli.loading import load
 from doorleaf.cli.processes import Server, cut_seconds
 from doorleaf.cli.shared import App, Config, DataDir, Host, Port, Uri
@@ -56,8 +56,8 @@ def serve(
 ) -> None:
     """Serve the Data API."""
     signal.signal(signal.SIGTERM, _end)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
+    if TOLD:
+        signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)  # until somebody listens, who is told then
     flags = {"host": host, "port": port, "uri": uri, "data_dir": data_dir, "workers": workers, "app": app}
     settings = load(flags, config=config)
     _configure(settings)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from socket import socket
 from typing import Any
 
@@ -14,6 +16,7 @@ import uvicorn.server
 from uvicorn.config import STARTUP_FAILURE, Config
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from doorleaf.cli.live import TOLD
 from doorleaf.cli.processes import Server
 from doorleaf.metrics import forget
 from doorleaf.observability import LOG
@@ -34,9 +37,9 @@ class Worker(Process):
 
     def target(self, sockets: list[socket] | None = None) -> None:
         """Run in the process."""
-        if hasattr(signal, "SIGHUP"):
-            for number in (signal.SIGHUP, signal.SIGUSR1):  # until the application listens to them
-                signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the server listens: the parent hears it too, and ends this
+        if TOLD:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         threading.Thread(target=_end_with_parent, daemon=True, name="parent").start()
         super().target(sockets)
 
@@ -60,6 +63,9 @@ class Workers(Multiprocess):
         super().__init__(config, sockets)
         self._grace = grace
         self._check = check
+        if TOLD:
+            resource_tracker.ensure_running()  # which lets SIGINT through when it starts, so not while a worker does
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
 
     def init_processes(self) -> None:
         for _ in range(self.processes_num):
@@ -67,7 +73,8 @@ class Workers(Multiprocess):
 
     def _started(self) -> Worker:
         worker = Worker(self.config, self.sockets, self._grace)
-        worker.start()
+        with _held():
+            worker.start()
         if os.name == "posix":  # so that its end ends the connection too, else an answer of the dead is waited for
             worker.child_conn.close()
         LOG.info("worker %d starts", worker.pid)
@@ -97,9 +104,8 @@ class Workers(Multiprocess):
         """Let every worker read settings and rules again if they can be read, and open its files anew if not."""
         told = signal.SIGHUP if self._check() else signal.SIGUSR1
         for worker in self.processes:
-            # One that is not ready reads them as they are now anyway.
-            if worker.pid is not None and worker.exitcode is None and worker.is_ready(timeout=1):
-                os.kill(worker.pid, told)
+            if worker.pid is not None and worker.exitcode is None:
+                os.kill(worker.pid, told)  # one that is not ready hears it when it is
 
     def handle_ttin(self) -> None:
         self.processes_num += 1
@@ -110,6 +116,19 @@ class Workers(Multiprocess):
         for listener in self.sockets:
             listener.close()
         super().terminate_all()
+
+
+@contextlib.contextmanager
+def _held() -> Iterator[None]:
+    """Start a process that signals wait for: loading its modules it would end by them, and Ctrl-C in a traceback."""
+    if not TOLD:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*TOLD, signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ended(code: int | None) -> str:

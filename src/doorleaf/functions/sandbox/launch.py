@@ -19,6 +19,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 def main(data_bytes: int, parent: int, command: list[str]) -> None:
     """Bound this process and become ``command``; with ``parent`` it ends, also in the middle of a loop."""
     os.nice(NICE)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what the server holds back as it starts is not held back here
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     if sys.platform == "linux":

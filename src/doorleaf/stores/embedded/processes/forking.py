@@ -25,11 +25,13 @@ _TEMPLATE = """
 import signal
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
 from doorleaf.stores.embedded.processes.template import main
 main()
 """
 """What the template runs. Signals that are meant for the server, and reach its group, are the server's, from the first
-line on: Ctrl-C while the engine is being loaded is one, too."""
+line on: Ctrl-C while the engine is being loaded is one, too. What the server holds back as it starts is not held back
+here: workers are told by signals."""
 
 STUCK_SECONDS = 30.0
 """A template that has been there for so long and leaves its orders unread is taken for stuck, and killed."""
