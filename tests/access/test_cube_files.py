@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import itertools
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -15,6 +16,7 @@ from asgi import Answer, Application
 from cube_app import Crud, ask, database, key_of, ok, on_engine, refused, registered
 
 from doorleaf.dialects.datacube.importing import RUNNING
+from doorleaf.transfer import rows
 
 NAMES = itertools.count()
 PATH = "/api/import_data"
@@ -222,6 +224,25 @@ def test_large_files_keep_nobody_else_from_putting_in_theirs(events: Crud, app: 
     assert not any(done)
     assert [other.status for other in others] == [201] * RUNNING
     assert events.read()["pagination"]["total_items"] == 60_000 * RUNNING
+
+
+def test_rows_that_are_large_are_looked_at_in_a_thread(events: Crud, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+    decoded = rows.decode  # type: ignore[attr-defined]  # which it imports
+
+    def noted(document: bytes) -> Any:
+        threads.append(threading.current_thread().name)
+        return decoded(document)
+
+    monkeypatch.setattr(rows, "decode", noted)
+    row = {"_id": 1, "text": ("x" * 45 + '_id\0"é😀') * 30_000}
+    file = json.dumps([row], ensure_ascii=False).encode()
+    for key in ("k1", "k2"):
+        told = put_in(events, file, collection_name="large", idempotency_key=key)
+        assert (told["inserted_count"], told["present_count"]) == (1, key == "k2")
+    assert Crud(events.app, events.who, events.place["database_id"], "large").read()["data"] == [row]
+    assert threads
+    assert all(name.startswith(("doorleaf-importing", "asyncio_")) for name in threads), threads
 
 
 def test_forms_that_are_refused(events: Crud) -> None:

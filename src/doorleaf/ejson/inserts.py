@@ -5,7 +5,6 @@ A document needs its ``_id`` first, as a server stores it. Where one may have it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from struct import Struct
 from typing import Any
@@ -18,8 +17,9 @@ from doorleaf.ejson.parts import behind, decode, decoded
 
 _LENGTH = Struct("<i")
 _FIRST = b"_id\0"
-_ANYWHERE = re.compile(rb"[\x01-\x13\x7f\xff]_id\0")
-"""The type of a value and the name `_id`. It may also be within a text or a document inside."""
+_TYPES = frozenset((*range(0x01, 0x14), 0x7F, 0xFF))
+
+_SLICE_BYTES = 256 * 1024
 
 _ARRAY, _OBJECT, _OBJECT_ID = 0x04, 0x03, 0x07
 
@@ -31,11 +31,22 @@ def with_id(document: bytes, made: Callable[[], ObjectId]) -> tuple[bytes, Any] 
         if document[4] == _OBJECT_ID:
             return document, ObjectId(document[9:21])
         return document, decoded(document, 4, behind(document, document[4], 9))["_id"]
-    if _ANYWHERE.search(document):
+    if _may_be_elsewhere(document):
         return None
     identity = made()
     size = _LENGTH.pack(len(document) + 17)
     return b"".join((size, b"\x07_id\0", identity.binary, document[4:])), identity
+
+
+def _may_be_elsewhere(document: bytes) -> bool:
+    """Whether the type of a value and the name ``_id`` are anywhere, maybe in a text or a document inside."""
+    at = 0
+    while at < len(document):
+        found = document.find(_FIRST, at, at + _SLICE_BYTES + len(_FIRST) - 1)  # no call lasts long
+        if found >= 0 and document[found - 1] in _TYPES:
+            return True
+        at = at + _SLICE_BYTES if found < 0 else found + 1
+    return False
 
 
 def loads_insert(body: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import bson
 from bson import ObjectId, Timestamp
@@ -92,6 +92,8 @@ class Report:
     problems: list[tuple[int, str]] = field(default_factory=list)
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Tell = Callable[[Report], None]
 Reject = Callable[[Row], None]
 
@@ -237,7 +239,8 @@ class Importer:
     async def _insert(self, rows: list[Row], again: bool) -> None:
         """Put in ``rows``, and take those out of the list whose outcome is in the report."""
         while rows and not self.report.stopped:
-            documents = self._documents(rows)
+            size = max(row.size for row in rows)
+            documents = await _apart(size, self._documents, rows)
             operation = InsertMany(namespace=self._plan.namespace, documents=documents, ordered=self._plan.ordered)
             errors: dict[int, Document] = {}
             try:
@@ -249,7 +252,7 @@ class Importer:
                 doubled = [*range(doubled[0], len(rows))]
             ids = ids_of(documents)  # every one has its own by now
             there = await self._there([ids[place] for place in doubled]) if doubled else {}
-            ours = {place for place in doubled if self._is_ours(rows[place], _exactly(documents, place), there)}
+            ours = await _apart(size, self._ours, rows, documents, doubled, there)
             self._account(rows, errors, ours, again)
 
     def _account(self, rows: list[Row], errors: dict[int, Document], ours: set[int], again: bool) -> None:
@@ -348,14 +351,30 @@ class Importer:
     async def _there(self, ids: list[Any]) -> dict[bytes, bytes]:
         """The documents that have these ids, by their ids in BSON."""
         operation = Find(namespace=self._plan.namespace, filter={"_id": {"$in": ids}}, limit=len(ids))
-        found = await self._execute(operation)
-        return {_key(bson.decode(document, CODEC)["_id"]): document for document in found.documents}
+        found = [*(await self._execute(operation)).documents]
+        return await _apart(sum(map(len, found)), _by_id, found)
+
+    def _ours(
+        self, rows: list[Row], documents: Sequence[Document], doubled: list[int], there: dict[bytes, bytes]
+    ) -> set[int]:
+        return {place for place in doubled if self._is_ours(rows[place], _exactly(documents, place), there)}
 
     def _is_ours(self, row: Row, document: Document, there: dict[bytes, bytes]) -> bool:
         stored = there.get(_key(document["_id"]))
         if stored is None:
             return False
         return (row.document is not None and "_id" not in row.document) or _same(document, stored)
+
+
+async def _apart(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call ``work``, in a thread where something of so many bytes is large."""
+    if size > LARGE_ROW_BYTES:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    return work(*args, **kwargs)
+
+
+def _by_id(documents: list[bytes]) -> dict[bytes, bytes]:
+    return {_key(bson.decode(document, CODEC)["_id"]): document for document in documents}
 
 
 def _exactly(documents: Sequence[Document], place: int) -> Document:

@@ -121,11 +121,16 @@ class _Text:
                 break
             if not self._more():
                 raise self.wrong("it ends within a value")
-        made = ndjson.row(self.line, self.text[self.at : end].encode(errors="replace"))
+        made = ndjson.row(self.line, self._bytes(end))
         large, self.at = end - self.at > _LARGE, end
         if large:
             self._let_go()
         return made
+
+    def _bytes(self, end: int) -> bytes:
+        """The text up to ``end``, a piece at a time: no call lasts long."""
+        starts = range(self.at, end, CHUNK_BYTES)
+        return b"".join([self.text[at : min(at + CHUNK_BYTES, end)].encode(errors="replace") for at in starts])
 
     def _let_go(self) -> int:
         """Hold what is read no longer; the line of what comes."""

@@ -188,8 +188,10 @@ class Imports:
         if bad and asked.whole:
             return _answer(asked, Report(), "nothing was put in: some rows cannot be")
         if sample and inside.database.collection(asked.collection) is None:
-            made = {"name": asked.collection, "fields": _fields(sample), "enforce": False}
+            fields = await _READING.run(_SECONDS, _fields, sample)
+            made = {"name": asked.collection, "fields": fields, "enforce": False}
             await add_collections(self._cubes, inside, [made], request)
+        sample.clear()  # which may be large
         undo = _Undo(inside, asked, self._folder) if asked.whole else None
         execute = _Watched(self._cubes, request, inside, undo)
         plan = _plan(inside, asked)
@@ -360,19 +362,19 @@ def _bounded(read: Read) -> Read:
     return bounded
 
 
-async def _looked_through(form: Form, asked: _Asked, turn: _Turn) -> tuple[list[Document], bool]:
-    """Some of the first documents of the file, and where nothing or everything is to be put in, whether any row is
-    none."""
+async def _looked_through(form: Form, asked: _Asked, turn: _Turn) -> tuple[list[Row], bool]:
+    """Some of the first rows of the file that are documents, and where nothing or everything is to be put in, whether
+    any is none."""
     try:
         rows = await _READING.run(_SECONDS, _rows, form, asked)
-        sample: list[Document] = []
+        sample: list[Row] = []
         bad, batch = False, Batch([])
         while not batch.last and (asked.whole or not sample):
             batch = await turn.taken(rows, SAMPLE)
             if batch.error is not None:
                 raise batch.error
             bad = _rejected(asked, batch.rows) or bad
-            sample = sample or [row.document for row in batch.rows if row.document is not None]
+            sample = sample or [row for row in batch.rows if row.is_good]
     except Unreadable as error:
         raise mistake("json_file", error.message) from None
     if not asked.whole:
@@ -392,11 +394,11 @@ def _reject(asked: _Asked, row: Row) -> None:
         asked.rejected.append({"line": row.number, "reason": row.reason[:_LONGEST_REASON]})
 
 
-def _fields(sample: list[Document]) -> list[Document]:
+def _fields(sample: list[Row]) -> list[Document]:
     """The fields of some documents, each with the type of its first value."""
     found: dict[str, str] = {}
-    for document in sample:
-        for name, value in document.items():
+    for row in sample:
+        for name, value in (row.document or {}).items():
             if name != "_id" and schemas.is_name(name):
                 kind = _TYPES.get(type(value), "binary" if isinstance(value, bytes) else "string")
                 if found.get(name, "null") == "null":
