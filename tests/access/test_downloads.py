@@ -140,11 +140,18 @@ def test_what_is_wrong_is_told_before_there_is_a_ticket(
     assert "ticket" not in answer.json
 
 
-def test_one_caller_has_so_many(app: Application) -> None:
-    for _ in range(20):
-        ticket(app)
-    refused = asked(app)
-    assert (refused.status, refused.json["error_code"]) == (409, "Conflict")
+def test_one_caller_has_so_many_however_many_they_ask_for_at_once(app: Application) -> None:
+    async def many() -> list[Answer]:
+        body = orjson.dumps({**NOTES, "format": "ndjson"})
+        return [*await asyncio.gather(*(app.request("POST", PATH, body, {"apiKey": KEY}) for _ in range(60)))]
+
+    answers = app.run(many())
+    given = [answer.json["ticket"] for answer in answers if answer.status == 201]
+    refused = {(answer.status, answer.json["error_code"]) for answer in answers if answer.status != 201}
+    assert (len(given), refused) == (20, {(409, "Conflict")})
+    assert got(app, given[0]).status == 200
+    ticket(app)  # in the place of the one that was used
+    assert asked(app).status == 409
 
 
 def test_without_credentials_where_nobody_needs_any(tmp_path: Path) -> None:

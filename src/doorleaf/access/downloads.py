@@ -7,6 +7,7 @@ or key that they showed, for as long as this is good; and the database knows nei
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import time
@@ -17,9 +18,12 @@ from doorleaf.access import sealing
 from doorleaf.access.callers import Credentials
 from doorleaf.access.system_store import SystemStore, as_date
 from doorleaf.documents import Document
-from doorleaf.errors import Conflict, Unauthenticated
+from doorleaf.errors import Conflict, DuplicateKey, Unauthenticated
 
 COLLECTION = "console_downloads"
+OWNERS = "console_downloaders"
+"""One document for each caller, with the tickets that they have, the oldest first: so of those who ask for one at the
+same time, anywhere, no more get one than may."""
 SECONDS = 60
 """How long a ticket is good."""
 MOST = 20
@@ -38,18 +42,18 @@ class Downloads:
     async def issue(self, owner: str, shown: Credentials, asked: Document) -> Document:
         """Make a ticket for who showed these credentials and asks for this. Conflict where they have too many."""
         now = self._clock()
-        good = {"owner": owner, "created": {"$gt": as_date(now - SECONDS)}}
-        if len(await self._system.find(COLLECTION, good, limit=MOST, projection={"_id": 1})) >= MOST:
-            raise Conflict(f"{MOST} tickets for downloads were made in the last {SECONDS} seconds; wait for a moment")
         text = f"dld_{secrets.token_urlsafe(32)}"
+        name = sealing.name_of(text)
+        if not await self._has_room(owner, name, now):
+            raise Conflict(f"{MOST} tickets for downloads were made in the last {SECONDS} seconds; wait for a moment")
         sealed = sealing.seal(text, {"shown": asdict(shown), "asked": asked})
-        made = {"_id": sealing.name_of(text), "owner": owner, "created": as_date(now), "sealed": sealed, "used": False}
+        made = {"_id": name, "owner": owner, "created": as_date(now), "sealed": sealed, "used": False}
         await self._system.insert(COLLECTION, made)
         return {"ticket": text, "expiresAt": as_date(now + SECONDS).isoformat(timespec="milliseconds") + "Z"}
 
     async def claim(self, text: str, address: str) -> Credentials:
         """Use a ticket; what its maker showed. Unauthenticated for one that is not good."""
-        content = await self._opened(text, used=False)
+        content, _ = await self._opened(text, used=False)
         claimed = {"_id": sealing.name_of(text), "used": False}
         if not await self._system.update(COLLECTION, claimed, {"$set": {"used": True}}):  # of several at once one does
             raise _wrong()
@@ -57,25 +61,40 @@ class Downloads:
 
     async def take(self, text: str, address: str) -> tuple[Document, Credentials]:
         """End a ticket that was claimed; what is asked for with it, and what its maker showed."""
-        content = await self._opened(text, used=True)
-        if not await self._system.delete(COLLECTION, {"_id": sealing.name_of(text)}):
+        content, owner = await self._opened(text, used=True)
+        name = sealing.name_of(text)
+        if not await self._system.delete(COLLECTION, {"_id": name}):
             raise _wrong()
+        await self._system.update(OWNERS, {"_id": owner}, {"$pull": {"has": {"name": name}}})
         return content["asked"], _shown(content, address)
 
     async def prepare(self) -> None:
-        """Let tickets end that nobody used, and find those of a caller quickly."""
+        """Let tickets end that nobody used."""
         await self._system.expire(COLLECTION, "created", SECONDS)
-        await self._system.index(COLLECTION, "owner")
+        await self._system.expire(OWNERS, "latest", SECONDS)
 
-    async def _opened(self, text: str, *, used: bool) -> Document:
+    async def _has_room(self, owner: str, name: str, now: float) -> bool:
+        """Note that ``owner`` has one more ticket, if they may."""
+        oldest_ended = {"has.0.created": {"$lte": as_date(now - SECONDS)}}
+        few = {"_id": owner, "$or": [{f"has.{MOST - 1}": {"$exists": False}}, oldest_ended]}
+        one = {"$each": [{"name": name, "created": as_date(now)}], "$slice": -MOST}
+        noted = {"$push": {"has": one}, "$set": {"latest": as_date(now)}}
+        for _ in range(2):  # the first time, somebody else may have made the document in this moment
+            with contextlib.suppress(DuplicateKey):
+                await self._system.update(OWNERS, few, noted, upsert=True)
+                return True
+        return False
+
+    async def _opened(self, text: str, *, used: bool) -> tuple[Document, str]:
+        """What is sealed in a ticket, and whose it is."""
         if not _TEXT.fullmatch(text):
             raise _wrong()
         good = {"created": {"$gt": as_date(self._clock() - SECONDS)}, "used": used}
         found = await self._system.find_one(COLLECTION, {"_id": sealing.name_of(text), **good})
         content = None if found is None else sealing.unseal(text, found["sealed"])
-        if content is None:
+        if found is None or content is None:
             raise _wrong()
-        return content
+        return content, found["owner"]
 
 
 def _shown(content: Document, address: str) -> Credentials:
