@@ -148,13 +148,13 @@ def test_what_the_uri_says_wins() -> None:
         await store.open()
         client = store._client
         assert client is not None
-        assert client.options.pool_options.max_pool_size == 7
+        assert client.options.pool_options.max_pool_size == 7 + 4, "those of callers, and the server's own"
         assert client.options.pool_options.appname == "mine"
         await store.close()
         plain = MongoStore("mongodb://db.invalid/", max_pool_size=50)
         await plain.open()
         assert plain._client is not None
-        assert plain._client.options.pool_options.max_pool_size == 50
+        assert plain._client.options.pool_options.max_pool_size == 50 + 4
         await plain.close()
 
     asyncio.run(body())

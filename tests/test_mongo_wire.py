@@ -168,7 +168,7 @@ async def finds(uri: str, **options: Any) -> tuple[str, bool]:
         ({"timeoutMS": 0}, ("done", False)),
         ({"compressors": "zlib"}, ("done", True)),
         ({"maxPoolSize": 0}, ("done", True)),
-        ({"maxPoolSize": 1}, ("done", False)),
+        ({"maxPoolSize": 1}, ("done", True)),
     ],
 )
 def test_options_of_the_uri_are_heeded(filled_uri: str, options: dict[str, Any], expected: tuple[str, bool]) -> None:

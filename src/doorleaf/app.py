@@ -363,8 +363,14 @@ Ready = Callable[[], Awaitable[dict[str, str]]]
 def _readiness(parts: _Parts) -> Ready:
     """What raises when requests would fail, and answers what there is to say though they would not."""
 
+    asking: asyncio.Task[str] | None = None
+
     async def ready() -> dict[str, str]:
-        note, ways = await parts.service.ping(), sorted(set(parts.router.ways().values()))
+        nonlocal asking
+        if asking is None or asking.done():
+            asking = asyncio.create_task(parts.service.ping())
+        # However many ask, the database is asked once at a time: strangers may.
+        note, ways = await asyncio.shield(asking), sorted(set(parts.router.ways().values()))
         parts.authenticator.upkeep.require_ready()
         return {name: text for name, text in (("note", note), ("mongodb", "; ".join(ways))) if text}
 

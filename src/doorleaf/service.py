@@ -21,7 +21,19 @@ from doorleaf.access.workspaces.subscriptions import Subscriptions
 from doorleaf.access.workspaces.tenancy import Tenancy
 from doorleaf.apart import CODING, JUDGING, SMALL_BYTES, left, time_limit
 from doorleaf.errors import DataError, InvalidParameter, StoreUnavailable, Unsupported
-from doorleaf.operations import Aggregate, Effect, Find, Namespace, Operation, R, RunCommand, Scan, Transaction, Watch
+from doorleaf.operations import (
+    OWN_TURN,
+    Aggregate,
+    Effect,
+    Find,
+    Namespace,
+    Operation,
+    R,
+    RunCommand,
+    Scan,
+    Transaction,
+    Watch,
+)
 from doorleaf.operations.results import Result
 from doorleaf.stores.base import Store, answer_too_large
 
@@ -180,9 +192,8 @@ class DataService:
     async def ping(self, seconds: float = 2.0) -> str:
         """Return if the default data source answers within ``seconds``, with what it notes about itself, mostly "";
         raises StoreError or DataError."""
-        operation = RunCommand(
-            namespace=Namespace("admin"), command={"ping": 1}, max_time_ms=max(1, int(seconds * 1000))
-        )
+        limit = max(1, int(seconds * 1000))
+        operation = RunCommand(namespace=Namespace("admin"), command={"ping": 1}, max_time_ms=limit, turn=OWN_TURN)
         try:
             async with asyncio.timeout(seconds):
                 answer = await self._store.execute(operation)

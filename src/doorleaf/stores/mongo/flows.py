@@ -7,6 +7,8 @@ when its reader leaves.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from bson.errors import BSONError
@@ -23,6 +25,9 @@ from doorleaf.stores.mongo.errors import mapped
 
 Database = AsyncDatabase[Document]
 
+Placed = Callable[[Scan, float], AbstractAsyncContextManager[None]]
+"""Within it a batch of the scan may be asked for; StoreTimeout at a time of the loop's."""
+
 BATCH_DOCUMENTS = 1_000
 """Documents of a batch; the server's bound on its bytes, 16 MiB, holds as well."""
 
@@ -32,10 +37,11 @@ _CLOSING_SECONDS = 2.0
 class Flow(Batches):
     """The documents of one scan: see :class:`doorleaf.operations.results.DocumentStream`."""
 
-    def __init__(self, database: Database, operation: Scan) -> None:
+    def __init__(self, database: Database, operation: Scan, placed: Placed) -> None:
         super().__init__(operation.max_bytes)
         self._database = database
         self._operation = operation
+        self._placed = placed
         self._cursor: Any = None
         self._asking: asyncio.Task[bytes | None] | None = None
 
@@ -52,19 +58,22 @@ class Flow(Batches):
 
     async def read(self) -> bytes | None:
         """The next batch, in a task of its own: whoever leaves does not wait for a server that has fallen silent."""
-        task = self._asking = asyncio.get_running_loop().create_task(self._asked())
-        async with asyncio.timeout(time_limit(self._operation) / 1000 + GRACE):
+        loop, seconds = asyncio.get_running_loop(), time_limit(self._operation) / 1000
+        deadline = loop.time() + seconds
+        task = self._asking = loop.create_task(self._asked(deadline))
+        async with asyncio.timeout_at(deadline + GRACE):
             batch = await asyncio.shield(task)
         self._asking = None
         return self.counted(batch)
 
-    async def _asked(self) -> bytes | None:
-        if self._cursor is None:
-            self._cursor = await self._opened()
-        async for batch in self._cursor:
-            if batch:
-                return bytes(batch)
-        return None
+    async def _asked(self, deadline: float) -> bytes | None:
+        async with self._placed(self._operation, deadline):
+            if self._cursor is None:
+                self._cursor = await self._opened()
+            async for batch in self._cursor:
+                if batch:
+                    return bytes(batch)
+            return None
 
     async def _opened(self) -> Any:
         """The cursor. It has no time limit of the server's, which would be for all batches together."""

@@ -12,7 +12,8 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -28,7 +29,7 @@ import doorleaf
 from doorleaf import operations as op
 from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DoorleafError, InvalidParameter, StoreUnavailable, Unsupported
-from doorleaf.operations import Effect, Operation, R
+from doorleaf.operations import OWN_TURN, Effect, Operation, R
 from doorleaf.operations.results import ChangesResult, ScanResult
 from doorleaf.stores.mongo import admin, changes, flows, guard, held, reads, scans, together, writes
 from doorleaf.stores.mongo.arguments import DEFAULT_TIME_LIMIT, GRACE, may_write
@@ -39,6 +40,7 @@ from doorleaf.stores.mongo.lanes import writes as short_writes
 from doorleaf.stores.mongo.lanes.commands import ShortWay
 from doorleaf.stores.mongo.lanes.connections import Lanes
 from doorleaf.stores.mongo.limits import Limits
+from doorleaf.stores.mongo.places import Places
 
 Database = AsyncDatabase[Document]
 
@@ -82,6 +84,10 @@ WRITES: dict[type[Operation[Any]], Callable[[Database, Any], Awaitable[Any]]] = 
 }
 """The operations whose time limit PyMongo puts into every command it sends for them."""
 
+_WITHOUT_PLACE = frozenset({op.EndTransaction, op.Scan, op.Watch, op.WatchDatabase, op.WatchServer})
+"""What waits for no turn: the end of a transaction, for which others may wait; changes, which have a client of their
+own; and scans, each of whose batches has its turn."""
+
 LOG = logging.getLogger("doorleaf.stores")
 _READING = {"datetime_conversion": "DATETIME_AUTO", "unicode_decode_error_handler": "replace"}
 """How a client reads that is asked for a stream of all databases, which has no options of its own: as CODEC says."""
@@ -92,6 +98,11 @@ some after fifteen seconds, and tell nobody."""
 
 _SHORTEST = 0.001
 """Seconds: to the driver, none at all would be no limit."""
+
+_OWN_LANES = 2
+_OWN_CONNECTIONS = 4
+"""Connections beside those for callers, opened at need: for what the server itself asks, which waits for no caller,
+half of them for what that sends the driver's own way, and for cursors that are to be ended."""
 
 _QUIET_SECONDS = 60.0
 _MOST_DATABASES = 512
@@ -106,9 +117,9 @@ def _tell(text: str) -> None:
 class MongoStore:
     """A MongoDB deployment behind the store port.
 
-    ``uri`` is a MongoDB connection string; what it says wins over ``max_pool_size`` (connections to each server) and
-    ``server_selection_timeout`` (seconds to wait for a usable server). Without ``lanes`` everything goes the driver's
-    own way.
+    ``uri`` is a MongoDB connection string; what it says wins over ``max_pool_size`` (connections to each server that
+    callers have, and so how many of their operations are in work at once) and ``server_selection_timeout`` (seconds to
+    wait for a usable server). Without ``lanes`` everything goes the driver's own way.
     """
 
     def __init__(
@@ -128,18 +139,25 @@ class MongoStore:
         self._client: AsyncMongoClient[Document] | None = None
         self._watching: AsyncMongoClient[Any] | None = None
         self._lanes: Lanes
+        self._own_lanes: Lanes
         self._limits: Limits
+        self._places: Places
         self._way: ShortWay
+        self._own_way: ShortWay
         self._databases: dict[str, Database] = {}
 
     async def open(self) -> None:
         """Make the client. It connects in the background; a wrong URI is an error here, an absent server is not."""
         client = self._connected()
-        size = client.options.pool_options.max_pool_size  # 0 for any number
-        most = size * 3 // 4 if size else math.inf
-        self._limits = Limits(asyncio.get_running_loop())
-        self._client, self._lanes = client, Lanes(client, most if self._with_lanes else 0, self._limits)
+        size = client.options.pool_options.max_pool_size or math.inf
+        if size != math.inf:
+            client = self._connected(maxPoolSize=size + _OWN_CONNECTIONS)
+        self._client, self._limits = client, Limits(asyncio.get_running_loop())
+        self._places = Places(size, self._limits)
+        self._lanes = Lanes(client, size if self._with_lanes else 0, self._limits)
+        self._own_lanes = Lanes(client, _OWN_LANES if self._with_lanes else 0, self._limits)
         self._way = ShortWay(client, self._lanes, self._limits)
+        self._own_way = ShortWay(client, self._own_lanes, self._limits)
         self._limit = client.options.timeout
         if slow := changes.one_by_one():
             LOG.info("events of changes in MongoDB are taken one by one: %s", slow)
@@ -173,8 +191,12 @@ class MongoStore:
         raise Unsupported(f"the MongoDB URI has an option that cannot be used: {text}")
 
     def pool(self) -> dict[str, int]:
-        """The connections that short operations have: those in use, and those that wait for one."""
-        return {} if self._client is None else self._lanes.pool()
+        """The connections that operations use, those that wait to be used, and the operations that wait for one."""
+        if self._client is None:
+            return {}
+        own, callers = self._own_lanes.pool(), self._lanes.pool()
+        total = {what: number + own[what] for what, number in callers.items()}
+        return total | {"waiting": total["waiting"] + self._places.waiting}
 
     def way(self) -> str:
         """How operations go to the server: ``lanes``, or ``driver: …`` with the reason; and why events of changes do
@@ -188,33 +210,65 @@ class MongoStore:
         seconds = (operation.max_time_ms or DEFAULT_TIME_LIMIT) / 1000
         if self._limit is not None and self._limit < seconds:
             seconds = self._limit or seconds
+        turn = operation.turn
         try:
             if operation.namespace.database not in self._databases:
                 self._database(operation.namespace.database)  # which knows what may be a name
             deadline = self._limits.now() + seconds + GRACE
-            if operation.within is not None:
-                return await self._inside(operation, deadline)
-            if self._limit is None:
-                if operation.max_scan is not None:
-                    await self._check_scan(operation, operation.max_scan, deadline)
-                short = SHORT.get(type(operation))
-                if short is not None and (operation.effect is Effect.READ or not operation.guards):
-                    found: R | None = await short(self._way, operation, deadline)
-                    if found is not None:
-                        return found
-                return await self._driven(operation, deadline)
-            with pymongo.timeout(seconds):  # the URI's own limit is for everything that is done for one operation
-                if operation.max_scan is not None:
-                    await self._check_scan(operation, operation.max_scan, deadline)
-                return await self._driven(operation, deadline)
+            if turn == OWN_TURN or type(operation) in _WITHOUT_PLACE:
+                return await self._carried_out(operation, deadline, self._own_way)
+            if not self._places.enter(turn):
+                await self._places.wait(turn, deadline - GRACE)
+            try:
+                return await self._carried_out(operation, deadline, self._way)
+            finally:
+                self._places.leave(turn)
         except (PyMongoError, BSONError, OverflowError, TimeoutError) as error:
             raise self._told(operation, error) from error
         except RecursionError as error:
             raise InvalidParameter("a document is nested too deeply") from error
 
+    async def _carried_out(self, operation: Operation[R], deadline: float, way: ShortWay) -> R:
+        """The result of an operation whose turn it is."""
+        if operation.within is not None:
+            return await self._inside(operation, deadline)
+        if self._limit is None:
+            if operation.max_scan is not None:
+                await self._check_scan(operation, operation.max_scan, deadline)
+            short = SHORT.get(type(operation))
+            if short is not None and (operation.effect is Effect.READ or not operation.guards):
+                found: R | None = await short(way, operation, deadline)
+                if found is not None:
+                    return found
+            return await self._driven(operation, deadline)
+        # The URI's own limit is for everything that is done for one operation.
+        with pymongo.timeout(max(deadline - GRACE - self._limits.now(), _SHORTEST)):
+            if operation.max_scan is not None:
+                await self._check_scan(operation, operation.max_scan, deadline)
+            return await self._driven(operation, deadline)
+
+    @asynccontextmanager
+    async def _placed(self, operation: Operation[Any], deadline: float) -> AsyncIterator[None]:
+        """Within it one batch of ``operation`` is asked for, in its turn."""
+        turn = operation.turn
+        if not self._places.enter(turn):
+            await self._places.wait(turn, deadline)
+        try:
+            async with self._lanes.beside():
+                yield
+        finally:
+            self._places.leave(turn)
+
+    def _beside(self, operation: Operation[Any]) -> AbstractAsyncContextManager[None]:
+        """Within it ``operation`` goes the driver's own way: with a place of its caller's, or without one."""
+        if operation.turn == OWN_TURN or type(operation) in _WITHOUT_PLACE:
+            return nullcontext()
+        return self._lanes.beside()
+
     async def _check_scan(self, operation: Operation[Any], most: int, deadline: float) -> None:
-        with self._limits.until(deadline):
-            await scans.check(self._database(operation.namespace.database), operation, most)
+        async with self._beside(operation):
+            with self._limits.until(deadline):
+                await scans.check(self._database(operation.namespace.database), operation, most)
 
     async def _inside(self, operation: Operation[R], deadline: float) -> R:
         """A part of a transaction that goes on, or its end."""
@@ -223,7 +277,7 @@ class MongoStore:
             await self._writable(database, deadline)  # from then on it is known whether there are transactions
             if operation.max_scan is not None:
                 await self._check_scan(operation, operation.max_scan, deadline)
-        async with asyncio.timeout_at(deadline):
+        async with self._beside(operation), asyncio.timeout_at(deadline):
             with pymongo.timeout(max(deadline - GRACE - asyncio.get_running_loop().time(), _SHORTEST)):
                 return await held.carry_out(database, operation)  # type: ignore[return-value]  # what R is for it
 
@@ -232,23 +286,26 @@ class MongoStore:
         database, kind = self._database(operation.namespace.database), type(operation)
         result: R
         if isinstance(operation, op.Scan):
-            return ScanResult(await flows.Flow(database, operation).open())  # type: ignore[return-value]
-        if may_write(operation):
-            await self._writable(database, deadline)
-        async with asyncio.timeout_at(deadline):
-            if isinstance(operation, op.Watch):
+            flow = flows.Flow(database, operation, self._placed)
+            return ScanResult(await flow.open())  # type: ignore[return-value]
+        if isinstance(operation, op.Watch):
+            async with asyncio.timeout_at(deadline):
                 return await self._watch(operation)  # type: ignore[return-value]  # what R is for a Watch
-            if (run := READS.get(kind)) is not None:
-                result = await run(database, operation)
-                return result
-            with pymongo.timeout(max(deadline - GRACE - asyncio.get_running_loop().time(), _SHORTEST)):
-                if isinstance(operation, op.Transaction):
-                    return await together.execute(database, operation)  # type: ignore[return-value]  # as above
-                if guard.is_guarded(operation):
-                    result = await guard.execute(database, operation)
-                else:
-                    result = await WRITES[kind](database, operation)
-                return result
+        async with self._beside(operation):
+            if may_write(operation):
+                await self._writable(database, deadline)
+            async with asyncio.timeout_at(deadline):
+                if (run := READS.get(kind)) is not None:
+                    result = await run(database, operation)
+                    return result
+                with pymongo.timeout(max(deadline - GRACE - asyncio.get_running_loop().time(), _SHORTEST)):
+                    if isinstance(operation, op.Transaction):
+                        return await together.execute(database, operation)  # type: ignore[return-value]  # as above
+                    if guard.is_guarded(operation):
+                        result = await guard.execute(database, operation)
+                    else:
+                        result = await WRITES[kind](database, operation)
+                    return result
 
     async def _writable(self, database: Database, deadline: float) -> None:
         """Wait for a server that takes writes, when none is known: as long as the driver looks for one.
@@ -306,5 +363,7 @@ class MongoStore:
         if watching is not None:
             await watching.close()
         if client is not None:
+            self._places.close()
             await self._lanes.close()
+            await self._own_lanes.close()
             await client.close()

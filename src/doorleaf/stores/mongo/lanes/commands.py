@@ -125,13 +125,11 @@ class ShortWay:
         database: str,
         deadline: float,
         following: Callable[[], Follow] | None,
-        *,
-        patient: bool = False,
     ) -> list[bytes] | None:
         """The batches of documents, as BSON end to end, that answer the reading command with ``fields``.
 
         Its fields name the ``database``. What ``following`` makes says which command comes after a batch. ``deadline``
-        is a time of the loop's, at which TimeoutError is raised. Who is ``patient`` waits where every lane is busy.
+        is a time of the loop's, at which TimeoutError is raised.
 
         None when nothing was sent and the operation has to go the driver's way. Raises what PyMongo would.
         """
@@ -149,7 +147,7 @@ class ShortWay:
                 self._lanes.give(lane)
                 return [answer]
         reading = _Reading(fields, database, True, following)
-        return await self._read(reading, deadline, lane, answer, failed, patient=patient)  # type: ignore[return-value]
+        return await self._read(reading, deadline, lane, answer, failed)  # type: ignore[return-value]
 
     async def reply(self, database: str, command: Document, deadline: float) -> Document | None:
         """The reply to a reading ``command`` that no cursor answers. Returns None and raises as :meth:`documents`."""
@@ -169,8 +167,6 @@ class ShortWay:
         lane: Lane | None = None,
         answer: Answer | None = None,
         failed: PyMongoError | None = None,
-        *,
-        patient: bool = False,
     ) -> list[Answer] | None:
         """The answers to a command, batches of documents where they are a cursor's.
 
@@ -183,7 +179,7 @@ class ShortWay:
                     retries = retries or ReadRetries(self._client)
                     await retries.again(failed)
                     lane, answer = await self._another(retries), None
-                elif lane is None and (lane := await self._lanes.take(patient=patient)) is None:
+                elif lane is None and (lane := await self._lanes.take()) is None:
                     return None
                 try:
                     return await self._conversation(lane, reading, answer)

@@ -15,7 +15,8 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -38,11 +39,8 @@ _NEEDED = ("_select_server", "_checkout", "_close_cursor_soon")
 _OPENING = 2
 _CLOSING = 2.0
 
-CIRCULATING_SECONDS = 0.05
-"""Lanes of which none was given back for so long are held by what takes long: nobody waits for one."""
-
 PATIENCE_SECONDS = 1.0
-"""How long who is not patient waits for a lane that others give back."""
+"""How long an operation waits for a lane, mostly one that is being opened, before it goes the driver's own way."""
 
 
 @dataclass(slots=True, eq=False)
@@ -87,7 +85,8 @@ def unfit(client: AsyncMongoClient[Document]) -> str:
 
 
 class Lanes:
-    """The lanes of one client; ``most`` bounds how many of its connections they may hold. With 0 there are none."""
+    """The lanes of one client; ``most`` bounds how many of its connections they may hold, together with what goes
+    the driver's own way beside them. With 0 there are none."""
 
     def __init__(self, client: AsyncMongoClient[Document], most: float, limits: Limits) -> None:
         self._client: Any = client
@@ -95,8 +94,7 @@ class Lanes:
         self._most = most
         self._free: list[Lane] = []
         self._held = 0
-        self._given = -math.inf
-        """When a lane was given back last."""
+        self._beside = 0
         self._opening = 0
         self._waiting: deque[asyncio.Future[Lane | None]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,9 +115,23 @@ class Lanes:
         return self._usable
 
     def pool(self) -> dict[str, int]:
-        """How many lanes are in use, how many are idle, and how many operations wait for one."""
+        """How many lanes are in use, with what goes the driver's own way beside them; how many are idle, and how many
+        operations wait for one."""
         idle = len(self._free)
-        return {"used": self._held - idle, "idle": idle, "waiting": len(self._waiting)}
+        return {"used": self._held + self._beside - idle, "idle": idle, "waiting": len(self._waiting)}
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[None]:
+        """Within it one operation goes the driver's own way: it gets a lane's connection where there is no other."""
+        self._beside += 1
+        try:
+            if self._free and self._held + self._beside > self._most:
+                lane = self._free.pop(0)
+                await self.end(lane, close=not self._fresh(lane))
+            yield
+        finally:
+            self._beside -= 1
+            self._grow()
 
     def free(self) -> Lane | None:
         """A lane that is free and as good as it was, its session too; None says nothing: ask :meth:`take`."""
@@ -133,9 +145,8 @@ class Lanes:
     async def take(self, *, patient: bool = False) -> Lane | None:
         """A lane that is free, or the next to become so.
 
-        None when all that may be are busy for long, unless ``patient``. While they come back, everybody waits in one
-        queue: the driver's own way costs three times as much, and who took it would stand behind those who come later.
-        None as well when no lane can be had: the driver's own way meets the same error, and says it.
+        None when it does not come soon, unless ``patient``, and when no lane can be had: the driver's own way meets the
+        same error, and says it.
         """
         if not self._usable:
             return None
@@ -148,23 +159,28 @@ class Lanes:
             if self._fresh(lane):
                 return lane
             self.drop(lane)
-        crowded = self._held >= self._most and not self._opening and not patient
-        if crowded and monotonic() - self._given > CIRCULATING_SECONDS:
-            return None
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[Lane | None] = loop.create_future()
         self._waiting.append(turn)
         self._grow()
-        impatient = loop.call_later(PATIENCE_SECONDS, _let_go, turn) if crowded else None
+        impatient = None if patient else loop.call_later(PATIENCE_SECONDS, self._let_go, turn)
         try:
             return await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.exception() is None and (lane_ := turn.result()):
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            elif not turn.cancelled() and turn.exception() is None and (lane_ := turn.result()):
                 self.give(lane_)
             raise
         finally:
             if impatient is not None:
                 impatient.cancel()
+
+    def _let_go(self, turn: asyncio.Future[Lane | None]) -> None:
+        """Let who waits in ``turn`` go the driver's own way."""
+        if not turn.done():
+            self._waiting.remove(turn)
+            turn.set_result(None)
 
     def _fresh(self, lane: Lane) -> bool:
         """Whether something sent on a lane is likely to arrive: who closes a silent connection may do so unseen."""
@@ -206,7 +222,7 @@ class Lanes:
 
     def give(self, lane: Lane) -> None:
         """Hand a lane to whoever waits longest, or keep it; one from before a change goes back to the pool."""
-        self._given = lane.used = monotonic()
+        lane.used = monotonic()
         if lane.picture is not self._picture:
             self._later(self.end(lane, close=False))
             return
@@ -231,7 +247,7 @@ class Lanes:
 
     def _grow(self) -> None:
         """Open lanes for those who wait, a few at a time, as the pool does: whoever finishes first serves them."""
-        while self._opening < min(_OPENING, len(self._waiting)) and self._held < self._most:
+        while self._opening < min(_OPENING, len(self._waiting)) and self._held + self._beside < self._most:
             self._opening += 1
             self._held += 1
             self._later(self._open())
@@ -264,7 +280,10 @@ class Lanes:
         finally:
             self._opening -= 1
         if lane is not None:
-            self.give(lane)
+            if self._waiting or self._held + self._beside <= self._most:
+                self.give(lane)
+            else:  # who it was opened for has another by now
+                await self.end(lane, close=False)
             self._grow()
             return
         self._held -= 1
@@ -341,9 +360,3 @@ class Lanes:
         LOG.warning(
             "PyMongo %s differs from the versions known here (%s): all goes its own way", pymongo.version, error
         )
-
-
-def _let_go(turn: asyncio.Future[Lane | None]) -> None:
-    """Let who waits in ``turn`` go the driver's own way."""
-    if not turn.done():
-        turn.set_result(None)

@@ -91,7 +91,7 @@ async def find(way: ShortWay, operation: Find, deadline: float) -> DocumentsResu
         return DocumentsResult(documents)
     total = operation.told(len(documents))
     if total is None:
-        counted = await count_documents(way, counting(operation, until), deadline, patient=True)
+        counted = await count_documents(way, counting(operation, until), deadline)
         if counted is None:
             return None
         total = counted.count
@@ -143,9 +143,7 @@ async def aggregate(way: ShortWay, operation: Aggregate, deadline: float) -> Doc
     return DocumentsResult(documents)
 
 
-async def count_documents(
-    way: ShortWay, operation: CountDocuments, deadline: float, *, patient: bool = False
-) -> CountResult | None:
+async def count_documents(way: ShortWay, operation: CountDocuments, deadline: float) -> CountResult | None:
     """The number of what a pipeline counts."""
     bounds = present(skip=operation.skip or None, limit=operation.limit or None)
     pipeline = [
@@ -155,7 +153,7 @@ async def count_documents(
     ]
     place = operation.namespace
     command = {"aggregate": place.collection, "pipeline": pipeline, "cursor": {}, **counting_options(operation)}
-    found = await way.documents(encoded(place.database, command), place.database, deadline, None, patient=patient)
+    found = await way.documents(encoded(place.database, command), place.database, deadline, None)
     if found is None:
         return None
     return CountResult(bson.decode(found[0], CODEC)["n"] if found[0] else 0)
