@@ -338,7 +338,9 @@ def test_exports(events: Crud) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [{"format": "bson"}, {"filters": "{"}, {"sort": "x"}, {"filters": '{"$where":"1"}'}, {"colour": "red"}]
+    "query",
+    [{"format": "bson"}, {"filters": "{"}, {"sort": "x"}, {"filters": '{"$where":"1"}'}, {"colour": "red"}]
+    + [{"format": "csv", "fields": fields} for fields in ("", "s,", "s,s", "in..x", "in.\0")],
 )
 def test_exports_that_are_refused(events: Crud, query: Any) -> None:
     put_in(events, b'[{"_id":1}]')

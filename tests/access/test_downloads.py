@@ -119,6 +119,7 @@ WRONG: list[tuple[dict[str, Any], int, str]] = [
     ({"columns": ["a"]}, 400, "csv takes columns"),
     ({"format": "csv", "columns": [1]}, 400, "columns: expected an array of strings"),
     ({"format": "csv", "columns": ["c"] * 5001}, 400, "columns: more than 5000"),
+    ({"format": "csv", "columns": ["a", "a"]}, 400, "columns: a column comes twice"),
     ({"filter": {"$nope": 1}}, 400, "$nope"),
     ({"filter": {"$where": "sleep(1)"}}, 403, "$where"),
     ({"filter": []}, 400, "filter: expected"),

@@ -75,6 +75,7 @@ def test_a_file_has_its_name_only_when_it_is_whole(tmp_path: Path, doorleaf_proc
         (("d.c", "out.json", "--filter", "{"), "--filter: malformed JSON"),
         (("d.c", "out.json", "--type", "xml"), "--type: expected one of"),
         (("d.c", "out.json", "--fields", "a"), "--fields: is for csv and tsv"),
+        (("d.c", "out.csv", "--fields", "a,,b"), "--fields: a column is named ''"),
         (("d", "out.json"), "expected DATABASE.COLLECTION"),
         (("d.c", "nowhere/out.json"), "no such file or directory"),
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import struct
 from datetime import datetime
 from typing import Any
@@ -123,6 +124,21 @@ def test_columns_can_be_named() -> None:
     )
     assert written(fields=["a", "b"]) == "a,b\n"
     assert written() == "\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        *(([name], "a field has a name") for name in ("", "a.", ".a", "a..b", "a\0b")),
+        (["a", "b", "a"], "two columns are named 'a'"),
+        ([".".join("a" * 101)], "fields are in one another 100 times at most"),
+        ([f"c{number}" for number in range(20_001)], "20000 is the most"),
+        (["\ud800"], "the name of a column: must be Unicode text"),
+    ],
+)
+def test_columns_that_name_no_field_of_their_own_are_refused(names: list[str], why: str) -> None:
+    with pytest.raises(InvalidParameter, match=re.escape(why)):
+        written([{"a": 1}], fields=names)
 
 
 def test_a_field_that_would_be_lost_is_an_error() -> None:

@@ -79,7 +79,11 @@ def export_(
         sort=_object(sort, "--sort"),
         limit=limit,
     )
-    job = _Export(query, name, kind, format_for(kind, Mode.RELAXED if relaxed else Mode.CANONICAL, columns))
+    try:
+        form = format_for(kind, Mode.RELAXED if relaxed else Mode.CANONICAL, columns)
+    except DoorleafError as error:
+        raise SettingsError(f"--fields: {error.message}") from None
+    job = _Export(query, name, kind, form)
     began = monotonic()
     size = asyncio.run(job.run(Target(url, key, uri, data_dir, config), metadata=metadata))
     seconds = monotonic() - began

@@ -50,6 +50,8 @@ def _columns(value: Any, name: str) -> list[str]:
         raise wrong(name, "an array of strings", value)
     if len(value) > MOST_COLUMNS:
         raise InvalidParameter(f"{name}: more than {MOST_COLUMNS} columns; choose some by a projection")
+    if len(set(value)) < len(value):
+        raise InvalidParameter(f"{name}: a column comes twice")
     return [unicode_text(one, name) for one in value]
 
 

@@ -10,6 +10,7 @@ from itertools import chain, islice
 
 from doorleaf.documents import Document
 from doorleaf.errors import InvalidParameter
+from doorleaf.operations.fields import unicode_text
 from doorleaf.transfer import cells
 from doorleaf.transfer.rows import MOST_ROW_BYTES, Blank, Read, Row, Rows, Unreadable, lines
 
@@ -138,21 +139,27 @@ def _header(record: Record | None) -> list[str]:
     return record.cells
 
 
-def _paths(names: Sequence[str]) -> list[list[str]]:
-    """The names of columns in steps. Raises Unreadable where two of them cannot be in one document."""
+def require_names(names: Sequence[str]) -> None:
+    """Raise InvalidParameter where ``names`` are not those of columns, each of another field."""
     if len(names) > MOST_COLUMNS:
         raise Unreadable(f"the table has {len(names)} columns, and {MOST_COLUMNS} is the most")
     deep = next((name for name in names if name.count(".") >= MOST_STEPS), None)
     if deep is not None:
         raise Unreadable(f"a column is named {_short(deep)}: fields are in one another {MOST_STEPS} times at most")
-    paths = [name.split(".") for name in names]
-    seen: set[tuple[str, ...]] = set()
-    for name, path in zip(names, paths, strict=True):
-        if not all(path) or "\0" in name:
+    seen: set[str] = set()
+    for name in names:
+        if not all(name.split(".")) or "\0" in name:
             raise Unreadable(f"a column is named {_short(name)}: a field has a name, also behind and before a dot")
-        if tuple(path) in seen:
+        if name in seen:
             raise Unreadable(f"two columns are named {_short(name)}")
-        seen.add(tuple(path))
+        seen.add(unicode_text(name, "the name of a column"))
+
+
+def _paths(names: Sequence[str]) -> list[list[str]]:
+    """The names of columns in steps. Raises Unreadable where two of them cannot be in one document."""
+    require_names(names)
+    paths = [name.split(".") for name in names]
+    seen = {*map(tuple, paths)}
     for steps in seen:
         for end in range(1, len(steps)):
             if steps[:end] in seen:

@@ -13,6 +13,7 @@ from doorleaf.documents import CODEC, Document
 from doorleaf.ejson import Mode, dumps, encode_exactly
 from doorleaf.errors import InvalidParameter
 from doorleaf.transfer import cells
+from doorleaf.transfer.tables import require_names
 
 
 class Format(Protocol):
@@ -78,9 +79,11 @@ class Bson:
 
 class Table:
     """CSV or TSV with a header. Without ``fields`` the columns are those of the first batch, objects in their fields;
-    a later document with another field is an error then, because a part of it would be lost."""
+    a later document with another field is an error then, because a part of it would be lost. Raises
+    InvalidParameter for ``fields`` that are no names of columns."""
 
     def __init__(self, delimiter: str, fields: Sequence[str] | None) -> None:
+        require_names(fields or ())
         self._delimiter = delimiter
         self._given = fields is not None
         self._columns = list(fields) if fields is not None else None

@@ -17,6 +17,7 @@ from doorleaf.dialects.datacube.models import CubeQuery, Text, mistake
 from doorleaf.dialects.datacube.ownership import Cubes, Inside
 from doorleaf.dialects.files import FILE, MOST_COLUMNS, TYPES, file_reply
 from doorleaf.documents import Document
+from doorleaf.errors import InvalidParameter
 from doorleaf.operations import Aggregate, Find, Scan
 from doorleaf.operations.results import DocumentStream
 from doorleaf.transfer.writing import format_for
@@ -64,7 +65,10 @@ def export_routes(cubes: Cubes) -> list[Route]:
         if kind == "csv":
             columns = await _columns(inside, query) if given.fields is None else given.fields.split(",")
         mode = ejson.mode_of(request.headers.get(b"accept"), ejson.Mode.RELAXED)
-        form = format_for(kind, mode, columns)
+        try:
+            form = format_for(kind, mode, columns)
+        except InvalidParameter as error:
+            raise mistake("fields", error.message) from None
         documents: DocumentStream = (await inside.run(Scan.of(query))).documents
         return file_reply(
             documents, form, kind, given.collection_name, lambda error: cube_envelope(error, request).body
