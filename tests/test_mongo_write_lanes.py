@@ -256,12 +256,10 @@ NO_ERRORS: list[Document] = [
     {"ok": 0.0, "errmsg": "e", "code": float("inf")},
     {"ok": 0.0, "errmsg": "e", "code": 91, "errorLabels": 5},
 ]
+NO_CURSORS: list[Any] = [5, {}, {"id": 0, "firstBatch": [5]}, {"id": {}, "firstBatch": []}]
 NO_REPLIES: list[tuple[str, list[Document]]] = [
     ("find", NO_ERRORS),
-    (
-        "find",
-        [{"ok": 1.0, "cursor": odd} for odd in (5, {}, {"id": 0, "firstBatch": [5]}, {"id": {}, "firstBatch": []})],
-    ),
+    ("find", [{"ok": 1.0, "cursor": odd} for odd in NO_CURSORS]),
     ("insert", NO_ERRORS),
     ("insert", [{"ok": 1.0, "n": 1, "writeErrors": odd} for odd in (5, [5], {"a": 1}, [{"index": 0, "code": {}}])]),
     ("insert", [{"ok": 1.0, "n": 1, "writeConcernError": odd} for odd in (5, [1], {"code": [1]}, {"errInfo": 5})]),
