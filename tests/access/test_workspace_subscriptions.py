@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import doorleaf
+from servers import PATIENCE, doorleaf
 from test_workspace_realtime import CONFIG, Home, hear, say, subscribe
 from websockets.exceptions import ConnectionClosed
 
@@ -49,7 +49,19 @@ def test_no_more_than_the_workspace_may_have(tmp_path: Path) -> None:
             assert events.change()["documentId"] == 2
         with home.listen("one", "c"), home.connected("one") as session:  # another workspace has no quota
             subscribe(session, "mongo:c")
+        until = time.monotonic() + PATIENCE
+        for _ in range(3):  # whoever goes without a word gives the only place back
+            while not got_in(home):
+                assert time.monotonic() < until
+                time.sleep(0.1)
         assert "Traceback" not in server.output()
+
+
+def got_in(home: Home) -> bool:
+    """Whether a connection to a workspace with a quota may subscribe; then it is closed."""
+    with home.connected("few") as session:
+        say(session, type="subscribe", channel="mongo:d", requestId="r")
+        return bool(hear(session)["type"] == "subscription-confirmed")
 
 
 def require_full(session: Any) -> None:

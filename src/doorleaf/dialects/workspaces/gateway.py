@@ -120,10 +120,15 @@ class Connection:
         self._identity: Any = None
         self._channels: dict[str, tuple[asyncio.Task[None], Following]] = {}
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._parting: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Talk until either side has enough."""
-        talking = {asyncio.create_task(self._talk()), asyncio.create_task(self._check()), self._ended}
+        talking: set[asyncio.Future[None]] = {
+            asyncio.create_task(self._talk()),
+            asyncio.create_task(self._check()),
+            self._ended,
+        }
         try:
             done, _ = await asyncio.wait(talking, return_when=asyncio.FIRST_COMPLETED)
             for one in done:
@@ -133,14 +138,20 @@ class Connection:
             await self._say(frame | ({"channel": end.channel} if end.channel else {}))
             await self._session.close(end.code, NAMES[end.code])
         finally:
-            for task in talking:
-                task.cancel()
-            await asyncio.wait(talking)
-            for task in talking:
-                if not task.cancelled():
-                    task.exception()  # one was enough
-            for name in [*self._channels]:
-                await self._leave(name)
+            # The server ends this too when the client has gone, mostly in this very moment; no channel is left open.
+            self._parting = asyncio.create_task(self._part(talking))
+            await asyncio.shield(self._parting)
+
+    async def _part(self, talking: set[asyncio.Future[None]]) -> None:
+        """End all that was begun."""
+        for task in talking:
+            task.cancel()
+        await asyncio.wait(talking)
+        for task in talking:
+            if not task.cancelled():
+                task.exception()  # one was enough
+        for name in [*self._channels]:
+            await self._leave(name)
 
     # --- who calls ---
 
