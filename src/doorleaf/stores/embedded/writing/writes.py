@@ -41,11 +41,11 @@ from doorleaf.operations.results import (
 )
 from doorleaf.stores.base import Failures
 from doorleaf.stores.embedded.administration import collection_for_write
-from doorleaf.stores.embedded.encoding import check_bson, decode, encode
+from doorleaf.stores.embedded.encoding import check_bson, check_depth, decode, encode
 from doorleaf.stores.embedded.reading.matches import Matches, Query
 from doorleaf.stores.embedded.reading.reads import check_filter, let_values
 from doorleaf.stores.embedded.reading.scan import Row
-from doorleaf.stores.embedded.writing.rows import Rows, Transaction
+from doorleaf.stores.embedded.writing.rows import Rows, Transaction, identified
 
 Updating = UpdateOne | UpdateMany | ReplaceOne | FindOneAndUpdate | FindOneAndReplace
 Deleting = DeleteOne | DeleteMany | FindOneAndDelete
@@ -176,10 +176,12 @@ def _update(
             rows.look(document)
     if matched or not operation.upsert:
         return UpdateResult(matched, modified), before, after
-    document = change(upsert_base(operation.filter, replacing=replacing), None, True)
+    document = identified(change(upsert_base(operation.filter, replacing=replacing), None, True))
+    check_depth(document)
+    after = encode(document)
     collection = collection_for_write(transaction, operation.namespace)
-    identity = transaction.rows(collection, context, operation.guard).insert(document)
-    return UpdateResult(0, 0, identity), None, encode(document)
+    identity = transaction.rows(collection, context, operation.guard).insert(document, after)
+    return UpdateResult(0, 0, identity), None, after
 
 
 def update_one(transaction: Transaction, operation: UpdateOne | ReplaceOne, context: Context) -> UpdateResult:
