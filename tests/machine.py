@@ -15,7 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import pytest
 
+NICE = os.getpriority(os.PRIO_PROCESS, 0)
+"""How nice the tests are, and what they start; a process that leaves the processor to others is nicer."""
+can_be_nicer = pytest.mark.skipif(NICE == 19, reason="no process can be nicer than the tests")
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _STAT = Path("/proc/stat")
 _COUNTED = Path("/proc/self/schedstat").exists()

@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
+from machine import can_be_nicer
 from opened import C, Run, fill
 from test_workers import is_nice, processes
 
@@ -106,6 +107,7 @@ def test_who_leaves_ends_the_worker(run: Run) -> None:
     run(scenario)
 
 
+@can_be_nicer
 def test_a_worker_that_is_killed_is_an_error(run: Run) -> None:
     async def scenario(store: EmbeddedStore) -> None:
         await fill(store, *large())

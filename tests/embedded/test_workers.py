@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from machine import NICE, can_be_nicer
 from opened import C, Run, fill
 
 from doorleaf.documents import Document
@@ -62,7 +63,7 @@ def _lives(process: psutil.Process) -> bool:
 
 def is_nice(process: psutil.Process) -> bool:
     try:
-        return bool(process.nice() > 10)
+        return bool(process.nice() > NICE)
     except psutil.NoSuchProcess:
         return False
 
@@ -420,6 +421,7 @@ def test_a_write_that_makes_room_in_its_commit_is_answered(run: Run, monkeypatch
     run(scenario)
 
 
+@can_be_nicer
 def test_a_worker_that_left_the_processor_to_others_serves_nobody_else(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -430,10 +432,13 @@ def test_a_worker_that_left_the_processor_to_others_serves_nobody_else(
         long: Any = 1
         for _ in range(4):
             long = {"$sum": {"$map": {"input": {"$range": [0, 25]}, "in": long}}}
-        answer = asyncio.create_task(aggregate(store, {"$project": {"n": long}}, max_time_ms=60_000))
-        await until(lambda: any(map(is_nice, processes())) or answer.done())
-        assert not answer.done()
-        assert await answer == [{"_id": 1, "n": 25**4}]
+        seen = False
+        while not seen:  # it may have its answer before anybody has looked
+            answer = asyncio.create_task(aggregate(store, {"$project": {"n": long}}, max_time_ms=60_000))
+            while not answer.done():
+                seen = seen or any(map(is_nice, processes()))
+                await asyncio.sleep(0.01)
+            assert await answer == [{"_id": 1, "n": 25**4}]
         await until(lambda: not any(map(is_nice, processes())))
 
     run(scenario)

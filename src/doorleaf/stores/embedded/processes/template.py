@@ -33,7 +33,7 @@ FAILED, OUT_OF_MEMORY = 1, 12
 """Exit codes of workers that did not end in order."""
 
 NICENESS = 15
-"""What a worker gets that takes long: next to others it runs on what they leave."""
+"""What is added to a worker's that takes long, up to the system's most: next to others it runs on what they leave."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -87,7 +87,7 @@ class Template:
                     # A worker holds this signal back from before a commit until it has answered.
                     os.kill(pid, signal.SIGUSR1)
                 else:
-                    os.setpriority(os.PRIO_PROCESS, pid, NICENESS)
+                    os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
         return True
 
     def _fork(self, number: int, descriptor: int) -> None:
