@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -185,6 +185,24 @@ class SystemStore:
                 raise
             await self._execute(DropIndex(namespace=self._at(collection), index=f"{field}_1"))
             await self._execute(index)
+
+
+class Readings:
+    """Readings of the same documents, some of them at once: what was read earlier is never put over what was later."""
+
+    def __init__(self) -> None:
+        self._begun = self._done = 0
+
+    def begin(self) -> Callable[[], bool]:
+        """Begin to read; what is answered says, once that is done, whether none that began later was faster."""
+        self._begun += 1
+        number = self._begun
+
+        def is_latest() -> bool:
+            self._done = max(self._done, number)
+            return self._done == number
+
+        return is_latest
 
 
 def as_date(seconds: float) -> datetime:

@@ -29,7 +29,7 @@ from doorleaf.access.callers import Identity, Tell, untold
 from doorleaf.access.guards.scopes import FIELDS, scope_of
 from doorleaf.access.limits.rates import key_limits
 from doorleaf.access.request import HttpRequest
-from doorleaf.access.system_store import SystemStore, as_date, as_seconds
+from doorleaf.access.system_store import Readings, SystemStore, as_date, as_seconds
 from doorleaf.documents import Document, is_string
 from doorleaf.errors import DuplicateKey, InvalidParameter, NotFound, RequestError
 
@@ -172,6 +172,7 @@ class Keys:
         self._by_id: dict[str, Key] = {}
         self._retiring: dict[str, Key] = {}
         self._read: dict[str, tuple[Document, Key, Key | None]] = {}
+        self._reading = Readings()
         self._used: dict[str, float] = {}
         self._written: dict[str, float] = {}
         self._digests: dict[str, bytes] = {}
@@ -216,11 +217,15 @@ class Keys:
 
     async def reload(self) -> None:
         """Read the keys again; what was revoked since is unknown from here on, what did not change stays as it was."""
+        is_latest = self._reading.begin()
+        documents = await self._system.find(COLLECTION, {"disabled": {"$ne": True}})
+        if not is_latest():
+            return
         by_digest: dict[bytes, Key] = {}
         by_id: dict[str, Key] = {}
         retiring: dict[str, Key] = {}
         read: dict[str, tuple[Document, Key, Key | None]] = {}
-        for document in await self._system.find(COLLECTION, {"disabled": {"$ne": True}}):
+        for document in documents:
             document.pop("last_used", None)
             before = self._read.get(str(document["_id"]))
             try:

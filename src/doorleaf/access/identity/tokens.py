@@ -311,7 +311,7 @@ class Sessions:
 
     async def reload(self) -> None:
         """Read which sessions were revoked while access tokens of theirs may live, with as much again for clocks."""
-        since = as_date(self._clock() - 2 * ACCESS_SECONDS)
+        since, before = as_date(self._clock() - 2 * ACCESS_SECONDS), self._revoked
         revoked: set[str] = set()
         filter: Document = {"revoked": {"$gte": since}}
         while found := await self._system.find(COLLECTION, filter, sort={"_id": 1}):
@@ -319,7 +319,9 @@ class Sessions:
             filter = {"revoked": {"$gte": since}, "_id": {"$gt": found[-1]["_id"]}}
             if len(found) < MOST:
                 break
-        self._revoked = frozenset(revoked)
+        self._revoked = frozenset(revoked) | (
+            self._revoked - before
+        )  # what ended meanwhile may be too late for what was read
 
     async def prepare(self) -> None:
         """Make the indexes that are needed."""

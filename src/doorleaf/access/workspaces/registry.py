@@ -20,7 +20,7 @@ from bson import Int64, ObjectId
 from doorleaf.access.callers import Identity, Tell, untold
 from doorleaf.access.identity.keys import digest, new_key
 from doorleaf.access.request import HttpRequest
-from doorleaf.access.system_store import SystemStore, as_date, as_seconds
+from doorleaf.access.system_store import Readings, SystemStore, as_date, as_seconds
 from doorleaf.access.workspaces.logins import DatabaseLogins
 from doorleaf.access.workspaces.names import (
     check_capabilities,
@@ -87,6 +87,7 @@ class Workspaces:
         self._secrets: Mapping[str, bytes] = {}
         self._workspaces: Mapping[str, Workspace] = {}
         self._read: Mapping[str, Document] = {}
+        self._reading = Readings()
         self._keys: Mapping[bytes, WorkspaceKey] = {}
 
     # --- from memory ---
@@ -110,6 +111,7 @@ class Workspaces:
 
     async def reload(self) -> None:
         """Read everything again; a workspace that did not change stays the same object."""
+        is_latest = self._reading.begin()
         tenants = {str(one["_id"]): bytes(one["secret"]) for one in await self.system.find(TENANTS, {})}
         read: dict[str, Document] = {}
         found: dict[str, Workspace] = {}
@@ -126,6 +128,8 @@ class Workspaces:
             if place is not None and document.get("birth", "") == place.birth:  # else it was for one that is no more
                 keys[bytes.fromhex(document["hash"])] = _key(document)
         known = {name: document for name, document in read.items() if name in found}
+        if not is_latest():
+            return
         self._secrets, self._workspaces, self._read, self._keys = tenants, found, known, keys
 
     async def prepare(self) -> None:
