@@ -77,6 +77,7 @@ def test_work_that_fails_makes_its_thread_free() -> None:
 
 def test_long_work_is_not_searched_for_objects_that_hold_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collecting, "_settled", True)
+    monkeypatch.setattr(collecting, "_kept", collecting.MANY - 1)
     held: list[object] = []
     searched: list[str] = []
 
@@ -96,6 +97,7 @@ def test_long_work_is_not_searched_for_objects_that_hold_each_other(monkeypatch:
         searched.append(phase)
 
     async def scenario() -> None:
+        assert not collecting.is_due()
         is_on, knot = await Threads("test", 1, 1).run(30, work)
         assert (is_on, gc.isenabled(), searched) == (False, True, [])
         assert collecting.is_due()

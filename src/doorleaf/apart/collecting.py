@@ -19,7 +19,11 @@ _lock = threading.Lock()
 _settled = False
 """Whether this process is a server, which looks from time to time whether it is due."""
 _pauses = 0
-_kept = False
+_kept = 0
+"""How much work has left something that is kept out of the search."""
+
+MANY = 1_000
+"""Work after which all is to be searched: it takes a tenth of a second, and finds nothing but what nobody foresaw."""
 
 
 def undisturbed(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -35,7 +39,7 @@ def undisturbed(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     finally:
         with _lock:
             _pauses -= 1
-            _kept = True
+            _kept += 1
             gc.freeze()  # which looks at nothing
             if not _pauses:
                 gc.enable()
@@ -44,12 +48,12 @@ def undisturbed(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 def settle() -> None:
     """Search all there is, and keep what stays out of every later search."""
     global _settled, _kept
-    _settled, _kept = True, False
+    _settled, _kept = True, 0
     gc.unfreeze()
     gc.collect()
     gc.freeze()
 
 
 def is_due() -> bool:
-    """Whether something was kept out of the search since the last time that all was searched."""
-    return _kept
+    """Whether much was kept out of the search since the last time that all was searched."""
+    return _kept >= MANY

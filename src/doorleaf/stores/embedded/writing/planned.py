@@ -72,7 +72,7 @@ ALONE_SECONDS = 0.5
 LONGEST_SECONDS = 2.0
 """How long it may take by the clock while others wait, for what waits for a disk uses no processor."""
 
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.02
 """How often it looks whether somebody waits."""
 
 _LATE_SECONDS = 0.1
