@@ -53,6 +53,13 @@ def test_a_row_is_no_longer_than_it_may_be_wherever_its_end_is() -> None:
         assert (found, why) == ([], f"line 1: the row is longer than {rows.MOST_ROW_BYTES} characters")
 
 
+@pytest.mark.parametrize("more", [0, 1, rows.CHUNK_BYTES // 2])
+def test_very_many_backslashes_before_a_quote_are_counted_at_once(more: int) -> None:
+    slashes = b"\\\\" * (rows.CHUNK_BYTES + more)
+    found = [row.document for row in json_file.rows(reader(b'[{"a":"x%b"},{"a":"x%b\\",\\\\"}]' % (slashes, slashes)))]
+    assert found == [{"a": "x" + "\\" * (len(slashes) // 2)}, {"a": "x" + "\\" * (len(slashes) // 2) + '",\\'}]
+
+
 def test_lines_are_counted_behind_a_large_row() -> None:
     large = b'{"a":"%b",\n\n"b":1}' % (b"x" * 2_000_000)
     assert [row.number for row in json_file.rows(reader(b"[\n" + large + b',\n{"a":1}]'))] == [2, 5]

@@ -177,9 +177,11 @@ class _Text:
     def _behind_string(self, at: int) -> int:
         """Where the string is over in which ``at`` is, 0 when its end is not there yet."""
         while (end := self.text.find('"', at)) >= 0:
-            before = end
-            while before > at and self.text[before - 1] == "\\":
-                before -= 1
+            before, piece = end, ""
+            while not piece and before > at and self.text[before - 1] == "\\":
+                start = max(at, before - CHUNK_BYTES)
+                piece = self.text[start:before].rstrip("\\")
+                before = start + len(piece)
             if (end - before) % 2 == 0:
                 return end + 1
             at = end + 1
