@@ -46,10 +46,10 @@ def setup(functions: Mapping[str, str], apart: tuple[str, ...] = (), **shared: A
     return orjson.dumps({"prelude": prelude(), "functions": files, "shared": known})
 
 
-def call(name: str, *arguments: Any, **more: Any) -> bytes:
+def call(name: str, *arguments: Any) -> bytes:
     """The text of a call."""
-    told = {"name": name, "arguments": list(arguments), "user": {"id": "u1"}, "system": False, "request": {}, **more}
-    return orjson.dumps(told)
+    parts: tuple[Any, ...] = (name, False, {"id": "u1"}, None, {}, list(arguments))
+    return b"\n".join(orjson.dumps(part) for part in parts)
 
 
 class Sandbox:

@@ -104,6 +104,11 @@ def test_what_a_process_makes_up_costs_its_own_call_at_most() -> None:
     run({"waits": WAITS, "good": GOOD}, work)
 
 
+def test_no_kind_of_message_is_a_newline_which_would_cut_it_in_two_writes() -> None:
+    """Deno's standard output is Rust's, which writes what comes up to a newline first."""
+    assert ord("\n") not in set(Kind)
+
+
 def test_a_message_in_pieces_and_many_at_once_are_the_same() -> None:
     async def work(sandbox: Sandbox) -> list[Any]:
         server = Believing(later=None)

@@ -355,7 +355,7 @@ def test_a_call_that_a_process_had_not_begun_is_made_by_another_one() -> None:
             assert await sandbox.run("good", number) == number + 1
             [process] = sandbox.pool.processes
             os.kill(process.pid, signal.SIGSTOP)
-            text = call("good", 7, **({"big": "x" * 300_000} if number % 2 else {}))
+            text = call("good", 7, *(["x" * 300_000] if number % 2 else []))
             calling = asyncio.ensure_future(sandbox.pool.call(text, Recorder(), 60))
             await asyncio.sleep(0.05)  # the call is on its way to a process that reads nothing
             assert not calling.done()

@@ -22,7 +22,7 @@ from doorleaf.functions.database import Database, Session, described
 from doorleaf.functions.judging import DEPTH
 from doorleaf.functions.load import Function
 from doorleaf.functions.outgoing import Outgoing
-from doorleaf.functions.request import request_told
+from doorleaf.functions.request import headers_told, request_facts
 from doorleaf.functions.sandbox.process import Process
 from doorleaf.functions.told import Told
 from doorleaf.functions.version import DEEPEST, Version
@@ -78,8 +78,6 @@ class Call:
         self.depth = depth
         self.custom_data = True
         """Whether the function is told the caller's custom data."""
-        self.headers: dict[str, list[str]] | None = None
-        """The headers of its request as functions are told them, where they are made already."""
         self.is_over = False
         """Whether the function has ended, so that no more transactions begin."""
         self._sessions: dict[int, Session] = {}
@@ -285,14 +283,19 @@ class Call:
             task.cancel()
 
 
-def payload(call: Call, **given: bytes) -> bytes:
-    """The message that tells a JavaScript process of ``call``; ``given`` are further members, as JSON."""
-    told: Document = {
-        "name": call.function.name,
-        "system": call.identity.kind == "system",
-        "user": orjson.Fragment(
-            _SYSTEM_USER if call.identity is SYSTEM else ejson.dumps(call.user, ejson.Mode.CANONICAL)
-        ),
-        "request": request_told(call.http, call.headers),
-    }
-    return orjson.dumps({**told, **{name: orjson.Fragment(text) for name, text in given.items()}})
+def payload(call: Call, *, arguments: bytes = b"", incoming: bytes = b"\n") -> bytes:
+    """The message that tells a JavaScript process of ``call``: a line of JSON for each part, which it reads when the
+    function asks for it. It has ``arguments``, or is an endpoint's with ``incoming``: the query, and in the next line
+    the body."""
+    headers = None if call.http is None else headers_told(call.http)
+    user = _SYSTEM_USER if call.identity is SYSTEM else ejson.dumps(call.user, ejson.Mode.CANONICAL)
+    lines = (
+        orjson.dumps(call.function.name),
+        b"true" if call.identity.kind == "system" else b"false",
+        user,
+        orjson.dumps(headers),
+        b"{}" if call.http is None or headers is None else orjson.dumps(request_facts(call.http, headers)),
+        arguments,
+        incoming,
+    )
+    return b"\n".join(lines)

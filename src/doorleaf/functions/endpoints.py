@@ -106,11 +106,10 @@ class _Endpoints:
                 value = await self._functions.carry_out(call, [incoming(request, query), response])
                 said = response.said if response.touched else None
             else:
-                call.headers = headers_told(request)
                 if len(request.body) < SMALL_BYTES:
-                    given = _incoming(request, query, call.headers)
+                    given = _incoming(request, query)
                 else:
-                    given = await CODING.run(call.seconds, _incoming, request, query, call.headers)
+                    given = await CODING.run(call.seconds, _incoming, request, query)
                 told = await self._functions.javascript(call, incoming=given)
                 value, said = told.get("value"), told.get("said")
         if not endpoint.respond_result:
@@ -125,15 +124,15 @@ class _Endpoints:
         return Reply(200, await CODING.run(_WRITING_SECONDS, ejson.dumps, value, mode), mode.content_type)
 
 
-def _incoming(request: Request, query: dict[str, str], headers: dict[str, list[str]]) -> bytes:
-    """The request as JSON for a JavaScript process; its body is text where it is UTF-8."""
-    told: Document = {"query": query, "headers": headers}
+def _incoming(request: Request, query: dict[str, str]) -> bytes:
+    """The query and the body, a line of JSON for each; the body is text where it is UTF-8."""
+    body: str | dict[str, str] | None = None
     if request.body:
         try:
-            told["body"] = {"text": request.body.decode()}
+            body = request.body.decode()
         except UnicodeDecodeError:
-            told["body"] = {"base64": b64encode(request.body).decode()}
-    return orjson.dumps(told)
+            body = {"base64": b64encode(request.body).decode()}
+    return orjson.dumps(query) + b"\n" + orjson.dumps(body)
 
 
 def incoming(request: Request, query: dict[str, str]) -> Document:

@@ -15,12 +15,16 @@ _LONGEST_NAME = 64
 """Bytes of a header's name that is remembered: clients choose names, and nearly all are shorter."""
 
 
-def request_told(request: Request | None, headers: dict[str, list[str]] | None = None) -> Document:
-    """``context.request``: what there is to know about the HTTP request, without a secret in its query; ``headers`` are
-    what :func:`headers_told` gives of it, where that is there already."""
+def request_told(request: Request | None) -> Document:
+    """``context.request``: what there is to know about the HTTP request, without a secret in its query."""
     if request is None:
         return {}
-    headers = headers_told(request) if headers is None else headers
+    headers = headers_told(request)
+    return {**request_facts(request, headers), "requestHeaders": headers}
+
+
+def request_facts(request: Request, headers: dict[str, list[str]]) -> Document:
+    """``context.request`` without ``requestHeaders``, which are these ``headers``."""
     query = "&".join(part for part in request.query.decode("latin-1").split("&") if part.partition("=")[0] != "secret")
     return {
         "httpMethod": request.method,
@@ -28,7 +32,6 @@ def request_told(request: Request | None, headers: dict[str, list[str]] | None =
         "httpUserAgent": ", ".join(headers.get("User-Agent", [])),
         "rawQueryString": query,
         "remoteIPAddress": request.address,
-        "requestHeaders": headers,
         "webhookUrl": request.path,
     }
 

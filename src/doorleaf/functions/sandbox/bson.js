@@ -34,9 +34,10 @@ function kept(holder, name, value) {
 }
 
 // Every call has classes of its own, and needs few of them: each is made when it is first named.
+const made = { __proto__: null };
 const types = class {
   static get ObjectId() {
-    return kept(types, "ObjectId", class ObjectId extends Value {
+    return (made.ObjectId ??= class ObjectId extends Value {
       constructor(id) {
         super();
         if (id === undefined || id === null) id = hexadecimal(Math.floor(Date.now() / 1000), 8) + counted();
@@ -56,18 +57,18 @@ const types = class {
     });
   }
   static get Binary() {
-    return kept(types, "Binary", class Binary extends Value {
-      #bytes; #known; #subtype;
+    return (made.Binary ??= class Binary extends Value {
+      #bytes; #known;
       constructor(data, subtype = 0) {
         super();
         if (typeof data === "string") this.#known = data;
         else if (data instanceof ArrayBuffer) this.#bytes = new Uint8Array(data);
         else if (ArrayBuffer.isView(data)) this.#bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
         else fail("Binary takes text or bytes");
-        this.#subtype = subtype;
+        if (subtype !== 0) define(this, "sub_type", { value: subtype });
       }
       get buffer() { return (this.#bytes ??= Uint8Array.fromBase64(toBase64(this.#known))); }
-      get sub_type() { return this.#subtype; }
+      get sub_type() { return 0; }
       text() { return this.#known ?? toText(this.buffer.toBase64()); }
       toString() { return this.text(); }
       length() { return this.buffer.length; }
@@ -81,7 +82,7 @@ const types = class {
     });
   }
   static get Long() {
-    return kept(types, "Long", class Long extends Value {
+    return (made.Long ??= class Long extends Value {
       constructor(low = 0, high) {
         super();
         const value = typeof high === "number" ? (BigInt(high) << 32n) | BigInt(low >>> 0) : BigInt(low);
@@ -105,25 +106,25 @@ const types = class {
     });
   }
   static get Numeric() {
-    return kept(types, "Numeric", class Numeric extends Value {
+    return (made.Numeric ??= class Numeric extends Value {
       constructor(value) { super(); define(this, "value", { value: Number(value), enumerable: true }); }
       valueOf() { return this.value; }
       toString(radix) { return this.value.toString(radix); }
     });
   }
   static get Int32() {
-    return kept(types, "Int32", class Int32 extends types.Numeric {
+    return (made.Int32 ??= class Int32 extends types.Numeric {
       constructor(value) { super(value | 0); }
       toExtendedJSON() { return { $numberInt: String(this.value) }; }
     });
   }
   static get Double() {
-    return kept(types, "Double", class Double extends types.Numeric {
+    return (made.Double ??= class Double extends types.Numeric {
       toExtendedJSON() { return { $numberDouble: real(this.value) }; }
     });
   }
   static get Decimal128() {
-    return kept(types, "Decimal128", class Decimal128 extends Value {
+    return (made.Decimal128 ??= class Decimal128 extends Value {
       constructor(text) { super(); define(this, "text", { value: String(text) }); }
       toString() { return this.text; }
       toExtendedJSON() { return { $numberDecimal: this.text }; }
@@ -131,7 +132,7 @@ const types = class {
     });
   }
   static get Timestamp() {
-    return kept(types, "Timestamp", class Timestamp extends Value {
+    return (made.Timestamp ??= class Timestamp extends Value {
       constructor(time, increment) {
         super();
         if (time !== null && typeof time === "object") ({ t: time, i: increment } = time);
@@ -142,13 +143,13 @@ const types = class {
     });
   }
   static get MinKey() {
-    return kept(types, "MinKey", class MinKey extends Value { toExtendedJSON() { return { $minKey: 1 }; } });
+    return (made.MinKey ??= class MinKey extends Value { toExtendedJSON() { return { $minKey: 1 }; } });
   }
   static get MaxKey() {
-    return kept(types, "MaxKey", class MaxKey extends Value { toExtendedJSON() { return { $maxKey: 1 }; } });
+    return (made.MaxKey ??= class MaxKey extends Value { toExtendedJSON() { return { $maxKey: 1 }; } });
   }
   static get BSONRegExp() {
-    return kept(types, "BSONRegExp", class BSONRegExp extends Value {
+    return (made.BSONRegExp ??= class BSONRegExp extends Value {
       constructor(pattern, options = "") {
         super();
         define(this, "pattern", { value: String(pattern), enumerable: true });
@@ -158,7 +159,7 @@ const types = class {
     });
   }
   static get Other() {
-    return kept(types, "Other", class Other extends Value {
+    return (made.Other ??= class Other extends Value {
       // A value that only travels through a function: code, a DBPointer, a symbol, undefined.
       constructor(written) { super(); define(this, "written", { value: written }); }
       toExtendedJSON() { return this.written; }

@@ -1,21 +1,20 @@
 // What a function is given: context, its database, console, timers, require. A part of the prelude.
 
-const RESULT = 10, FAILED = 11, REQUEST = 12, LINE = 14;
+const RESULT = 20, FAILED = 11, REQUEST = 12, LINE = 14;
 const CALL = 2, REPLY = 3;
 const pending = new Map(), timers = new Map(), settings = { __proto__: null };
-let sequence = 0, timer = 0, depth = 0, lines = 0, told = {};
+// The lines of a call, as ``payload`` in call.py writes them.
+const NAME = 0, SYSTEM = 1, USER = 2, HEADERS = 3, CAUSE = 4, ARGUMENTS = 5, QUERY = 6, BODY = 7;
+let sequence = 0, timer = 0, depth = 0, lines = 0, told = [];
 
 // Nothing here passes on an error of the realm that calls: it could be a way into that.
-const guarded = (work, wrong) => (...given) => { try { return work(...given); } catch { throw new RangeError(wrong); } };
-const sending = guarded(tell, "the stack is full");
-const loading = guarded(load, "the stack is full");
-const moduling = guarded(module, "the stack is full");
-const asking = guarded(ask, "the stack is full");
-const sleeping = guarded(sleep, "the stack is full");
-const forgetting = guarded(forget, "the stack is full");
-const toText = guarded(utf8, "no text can be made of this");
-const toBase64 = guarded(base64, "no bytes can be made of this");
-const sharing = guarded(shared, "the stack is full");
+const guarded = (name, wrong = "the stack is full") => (first, second, third, fourth) => {
+  try { return door(name, first, second, third, fourth); } catch { throw new RangeError(wrong); }
+};
+const sending = guarded("tell"), loading = guarded("load"), moduling = guarded("module"), asking = guarded("ask");
+const sleeping = guarded("sleep"), forgetting = guarded("forget"), sharing = guarded("shared");
+const toText = guarded("utf8", "no text can be made of this");
+const toBase64 = guarded("base64", "no bytes can be made of this");
 const own = (name) => (settings[name] ??= parse(sharing(name)));
 
 const mongoError = once(() => class MongoError extends Error {
@@ -26,12 +25,13 @@ const mongoError = once(() => class MongoError extends Error {
   }
 });
 
-function request(content) {
+const request = (content) => requested(stringify(content));
+function requested(text) {
   // A promise of what the server answers.
   if (pending.size >= 1000) return Promise.reject(new Error("a function may wait for 1000 things at once"));
   const number = (sequence += 1);
   return new Promise((done, failed) => {
-    sending(REQUEST, number, stringify(content));
+    sending(REQUEST, number, text);
     pending.set(number, { done, failed });
   });
 }
@@ -44,6 +44,7 @@ function asked(content) {
 }
 
 const plain = (value) => outward(value, false, false, 0);
+const json = (value) => stringify(value) ?? "null";
 
 // --- the database ----------------------------------------------------------------------------------------------------
 
@@ -79,63 +80,68 @@ const cursor = once(() => class Cursor {
   async *[Symbol.asyncIterator]() { for (let one; (one = await this.next()) !== null; ) yield one; }
 });
 
-const options = (given, names) => {
-  const found = {};
+function options(fields, given, names) {
+  // Put the options of a call beside its other fields.
   for (const [key, value] of Object.entries(given)) {
     if (key === "session") continue;
     if (!names.includes(key)) throw new Error(`the option ${key} is not available here`);
-    if (value !== undefined) found[key] = value;
+    if (value !== undefined) fields[key] = value;
   }
-  return found;
-};
+}
 const READING = ["collation", "hint", "comment", "maxTimeMS", "let"];
+const FINDING = ["sort", "skip", ...READING];
 const WRITING = ["upsert", "arrayFilters", ...READING];
 const MODIFYING = ["projection", "sort", "upsert", "returnNewDocument", "returnDocument", "arrayFilters", ...READING];
 
 const collection = once(() => class Collection {
-  #at;
-  constructor(at) { this.#at = at; }
-  get name() { return this.#at.collection; }
-  #run(action, fields, given) {
-    const part = given?.session === undefined ? undefined : within(given.session);
-    return request({ to: "database", action, ...this.#at, fields: plain(fields), ...part });
+  #at; #name;
+  constructor(source, database, name) {
+    this.#at = `"source":${json(source)},"database":${json(database)},"collection":${json(name)}`;
+    this.#name = name;
+  }
+  get name() { return this.#name; }
+  #run(action, fields, given, names) {
+    let part = "";
+    if (given) {
+      options(fields, given, names);
+      if (given.session !== undefined) part = within(given.session);
+    }
+    return this.#ask(action, fields, part);
+  }
+  // As text, for each member of a new object costs a microsecond in a new global scope.
+  #ask(action, fields, part) {
+    return requested(`{"to":"database","action":"${action}",${this.#at},"fields":${stringify(plain(fields))}${part}}`);
+  }
+  #cursor(action, fields, given, names) {
+    if (given) options(fields, given, names);
+    return new (cursor())((fields) => this.#ask(action, fields, given?.session === undefined ? "" : within(given.session)), fields);
   }
 
-  find(filter = {}, projection, given) {
-    const fields = { filter, projection, ...(given && options(given, ["sort", "limit", "skip", ...READING])) };
-    return new (cursor())((fields) => this.#run("find", fields, given), fields);
-  }
-  findOne(filter = {}, projection, given) {
-    return this.#run("findOne", { filter, projection, ...(given && options(given, ["sort", "skip", ...READING])) }, given);
-  }
-  findOneAndUpdate(filter, update, given) {
-    return this.#run("findOneAndUpdate", { filter, update, returnNewDocument: false, ...(given && options(given, MODIFYING)) }, given);
-  }
+  find(filter = {}, projection, given) { return this.#cursor("find", { filter, projection }, given, ["sort", "limit", "skip", ...READING]); }
+  findOne(filter = {}, projection, given) { return this.#run("findOne", { filter, projection }, given, FINDING); }
+  findOneAndUpdate(filter, update, given) { return this.#run("findOneAndUpdate", { filter, update, returnNewDocument: false }, given, MODIFYING); }
   findOneAndReplace(filter, replacement, given) {
-    return this.#run("findOneAndReplace", { filter, replacement, returnNewDocument: false, ...(given && options(given, MODIFYING)) }, given);
+    return this.#run("findOneAndReplace", { filter, replacement, returnNewDocument: false }, given, MODIFYING);
   }
-  findOneAndDelete(filter, given) { return this.#run("findOneAndDelete", { filter, ...(given && options(given, MODIFYING)) }, given); }
-  insertOne(document, given) { return this.#run("insertOne", { document, ...(given && options(given, [])) }, given); }
-  insertMany(documents, given) { return this.#run("insertMany", { documents, ...(given && options(given, ["ordered"])) }, given); }
-  updateOne(filter, update, given) { return this.#run("updateOne", { filter, update, ...(given && options(given, ["sort", ...WRITING])) }, given); }
-  updateMany(filter, update, given) { return this.#run("updateMany", { filter, update, ...(given && options(given, WRITING)) }, given); }
-  replaceOne(filter, replacement, given) { return this.#run("replaceOne", { filter, replacement, ...(given && options(given, ["sort", ...WRITING])) }, given); }
-  deleteOne(filter, given) { return this.#run("deleteOne", { filter, ...(given && options(given, READING)) }, given); }
-  deleteMany(filter, given) { return this.#run("deleteMany", { filter, ...(given && options(given, READING)) }, given); }
-  aggregate(pipeline, given) {
-    const fields = { pipeline, ...(given && options(given, ["allowDiskUse", ...READING])) };
-    return new (cursor())((fields) => this.#run("aggregate", fields, given), fields);
-  }
-  count(filter = {}, given) { return this.#run("countDocuments", { filter, ...(given && options(given, ["limit", "skip", ...READING])) }, given); }
+  findOneAndDelete(filter, given) { return this.#run("findOneAndDelete", { filter }, given, MODIFYING); }
+  insertOne(document, given) { return this.#run("insertOne", { document }, given, []); }
+  insertMany(documents, given) { return this.#run("insertMany", { documents }, given, ["ordered"]); }
+  updateOne(filter, update, given) { return this.#run("updateOne", { filter, update }, given, ["sort", ...WRITING]); }
+  updateMany(filter, update, given) { return this.#run("updateMany", { filter, update }, given, WRITING); }
+  replaceOne(filter, replacement, given) { return this.#run("replaceOne", { filter, replacement }, given, ["sort", ...WRITING]); }
+  deleteOne(filter, given) { return this.#run("deleteOne", { filter }, given, READING); }
+  deleteMany(filter, given) { return this.#run("deleteMany", { filter }, given, READING); }
+  aggregate(pipeline, given) { return this.#cursor("aggregate", { pipeline }, given, ["allowDiskUse", ...READING]); }
+  count(filter = {}, given) { return this.#run("countDocuments", { filter }, given, ["limit", "skip", ...READING]); }
   countDocuments(filter, given) { return this.count(filter, given); }
   estimatedDocumentCount() { return this.#run("estimatedDocumentCount", {}); }
-  distinct(key, filter = {}, given) { return this.#run("distinct", { key, filter, ...(given && options(given, READING)) }, given); }
+  distinct(key, filter = {}, given) { return this.#run("distinct", { key, filter }, given, READING); }
   bulkWrite(operations, given) {
     const entries = operations.map((entry) => {
       const [[name, body]] = Object.entries(entry);
       return { [name]: name === "insertOne" && body.document === undefined ? { document: body } : body };
     });
-    return this.#run("bulkWrite", { operations: entries, ...(given && options(given, ["ordered", "let"])) }, given);
+    return this.#run("bulkWrite", { operations: entries }, given, ["ordered", "let"]);
   }
   watch() { throw new Error("watch is not available in a function"); }
   initializeOrderedBulkOp() { throw new Error("initializeOrderedBulkOp is not available: use bulkWrite"); }
@@ -153,7 +159,7 @@ const session = once(() => class Session {
       if (typeof of !== "object" || of === null || !(#number in of)) fail("session: expected what startSession gave");
       of.#living();
       of.#begun = true;
-      return of.#number === undefined ? {} : { session: of.#number, begins: of.#options };
+      return of.#number === undefined ? "" : `,"session":${of.#number},"begins":${of.#options}`;
     };
   }
   #living() {
@@ -162,7 +168,7 @@ const session = once(() => class Session {
   startTransaction(given) {
     this.#living();
     if (this.#number !== undefined) throw new Error("the session has a transaction already");
-    this.#options = copy(plain(given ?? {}));
+    this.#options = json(plain(given ?? {}));
     this.#number = transactions += 1;
     this.#begun = false;
   }
@@ -198,18 +204,15 @@ const session = once(() => class Session {
 });
 
 const database = once(() => class Database {
-  #at;
-  constructor(at) { this.#at = at; }
-  get name() { return this.#at.database; }
-  collection(name) { return new (collection())({ ...this.#at, collection: name }); }
+  #source; #name;
+  constructor(source, name) { this.#source = source; this.#name = name; }
+  get name() { return this.#name; }
+  collection(name) { return new (collection())(this.#source, this.#name, name); }
 });
 
 function service(name) {
   if (!own("sources").includes(name)) return undefined;
-  return {
-    db: (named) => new (database())({ source: name, database: named }),
-    startSession: () => new (session())(),
-  };
+  return { db: (named) => new (database())(name, named), startSession: () => new (session())() };
 }
 
 // --- functions and modules -------------------------------------------------------------------------------------------
@@ -235,7 +238,7 @@ function called(name, given) {
 function execute(name, ...given) {
   const entry = own("functions")[name];
   if (entry === undefined) throw new Error(`function not found: '${name}'`);
-  const here = entry.apart === "" || (entry.apart === "system" && told.system === true);
+  const here = entry.apart === "" || (entry.apart === "system" && told[SYSTEM] === "true");
   if (!here) return request({ to: "function", name: String(name), arguments: plain(given) });
   if (depth >= 10) throw new Error("functions call each other at most 10 deep");
   depth += 1;
@@ -336,42 +339,37 @@ function describe(value) {
   }
 }
 
+let said; // with the response object of an HTTPS endpoint, once something is
+
 function answer() {
-  // The response object of an HTTPS endpoint, and what was said with it.
-  const said = { touched: false, status: 200, headers: [], body: undefined };
-  const touch = (change) => (...given) => { said.touched = true; change(...given); };
-  const object = {
-    setStatusCode: touch((status) => { said.status = Number(status); }),
-    setBody: touch((value) => {
+  // The response object.
+  const saying = () => (said ??= { status: 200, headers: [], body: undefined });
+  return {
+    setStatusCode(status) { saying().status = Number(status); },
+    setBody(value) {
+      const found = saying();
       if (typeof value !== "string" && !(value instanceof types.Binary) && !ArrayBuffer.isView(value) && value !== undefined && value !== null) {
         throw new TypeError("setBody takes text or Binary");
       }
-      said.body = content(value);
-    }),
-    setHeader: touch((name, value) => {
-      const lower = String(name).toLowerCase();
-      said.headers = said.headers.filter(([other]) => other.toLowerCase() !== lower);
-      said.headers.push([String(name), String(value)]);
-    }),
-    addHeader: touch((name, value) => { said.headers.push([String(name), String(value)]); }),
+      found.body = content(value);
+    },
+    setHeader(name, value) {
+      const found = saying(), lower = String(name).toLowerCase();
+      found.headers = found.headers.filter(([other]) => other.toLowerCase() !== lower);
+      found.headers.push([String(name), String(value)]);
+    },
+    addHeader(name, value) { saying().headers.push([String(name), String(value)]); },
   };
-  return [object, said];
 }
 
 async function start(text) {
-  const call = parse(text);
-  told = call;
-  let given = call.arguments === undefined ? [] : inward(call.arguments), said;
-  if (call.incoming !== undefined) {
-    const { query, headers, body } = call.incoming;
-    const [response, saying] = answer();
-    said = saying;
-    given = [{ query, headers, body: received(body) }, response];
-  }
+  told = text.split("\n");
+  const given = told[ARGUMENTS] === ""
+    ? [{ query: parse(told[QUERY]), headers: parse(told[HEADERS]), body: received(parse(told[BODY])) }, answer()]
+    : inward(parse(told[ARGUMENTS]));
   try {
-    const value = await called(call.name, given);
-    const result = outward(value, false, false, 0);
-    sending(RESULT, 0, stringify(said?.touched ? { said } : { value: result }));
+    const value = await called(parse(told[NAME]), given);
+    sending(RESULT, 0, said === undefined ? `{"value":${json(outward(value, false, false, 0))}}` : stringify({ said }));
   } catch (error) {
     sending(FAILED, 0, stringify(describe(error)));
   }
@@ -393,15 +391,20 @@ function receive(kind, number, text) {
   else timers.get(number)?.();
 }
 
-let remembered;
+const user = once(() => inward(parse(told[USER])));
+const cause = once(() => {
+  const found = parse(told[CAUSE]), headers = parse(told[HEADERS]);
+  if (headers !== null) found.requestHeaders = headers;
+  return found;
+});
 const values = once(() => inward(own("values"))), environment = once(() => inward(own("environment")));
 const logging = once(() => ({ log: log("info"), info: log("info"), debug: log("debug"), warn: log("warning"), error: log("error") }));
 const surroundings = once(() => ({
   get app() { return own("app"); },
   get environment() { return environment(); },
-  get user() { return (remembered ??= inward(told.user)); },
-  get request() { return told.request; },
-  runningAsSystem: () => told.system === true,
+  get user() { return user(); },
+  get request() { return cause(); },
+  runningAsSystem: () => told[SYSTEM] === "true",
   functions: { execute },
   values: { get: (name) => (Object.hasOwn(values(), name) ? values()[name] : undefined) },
   services: { get: service },
@@ -411,7 +414,7 @@ const named = (name, value) => { define(globalThis, name, { value, writable: tru
 
 // What the global scope has is on its prototype, of a class, which is the quickest to make; the values come when they are named.
 class Global {
-  get context() { return named("context", surroundings()); }
+  get context() { return surroundings(); }
   set context(value) { named("context", value); }
   get console() { return named("console", logging()); }
   set console(value) { named("console", value); }

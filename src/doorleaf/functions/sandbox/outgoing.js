@@ -8,6 +8,7 @@ function content(value) {
 
 function received(given) {
   if (given === undefined || given === null) return undefined;
+  if (typeof given === "string") return new types.Binary(given);
   return given.base64 === undefined ? new types.Binary(given.text) : new types.Binary(Uint8Array.fromBase64(given.base64));
 }
 

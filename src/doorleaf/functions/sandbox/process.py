@@ -54,7 +54,7 @@ class Kind(IntEnum):
     REPLY = 3
     CHECK = 4
     WOKEN = 5
-    RESULT = 10
+    RESULT = 20  # not 10, as ``host.js`` says
     FAILED = 11
     REQUEST = 12
     LINE = 14
@@ -96,8 +96,7 @@ def deno() -> str:
 def prelude() -> str:
     """The program that every call's global scope begins with."""
     parts = [(_FOLDER / name).read_text(encoding="utf-8") for name in _PARTS]
-    names = "tell, load, module, ask, sleep, forget, utf8, base64, address, chance, shared"
-    return f'(function ({names}) {{ "use strict";\n' + "\n".join(parts) + "\n})"
+    return '(function (door) { "use strict";\n' + "\n".join(parts) + "\n})"
 
 
 def command(memory_mb: int) -> list[str]:

@@ -1,7 +1,7 @@
 // What browsers give every program, as far as it stays inside a call: made when it is first named. A part of the prelude.
 
 const web = once(() => {
-const parsing = guarded(address, "the stack is full");
+const parsing = guarded("address");
 const { fromCharCode } = String;
 
 function binaryText(bytes) {
@@ -208,5 +208,5 @@ return { TextEncoder, TextDecoder, btoa, atob, queueMicrotask, structuredClone, 
 
 function randomBytes(count) {
   if (!Number.isInteger(count) || count < 0 || count > 65536) throw new RangeError("random bytes: expected 0 to 65536 of them");
-  return Uint8Array.fromBase64(guarded(chance, "the stack is full")(count));
+  return Uint8Array.fromBase64(guarded("chance")(count));
 }
