@@ -20,16 +20,20 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import forked
+import psutil
 import pytest
 
 PATIENCE = 120.0
 """Seconds to wait for a server to come up: a busy machine is slow, and a test must not depend on it."""
+
+TEMPLATE = "doorleaf.stores.embedded.processes.template"
+"""A part of the command line of processes that carry out operations, and of the one that they are forked from."""
 
 INSTALLED = str(Path(sys.executable).parent / "doorleaf")
 """The command as it is installed, for tests of starting and of memory."""
@@ -250,6 +254,28 @@ def until(holds: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError("what was waited for did not come")
         time.sleep(0.05)
+
+
+def commands(server: Doorleaf) -> dict[int, str]:
+    """The command lines of a server's processes."""
+    found = {}
+    first = psutil.Process(server.pid)
+    for process in (first, *first.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            found[process.pid] = " ".join(process.cmdline())
+    return found
+
+
+def works(server: Doorleaf) -> bool:
+    """Whether one of the processes that carry out operations has something to do that takes long."""
+    for pid, name in commands(server).items():
+        with suppress(psutil.NoSuchProcess):
+            # Forked, it has the command line of its parent, which has loaded the engine.
+            process = psutil.Process(pid)
+            carries_out = TEMPLATE in name and TEMPLATE in " ".join(psutil.Process(process.ppid()).cmdline())
+            if carries_out and process.cpu_times().user > 0.2:
+                return True
+    return False
 
 
 def run_doorleaf(folder: Path, *args: str, given: str | None = None) -> subprocess.CompletedProcess[str]:

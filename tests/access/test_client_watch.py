@@ -302,7 +302,7 @@ def test_a_session_that_ends_ends_its_stream(server: Doorleaf, admin: str) -> No
             "error": "invalid session: error finding user for endpoint",
             "error_code": "InvalidSession",
         }
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 30, "it is noticed within a second where there is time"
 
 
 def test_a_user_who_is_disabled_hears_no_more(server: Doorleaf, admin: str) -> None:

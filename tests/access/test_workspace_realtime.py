@@ -273,9 +273,9 @@ def test_a_right_that_is_taken_away_ends_what_it_was_for(home: Home) -> None:
     claims: dict[str, Any] = {"tenant_id": "acme", "workspace_id": "one", "scope": "realtime:read"}
     short = token(sub="svc", aud="doorleaf", exp=int(time.time()) + 4, **claims)
     with (
+        home.connected("one", short) as expiring,
         home.listen("one", "revoked", made["key"]) as events,
         home.connected("one", made["key"]) as session,
-        home.connected("one", short) as expiring,
     ):
         subscribe(session, "mongo:revoked")
         home.insert("one", "revoked", _id=1)

@@ -95,7 +95,7 @@ def test_a_write_that_runs_out_of_time_is_undone(run: Run) -> None:
     async def scenario(store: EmbeddedStore) -> None:
         await fill(store, *({"_id": n, "a": 0} for n in range(5000)))
         with pytest.raises(StoreTimeout):
-            await store.execute(UpdateMany(namespace=C, filter={}, update={"$inc": {"a": 1}}, max_time_ms=15))
+            await store.execute(UpdateMany(namespace=C, filter={}, update={"$inc": {"a": 1}}, max_time_ms=5))
         assert (await store.execute(CountDocuments(namespace=C, filter={"a": 0}))).count == 5000
         started = time.monotonic()
         slow = {
@@ -103,7 +103,7 @@ def test_a_write_that_runs_out_of_time_is_undone(run: Run) -> None:
         }
         with pytest.raises(StoreTimeout):
             await store.execute(Find(namespace=C, filter=slow, max_time_ms=50))
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
 
     run(scenario)
 

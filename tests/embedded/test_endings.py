@@ -20,7 +20,7 @@ from doorleaf.operations import FindOne, InsertOne
 from doorleaf.stores.embedded.processes.forking import FORKS
 from doorleaf.stores.embedded.store import EmbeddedStore
 
-LATE = 2.0
+LATE = 15.0
 """Seconds past a limit that a loaded machine may take."""
 
 

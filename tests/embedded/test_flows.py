@@ -168,7 +168,7 @@ def test_waiting_for_a_place_ends_in_time(run: Run) -> None:
         began = time.monotonic()
         with pytest.raises(StoreTimeout):
             await store.execute(operation)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
         for stream in streams:
             await stream.close()
 

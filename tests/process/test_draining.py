@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Answer, Doorleaf, doorleaf
+from servers import Answer, Doorleaf, doorleaf, until, works
 
 BOUND = 30.0
 """Seconds after which a server that was told to end has ended."""
@@ -57,13 +57,11 @@ def test_accepted_writes_are_finished(tmp_path: Path, args: tuple[str, ...]) -> 
         half.sendall(head.encode() + body[:10])
         slow = Writing(server, "updateMany", {"filter": {"n": 1}, "update": [{"$set": {"size": BUSY}}]})
         more = [Writing(server, "insertOne", {"document": {"_id": f"more {number}"}}) for number in range(5)]
-        time.sleep(0.8)
+        until(lambda: works(server))
+        time.sleep(0.3)  # for the others to be accepted
         server.process.terminate()
         half.sendall(body[10:])
-        until = time.monotonic() + 5
-        while not refuses(server.port) and time.monotonic() < until:
-            time.sleep(0.02)
-        assert refuses(server.port)
+        until(lambda: refuses(server.port))
         assert slow.thread.is_alive(), "this was while a write was going on"
         for writing in (slow, *more):
             writing.thread.join(BOUND)
@@ -119,6 +117,6 @@ def test_who_does_not_let_go_does_not_keep_it_alive(tmp_path: Path) -> None:
         started = time.monotonic()
         server.process.terminate()
         assert server.process.wait(BOUND) == 0
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 20, "not the grace"
         for connection in held:
             connection.close()

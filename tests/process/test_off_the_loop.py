@@ -70,7 +70,7 @@ def doing(work: Callable[[], None], most: float = 3.0) -> Iterator[None]:
         over.set()
         working.join()
     assert took
-    assert sum(one >= most for one in took) <= 1, took  # a machine may be held up once
+    assert sum(one >= most for one in took) <= 1 + len(took) // 8, took  # a machine may be held up
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -17,10 +16,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from servers import Answer, Doorleaf, doorleaf, free_port, start_doorleaf
+from servers import TEMPLATE, Answer, Doorleaf, commands, doorleaf, free_port, start_doorleaf, works
 
 MODES = [(), ("--workers", "2")]
-TEMPLATE = "doorleaf.stores.embedded.processes.template"
 BUSY = {"$size": {"$map": {"input": {"$range": [0, 2000]}, "in": {"$map": {"input": {"$range": [0, 600]}, "in": 1}}}}}
 """An expression that takes about a second."""
 
@@ -38,27 +36,6 @@ def workers(server: Doorleaf) -> list[psutil.Process]:
     """The server processes that the parent started and that serve."""
     pids = {int(pid) for pid in re.findall(r"worker (\d+) serves", server.output())}
     return [child for child in psutil.Process(server.pid).children() if child.pid in pids and child.is_running()]
-
-
-def commands(server: Doorleaf) -> dict[int, str]:
-    """The command lines of a server's processes."""
-    found = {}
-    for process in (server_process := psutil.Process(server.pid), *server_process.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found[process.pid] = " ".join(process.cmdline())
-    return found
-
-
-def works(server: Doorleaf) -> bool:
-    """Whether one of the processes that carry out operations has something to do that takes long."""
-    for pid, name in commands(server).items():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            # Forked, it has the command line of its parent, which has loaded the engine.
-            process = psutil.Process(pid)
-            forked = TEMPLATE in name and TEMPLATE in " ".join(psutil.Process(process.ppid()).cmdline())
-            if forked and process.cpu_times().user > 0.2:
-                return True
-    return False
 
 
 def held_back(pid: int) -> set[int]:
@@ -107,6 +84,7 @@ def test_sighup_reads_the_settings_again(tmp_path: Path, mode: tuple[str, ...]) 
     config = tmp_path / "doorleaf.toml"
     config.write_text('default_limit = 3\naudit_file = "audit.log"\naudit_writes = true\n')
     with doorleaf(tmp_path / "data", *mode) as server:
+        assert until(lambda: not mode or len(workers(server)) == 2)
         server.ok("insertMany", documents=[{"_id": number} for number in range(5)])
         assert limits(server) == {3}
         with Asking(server) as asking:
@@ -136,6 +114,9 @@ def test_sighup_reads_the_settings_again(tmp_path: Path, mode: tuple[str, ...]) 
         assert ("a change of workers takes a restart" in server.output()) is (not mode), "a flag is stronger"
         assert server.stop() == 0
     assert server.output().count("INFO doorleaf [-] the server ends") == 1
+    for pid in re.findall(r"worker (\d+) starts", server.output()):
+        assert f"worker {pid} serves" in server.output()
+    assert (re.search(r"the server ends, with workers \d+, \d+", server.output()) is not None) is bool(mode)
     assert "Traceback" not in server.output()
 
 
@@ -190,23 +171,28 @@ def test_workers_tell_that_a_port_takes_a_restart(tmp_path: Path) -> None:
         server.kill()
 
 
-def test_a_worker_that_dies_is_told_and_replaced(tmp_path: Path) -> None:
+def test_workers_show_the_metrics_of_all_are_replaced_and_end_with_their_parent(tmp_path: Path) -> None:
     with doorleaf(tmp_path / "data", "--workers", "2") as server:
         assert until(lambda: len(workers(server)) == 2)
+        for _ in range(20):
+            server.ok("findOne")
+
+        def counted() -> bool:
+            shown = [server.call("GET", "/metrics", headers={"apiKey": server.key}).body.decode() for _ in range(8)]
+            return all('doorleaf_requests_total{action="findOne",status="200"} 20.0' in text for text in shown)
+
+        assert until(counted)
+        text = server.call("GET", "/metrics", headers={"apiKey": server.key}).body.decode()
+        assert re.search(r"doorleaf_process_resident_bytes [1-9]", text)
+        assert re.search(r'doorleaf_build_info\{.*engine="embedded".*\} 1.0', text)
+        assert "pid=" not in text
+
         victim = workers(server)[0]
         victim.kill()
         assert until(lambda: f"worker {victim.pid} died (SIGKILL); another takes its place" in server.output())
         assert until(lambda: len(workers(server)) == 2)
         assert server.act("findOne").status == 200
-        assert server.stop() == 0
-        assert re.search(r"the server ends, with workers \d+, \d+", server.output())
-    for pid in re.findall(r"worker (\d+) starts", server.output()):
-        assert f"worker {pid} serves" in server.output()
 
-
-def test_workers_end_with_their_parent(tmp_path: Path) -> None:
-    with doorleaf(tmp_path / "data", "--workers", "2") as server:
-        assert until(lambda: len(workers(server)) == 2)
         left = psutil.Process(server.pid).children(recursive=True)
         os.kill(server.pid, signal.SIGKILL)
         server.process.wait()
@@ -260,20 +246,3 @@ def test_another_sigint_ends_at_once_and_quietly(tmp_path: Path, mode: tuple[str
         assert time.monotonic() - begun < 60, "not the grace"
         asking.close()
         assert "Traceback" not in server.output()
-
-
-def test_every_worker_shows_the_metrics_of_all(tmp_path: Path) -> None:
-    with doorleaf(tmp_path / "data", "--workers", "2") as server:
-        assert until(lambda: len(workers(server)) == 2)
-        for _ in range(20):
-            server.ok("findOne")
-
-        def counted() -> bool:
-            shown = [server.call("GET", "/metrics", headers={"apiKey": server.key}).body.decode() for _ in range(8)]
-            return all('doorleaf_requests_total{action="findOne",status="200"} 20.0' in text for text in shown)
-
-        assert until(counted)
-        text = server.call("GET", "/metrics", headers={"apiKey": server.key}).body.decode()
-        assert re.search(r"doorleaf_process_resident_bytes [1-9]", text)
-        assert re.search(r'doorleaf_build_info\{.*engine="embedded".*\} 1.0', text)
-        assert "pid=" not in text

@@ -91,7 +91,7 @@ def test_it_ends_at_its_limit_while_others_are_answered(server: Doorleaf, action
     assert (answer.status, answer.json["error_code"]) == (504, "ExecutionTimeLimitExceeded")
     assert LIMIT_MS / 1000 * 0.5 < running.seconds < FAR_TOO_LONG
     assert len(waited) >= 5
-    assert statistics.median(waited) < 0.25
+    assert statistics.median(waited) < 0.5
     assert max(waited) < 3
     untouched = {"$and": [{"touched": {"$exists": False}}]}
     assert server.ok("countDocuments", collection="many", filter=untouched) == {"count": 4000}
