@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -113,3 +114,32 @@ def test_whoever_runs_the_server_ends_accounts_with_their_databases(tmp_path: Pa
     assert json.loads(run("datacube", "list", "--json", *place)[1]) == []
     with application(tmp_path, **SETTINGS) as app:
         assert stored(app) == set()
+
+
+def test_nothing_is_left_of_a_database_that_is_dropped_while_it_is_filled(tmp_path: Path) -> None:
+    with application(tmp_path, **SETTINGS) as app:
+        ada = registered(app, "ada@example.com")
+        shown = {"authorization": ada}
+
+        async def at_once(identifier: str, name: str, before: int) -> list[int]:
+            place: dict[str, Any] = {"database_id": identifier}
+            drop = ("drop_database", {**place, "confirmation": name})
+            made = ("add_collection", {**place, "collections": ["others"]})
+            row = {**place, "collection_name": "users"}
+            upsert = {"filters": {"_id": 1}, "update_data": {"n": 1}, "upsert": True, "update_many": False}
+            many = [("POST", "crud", {**row, "data": {"n": n}}) for n in range(12)] + [
+                ("PUT", "crud", {**row, **upsert})
+            ]
+            many += [("POST", *made)]
+            many.insert(before, ("POST", *drop))
+            asked = [
+                app.request(method, f"/api/{path}", json.dumps(body).encode(), shown) for method, path, body in many
+            ]
+            return [answer.status for answer in await asyncio.gather(*asked)]
+
+        for number in range(12):
+            name = f"shop{number}"
+            told = app.run(at_once(database(app, ada, name), name, number))
+            assert told[number] == 200
+            assert set(told) <= {200, 201, 404}
+            assert stored(app) == set()

@@ -18,7 +18,7 @@ from doorleaf.dialects.datacube.ownership import Cubes, Inside
 from doorleaf.dialects.handling import NOT_STORED
 from doorleaf.documents import ABSENT, Document, Documents
 from doorleaf.errors import DataError, DoorleafError, WriteFailed
-from doorleaf.operations import CountDocuments, DeleteMany, Find, InsertMany, Operation, UpdateMany, UpdateOne
+from doorleaf.operations import CountDocuments, DeleteMany, Find, InsertMany, UpdateMany, UpdateOne
 
 ON_PAGE = 50
 _WRITING_SECONDS = 30.0
@@ -96,7 +96,7 @@ async def insert(cubes: Cubes, request: Request, given: models.CubeInsert) -> Do
     inside.known(given.collection_name)
     operation = InsertMany(namespace=inside.at(given.collection_name), documents=documents)
     try:
-        result = await inside.run(operation, len(request.body))
+        result = await cubes.put(request, inside, operation, len(request.body))
     except WriteFailed as error:
         raise await _not_inserted(inside, given.collection_name, documents, error) from error
     return {"success": True, "inserted_ids": result.inserted_ids}
@@ -200,13 +200,15 @@ async def update(cubes: Cubes, request: Request, given: models.CubeUpdate) -> Do
     operation = kind(
         namespace=inside.at(given.collection_name), filter=filter, update=change, upsert=bool(given.upsert)
     )
-    result = await _tried(inside, operation, request)
+    result = await _tried(cubes, inside, operation, request)
     told: Document = {"success": True, "modified_count": result.modified_count, "matched_count": result.matched_count}
     return told if result.upserted_id is ABSENT else told | {"upserted_id": result.upserted_id}
 
 
-async def _tried(inside: Inside, operation: Operation[Any], request: Request) -> Any:
+async def _tried(cubes: Cubes, inside: Inside, operation: UpdateOne | UpdateMany, request: Request) -> Any:
     try:
+        if operation.upsert:
+            return await cubes.put(request, inside, operation, len(request.body))
         return await inside.run(operation, len(request.body))
     except DataError as error:
         if error.number != _DUPLICATE:

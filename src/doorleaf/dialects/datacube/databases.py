@@ -13,17 +13,15 @@ from doorleaf.dialects.datacube import schemas
 from doorleaf.dialects.datacube.filters import DELETED, GONE, LIVE
 from doorleaf.dialects.datacube.handling import also, data_routes
 from doorleaf.dialects.datacube.models import mistake
-from doorleaf.dialects.datacube.ownership import Cubes, Inside
+from doorleaf.dialects.datacube.ownership import Cubes, Inside, drop, drop_all, stored
 from doorleaf.documents import Document
-from doorleaf.errors import DataError, DoorleafError, InvalidParameter
+from doorleaf.errors import DataError, InvalidParameter
 from doorleaf.operations import (
     Aggregate,
     CountDocuments,
     CreateCollection,
     CreateIndex,
-    DropCollection,
     EstimatedDocumentCount,
-    ListCollections,
 )
 
 ON_PAGE = 10
@@ -109,6 +107,7 @@ def _making(cubes: Cubes) -> list[Route]:
             await drop_all(inside)
             await cubes.databases.forget(made, by=request)
             raise
+        await cubes.require_still(request, made)
         told = [_told(collection, new=True) for collection in collections]
         return {"success": True, "database": {"id": made.id, "name": made.name}, "collections": told}
 
@@ -141,6 +140,7 @@ async def add_collections(cubes: Cubes, inside: Inside, collections: Sequence[Do
             await cubes.databases.forget_collections(inside.database, [collection["name"]], by=request)
             raise
         new.append(collection["name"])
+    await cubes.require_still(request, inside.database)
     return new
 
 
@@ -221,12 +221,6 @@ def pagination(page: int, size: int, total: int) -> Document:
     return {"page": page, "page_size": size, "total_items": total, "total_pages": -(-total // size)}
 
 
-async def stored(inside: Inside) -> list[str]:
-    """The names of the collections that the store has."""
-    found = await inside.run(ListCollections(namespace=inside.at()))
-    return sorted(str(one["name"]) for one in found.collections if not str(one["name"]).startswith("system."))
-
-
 async def counts(inside: Inside, name: str) -> tuple[int, int]:
     """How many documents a collection has, and how many more that are deleted softly."""
     place = inside.at(name)
@@ -263,7 +257,7 @@ def _described(collection: Any, observed: dict[str, list[str]] | None) -> Docume
 
 
 def _dropping(cubes: Cubes) -> list[Route]:
-    async def drop(request: Request, given: models.CubeDatabaseDrop) -> Document:
+    async def drop_database(request: Request, given: models.CubeDatabaseDrop) -> Document:
         found = await cubes.databases.find(request.identity, given.database_id, "admin", dropping=True)
         if given.confirmation.strip().lower() != found.name:
             text = "Confirmation mismatch"
@@ -280,28 +274,14 @@ def _dropping(cubes: Cubes) -> list[Route]:
             if name not in there:
                 raise mistake("collection_names", f"There is no collection '{name[:100]}'; nothing was dropped.")
         for name in given.collection_names:
-            await _drop(inside, name)
+            await drop(inside, name)
         await cubes.databases.forget_collections(inside.database, given.collection_names, by=request)
         names = given.collection_names
         return {"success": True, "dropped_collections": names, "dropped": names}
 
     return [
-        *data_routes("DELETE", "drop_database", drop, DROP),
-        *data_routes("POST", "drop_database", drop, also(DROP, "cubeDropDatabaseByPost")),
+        *data_routes("DELETE", "drop_database", drop_database, DROP),
+        *data_routes("POST", "drop_database", drop_database, also(DROP, "cubeDropDatabaseByPost")),
         *data_routes("DELETE", "drop_collections", drop_collections, DROP_COLLECTIONS),
         *data_routes("POST", "drop_collections", drop_collections, also(DROP_COLLECTIONS, "cubeDropCollectionsByPost")),
     ]
-
-
-async def drop_all(inside: Inside) -> None:
-    """Drop every collection of a database."""
-    for name in await stored(inside):
-        await _drop(inside, name)
-
-
-async def _drop(inside: Inside, name: str) -> None:
-    try:
-        await inside.run(DropCollection(namespace=inside.at(name)))
-    except DoorleafError as error:
-        if error.code != "NamespaceNotFound":
-            raise

@@ -252,7 +252,7 @@ class _Watched:
             await self._request.upload.check()
         await self._cubes.databases.find(self._request.identity, database.id, "write")
         try:
-            result = await self._inside.run(operation, _BATCH_BYTES)
+            result = await self._cubes.put(self._request, self._inside, operation, _BATCH_BYTES)
         except WriteFailed as error:
             if self._undo is not None and isinstance(operation, InsertMany):
                 # In order, so that what is behind the first error was not tried: it may be somebody's from before.

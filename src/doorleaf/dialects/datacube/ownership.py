@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from doorleaf.access.callers import Caller
 from doorleaf.dialects.base import Request
 from doorleaf.documents import Document
-from doorleaf.errors import NotFound
-from doorleaf.operations import Namespace, Operation
+from doorleaf.errors import DoorleafError, NotFound
+from doorleaf.operations import DropCollection, ListCollections, Namespace, Operation
 
 Execute = Callable[[Operation[Any], Caller, int], Awaitable[Any]]
 """The service's."""
@@ -114,3 +114,42 @@ class Cubes:
         """The caller inside ``database``, which is theirs."""
         identity = self.databases.inside(request.identity, database)
         return Inside(database, Caller(identity, request, request.surface), self.execute)
+
+    async def put(self, request: Request, inside: Inside, operation: Operation[Any], size: int = 0) -> Any:
+        """The result of ``operation``, which may make a collection; NotFound as :meth:`require_still` has it."""
+        try:
+            return await inside.run(operation, size)
+        finally:
+            await self.require_still(request, inside.database)
+
+    async def require_still(self, request: Request, database: Database) -> None:
+        """Raise NotFound where ``database`` was dropped while something was put in; that is taken away, since whoever
+        dropped it may not have seen it."""
+        try:
+            await self.databases.find(request.identity, database.id, "write")
+        except NotFound:
+            owner = replace(request.identity, scope=None)
+            inside = self.databases.inside(owner, database)
+            await drop_all(Inside(database, Caller(inside, request, request.surface), self.execute))
+            raise
+
+
+async def stored(inside: Inside) -> list[str]:
+    """The names of the collections that the store has."""
+    found = await inside.run(ListCollections(namespace=inside.at()))
+    return sorted(str(one["name"]) for one in found.collections if not str(one["name"]).startswith("system."))
+
+
+async def drop_all(inside: Inside) -> None:
+    """Drop every collection of a database."""
+    for name in await stored(inside):
+        await drop(inside, name)
+
+
+async def drop(inside: Inside, name: str) -> None:
+    """Drop a collection, unless it is gone."""
+    try:
+        await inside.run(DropCollection(namespace=inside.at(name)))
+    except DoorleafError as error:
+        if error.code != "NamespaceNotFound":
+            raise
