@@ -8,7 +8,6 @@ import shlex
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -235,23 +234,6 @@ def test_the_first_start_prints_a_request_that_works(tmp_path: Path) -> None:
         assert (status, answer) == (200, {"count": 1})
     finally:
         again.stop()
-
-
-def test_several_workers_make_one_key_and_follow_its_end(tmp_path: Path) -> None:
-    server = start_doorleaf(tmp_path / "data", "--workers", "2", key=None)
-    try:
-        assert len(set(re.findall(r"dl_\w{64}", server.output()))) == 1
-        where = {"database": "d", "collection": "c"}
-        url = f"{server.url}/action/estimatedDocumentCount"
-        for _ in range(10):
-            assert ask(url, {"apiKey": server.key}, where) == (200, {"count": 0})
-        succeeded(tmp_path, "keys", "revoke", "default", "--data-dir", "data")
-        refused, until = 0, time.monotonic() + 60
-        while refused < 20:  # in a row, so that each worker has answered; who is refused often is told to wait
-            assert time.monotonic() < until
-            refused = refused + 1 if ask(url, {"apiKey": server.key}, where)[0] in (401, 429) else 0
-    finally:
-        assert server.stop() == 0
 
 
 def test_a_database_that_is_away(tmp_path: Path) -> None:
