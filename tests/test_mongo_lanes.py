@@ -120,38 +120,42 @@ def test_the_pool_is_shared_with_everything_else(mongodb_uri: str) -> None:
 def test_who_finds_every_lane_busy_waits_for_one_that_comes_back(
     mongodb_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where none does, it goes the driver's own way; who waits no more is not counted."""
+    """Behind nobody's many if it has few. Where none does, it goes the driver's own way; who left is not counted."""
     monkeypatch.setattr(lane_versions, "PATIENCE_SECONDS", 60.0)
 
     async def body(store: MongoStore, lanes: Lanes) -> None:
         await fill(store)
 
         async def once() -> bool:
-            lane = await lanes.take()
+            lane = await lanes.take("")
             if lane is None:
                 return False
             await asyncio.sleep(0)
             lanes.give(lane)
             return True
 
-        for lane in [await lanes.take() for _ in range(4)]:
+        for lane in [await lanes.take("") for _ in range(4)]:
             assert lane is not None
             lanes.give(lane)
         assert all(await asyncio.gather(*(once() for _ in range(200))))
         assert lanes.pool() == {"used": 0, "idle": 4, "waiting": 0}
 
-        held = [lane for lane in [await lanes.take() for _ in range(4)] if lane is not None]
-        waits, leaves = asyncio.create_task(lanes.take()), asyncio.create_task(lanes.take(patient=True))
+        held = [lane for lane in [await lanes.take("") for _ in range(4)] if lane is not None]
+        assert lanes._places.enter("many")
+        leaves, *many = [asyncio.create_task(lanes.take("many", patient=True)) for _ in range(3)]
         await asyncio.sleep(0)
-        assert lanes.pool() == {"used": 4, "idle": 0, "waiting": 2}
+        few = asyncio.create_task(lanes.take("few"))
+        await asyncio.sleep(0)
+        assert lanes.pool() == {"used": 4, "idle": 0, "waiting": 4}
         leaves.cancel()
         await asyncio.wait({leaves})
-        assert lanes.pool()["waiting"] == 1
-        lanes.give(held[0])
-        assert await waits is held[0]
+        assert lanes.pool()["waiting"] == 3
+        for lane, first in zip(held, (few, *many), strict=False):
+            lanes.give(lane)
+            assert await first is lane
 
         monkeypatch.setattr(lane_versions, "PATIENCE_SECONDS", 0.001)
-        assert await lanes.take() is None, "those who hold them go on for long"
+        assert await lanes.take("") is None, "those who hold them go on for long"
         assert lanes.pool()["waiting"] == 0
         found = await store.execute(FindOne(namespace=NS, filter={"_id": 7}))
         assert found.document == bson.encode({"_id": 7})
@@ -228,7 +232,7 @@ def test_an_unknown_pymongo_is_used_its_own_way(
         try:
             with caplog.at_level(logging.WARNING):
                 command = encoded(NS.database, {"find": NS.collection, "filter": {}})
-                assert await store._way.documents(command, NS.database, math.inf, None) is None
+                assert await store._way.documents(command, NS.database, math.inf, None, "") is None
         finally:
             delattr(lanes._client, broken)
         assert not lanes._usable

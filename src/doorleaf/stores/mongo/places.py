@@ -56,6 +56,10 @@ class Places:
         self._held: dict[str, int] = {}
         self._waiting: OrderedDict[str, OrderedDict[_Waiting, None]] = OrderedDict()
 
+    def held(self, caller: str) -> int:
+        """How many places ``caller`` has."""
+        return self._held.get(caller, 0)
+
     def enter(self, caller: str) -> bool:
         """Whether ``caller`` has a place from now on; one that has not waits with :meth:`wait`.
 

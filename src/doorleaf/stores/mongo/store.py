@@ -154,8 +154,8 @@ class MongoStore:
             client = self._connected(maxPoolSize=size + _OWN_CONNECTIONS)
         self._client, self._limits = client, Limits(asyncio.get_running_loop())
         self._places = Places(size, self._limits)
-        self._lanes = Lanes(client, size if self._with_lanes else 0, self._limits)
-        self._own_lanes = Lanes(client, _OWN_LANES if self._with_lanes else 0, self._limits)
+        self._lanes = Lanes(client, size if self._with_lanes else 0, self._limits, self._places)
+        self._own_lanes = Lanes(client, _OWN_LANES if self._with_lanes else 0, self._limits, self._places)
         self._way = ShortWay(client, self._lanes, self._limits)
         self._own_way = ShortWay(client, self._own_lanes, self._limits)
         self._limit = client.options.timeout

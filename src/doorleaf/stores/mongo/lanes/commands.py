@@ -79,22 +79,25 @@ None. What it raises ends the read."""
 
 @dataclass(slots=True)
 class _Reading:
-    """A reading command by its fields, the database that they name, whether a cursor answers it, and what makes a
-    :data:`Follow` for each attempt; without one a cursor has one batch."""
+    """A reading command by its fields, the database that they name, whose turn it is, whether a cursor answers it, and
+    what makes a :data:`Follow` for each attempt; without one a cursor has one batch."""
 
     fields: bytes
     database: str
+    caller: str
     cursor: bool
     following: Callable[[], Follow] | None = None
 
 
 @dataclass(slots=True)
 class _Writing:
-    """A writing command by its fields, the sequence of documents beside it, and how its reply is decoded; and where its
-    server knows it again, the session that it has to itself until its last answer, and the fields of that."""
+    """A writing command by its fields, the sequence of documents beside it, whose turn it is, and how its reply is
+    decoded; and where its server knows it again, the session that it has to itself until its last answer, and the
+    fields of that."""
 
     fields: bytes
     sequence: bytes
+    caller: str
     codec: CodecOptions[Any]
     session: Any = None
     lsid: bytes = b""
@@ -125,11 +128,12 @@ class ShortWay:
         database: str,
         deadline: float,
         following: Callable[[], Follow] | None,
+        caller: str,
     ) -> list[bytes] | None:
         """The batches of documents, as BSON end to end, that answer the reading command with ``fields``.
 
         Its fields name the ``database``. What ``following`` makes says which command comes after a batch. ``deadline``
-        is a time of the loop's, at which TimeoutError is raised.
+        is a time of the loop's, at which TimeoutError is raised. It is the turn of ``caller``.
 
         None when nothing was sent and the operation has to go the driver's way. Raises what PyMongo would.
         """
@@ -146,12 +150,12 @@ class ShortWay:
             if isinstance(answer, bytes):
                 self._lanes.give(lane)
                 return [answer]
-        reading = _Reading(fields, database, True, following)
+        reading = _Reading(fields, database, caller, True, following)
         return await self._read(reading, deadline, lane, answer, failed)  # type: ignore[return-value]
 
-    async def reply(self, database: str, command: Document, deadline: float) -> Document | None:
+    async def reply(self, database: str, command: Document, deadline: float, caller: str) -> Document | None:
         """The reply to a reading ``command`` that no cursor answers. Returns None and raises as :meth:`documents`."""
-        reading = _Reading(encoded(database, command), database, cursor=False)
+        reading = _Reading(encoded(database, command), database, caller, cursor=False)
         answers = await self._read(reading, deadline)
         if answers is None:
             return None
@@ -178,18 +182,18 @@ class ShortWay:
                 if failed is not None:
                     retries = retries or ReadRetries(self._client)
                     await retries.again(failed)
-                    lane, answer = await self._another(retries), None
-                elif lane is None and (lane := await self._lanes.take()) is None:
+                    lane, answer = await self._another(retries, reading.caller), None
+                elif lane is None and (lane := await self._lanes.take(reading.caller)) is None:
                     return None
                 try:
                     return await self._conversation(lane, reading, answer)
                 except (ConnectionFailure, OperationFailure) as error:
                     failed = error
 
-    async def _another(self, retries: Retries) -> Lane:
+    async def _another(self, retries: Retries, caller: str) -> Lane:
         """A lane for a further attempt; raises what the attempts so far have come to when there is none."""
         try:
-            lane = await self._lanes.take(patient=True)
+            lane = await self._lanes.take(caller, patient=True)
         except ServerSelectionTimeoutError:
             lane = None
         if lane is None:
@@ -268,12 +272,13 @@ class ShortWay:
     # --- writing -------------------------------------------------------------------------------------------------
 
     async def write(
-        self, fields: bytes, array: bytes, statement: bytes, deadline: float, *, numbered: bool
+        self, fields: bytes, array: bytes, statement: bytes, deadline: float, caller: str, *, numbered: bool
     ) -> Counts | Document | None:
         """Run a writing command, and return what the server says of it: mostly its counts alone.
 
         Its array, whose name and NUL are ``array``, has the members ``statement``; where there is none, documents in
-        the reply are left as BSON. A command that is ``numbered`` is known again by its server.
+        the reply are left as BSON. It is the turn of ``caller``. A command that is ``numbered`` is known again by its
+        server.
 
         None when nothing was sent and the operation has to go the driver's way. Raises what PyMongo would, and
         AutoReconnect or TimeoutError when it is not known whether the write was carried out.
@@ -295,18 +300,18 @@ class ShortWay:
                     self._hear(answer)
                     answer = carried_out(answer.bson) or answer
             except BaseException as error:
-                writing = self._begun(lane, fields, sequence, number)
+                writing = self._begun(lane, fields, sequence, caller, number)
                 failed = await self._lost(lane, error)
             if isinstance(answer, tuple):
                 self._lanes.give(lane)
                 return answer
-            writing = writing or self._begun(lane, fields, sequence, number)
-        writing = writing or _Writing(fields, sequence, CODEC if sequence else RAW)
+            writing = writing or self._begun(lane, fields, sequence, caller, number)
+        writing = writing or _Writing(fields, sequence, caller, CODEC if sequence else RAW)
         return await self._write(writing, deadline, lane, answer, failed, numbered=numbered)
 
-    def _begun(self, lane: Lane, fields: bytes, sequence: bytes, number: bytes) -> _Writing:
+    def _begun(self, lane: Lane, fields: bytes, sequence: bytes, caller: str, number: bytes) -> _Writing:
         """A write that was sent on ``lane``; one with a ``number`` has the lane's session to itself from here on."""
-        writing = _Writing(fields, sequence, CODEC if sequence else RAW)
+        writing = _Writing(fields, sequence, caller, CODEC if sequence else RAW)
         if number:
             writing.session, writing.lsid, writing.number = self._lanes.part(lane), lane.lsid, number
         return writing
@@ -326,13 +331,13 @@ class ShortWay:
         try:
             with self._limits.until(deadline):
                 if lane is None:
-                    if (lane := await self._lanes.take()) is None:
+                    if (lane := await self._lanes.take(writing.caller)) is None:
                         return None
                     self._lanes.join(lane)
                     if numbered and lane.knows and lane.session is not None:
                         lane.session._transaction_id += 1
                         number = _TRANSACTION + _LONG.pack(lane.session._transaction_id)
-                        writing = self._begun(lane, writing.fields, writing.sequence, number)
+                        writing = self._begun(lane, writing.fields, writing.sequence, writing.caller, number)
                 sent = True
                 return await self._written(lane, writing, answer, failed)
         except TimeoutError:
@@ -353,7 +358,7 @@ class ShortWay:
                 if failed is not None:
                     retries = retries or WriteRetries(self._client, able=session is not None)
                     await retries.again(failed)
-                    lane, answer = await self._another(retries), None
+                    lane, answer = await self._another(retries, writing.caller), None
                     if session is not None and not lane.knows:
                         self._lanes.give(lane)
                         raise retries.given_up()

@@ -14,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import deque
+from bisect import insort
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from time import monotonic
 from typing import Any
 
@@ -30,6 +31,7 @@ from pymongo.server_selectors import writable_server_selector
 from doorleaf.documents import Document
 from doorleaf.stores.mongo.lanes.wire import Wire
 from doorleaf.stores.mongo.limits import Limits
+from doorleaf.stores.mongo.places import Places
 
 LOG = logging.getLogger("doorleaf.stores")
 TESTED = ((4, 20),)
@@ -40,7 +42,7 @@ _OPENING = 2
 _CLOSING = 2.0
 
 PATIENCE_SECONDS = 1.0
-"""How long an operation waits for a lane, mostly one that is being opened, before it goes the driver's own way."""
+"""How long who is not patient waits for a lane that others give back."""
 
 
 @dataclass(slots=True, eq=False)
@@ -88,15 +90,17 @@ class Lanes:
     """The lanes of one client; ``most`` bounds how many of its connections they may hold, together with what goes
     the driver's own way beside them. With 0 there are none."""
 
-    def __init__(self, client: AsyncMongoClient[Document], most: float, limits: Limits) -> None:
+    def __init__(self, client: AsyncMongoClient[Document], most: float, limits: Limits, places: Places) -> None:
         self._client: Any = client
         self._limits = limits
+        self._places = places
         self._most = most
         self._free: list[Lane] = []
         self._held = 0
         self._beside = 0
         self._opening = 0
-        self._waiting: deque[asyncio.Future[Lane | None]] = deque()
+        self._waiting: list[tuple[int, asyncio.Future[Lane | None]]] = []
+        """Who waits, behind how many operations of the same caller that are in work."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._picture: Any = None
         self.topology: Any = None
@@ -142,11 +146,11 @@ class Lanes:
             self._free.append(lane)
         return None
 
-    async def take(self, *, patient: bool = False) -> Lane | None:
-        """A lane that is free, or the next to become so.
+    async def take(self, caller: str, *, patient: bool = False) -> Lane | None:
+        """A lane that is free, or the next to become so: those wait behind nobody's many whose ``caller`` has few.
 
-        None when it does not come soon, unless ``patient``, and when no lane can be had: the driver's own way meets the
-        same error, and says it.
+        None when there are as many as may be and none comes back soon, unless ``patient``; and when none can be had:
+        the driver's own way meets the same error, and says it. While there may be more, it would have to open one too.
         """
         if not self._usable:
             return None
@@ -161,14 +165,16 @@ class Lanes:
             self.drop(lane)
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[Lane | None] = loop.create_future()
-        self._waiting.append(turn)
+        entry = (self._places.held(caller), turn)
+        insort(self._waiting, entry, key=itemgetter(0))
         self._grow()
-        impatient = None if patient else loop.call_later(PATIENCE_SECONDS, self._let_go, turn)
+        crowded = not patient and self._held + self._beside >= self._most
+        impatient = loop.call_later(PATIENCE_SECONDS, self._let_go, entry) if crowded else None
         try:
             return await turn
         except asyncio.CancelledError:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
+            if entry in self._waiting:
+                self._waiting.remove(entry)
             elif not turn.cancelled() and turn.exception() is None and (lane_ := turn.result()):
                 self.give(lane_)
             raise
@@ -176,11 +182,11 @@ class Lanes:
             if impatient is not None:
                 impatient.cancel()
 
-    def _let_go(self, turn: asyncio.Future[Lane | None]) -> None:
-        """Let who waits in ``turn`` go the driver's own way."""
-        if not turn.done():
-            self._waiting.remove(turn)
-            turn.set_result(None)
+    def _let_go(self, entry: tuple[int, asyncio.Future[Lane | None]]) -> None:
+        """Let who waits go the driver's own way."""
+        if not entry[1].done():
+            self._waiting.remove(entry)
+            entry[1].set_result(None)
 
     def _fresh(self, lane: Lane) -> bool:
         """Whether something sent on a lane is likely to arrive: who closes a silent connection may do so unseen."""
@@ -221,13 +227,13 @@ class Lanes:
             self._client._topology.return_server_session(session)
 
     def give(self, lane: Lane) -> None:
-        """Hand a lane to whoever waits longest, or keep it; one from before a change goes back to the pool."""
+        """Hand a lane to who waits first, or keep it; one from before a change goes back to the pool."""
         lane.used = monotonic()
         if lane.picture is not self._picture:
             self._later(self.end(lane, close=False))
             return
         while self._waiting:
-            turn = self._waiting.popleft()
+            _, turn = self._waiting.pop(0)
             if not turn.done():
                 turn.set_result(lane)
                 return
@@ -288,7 +294,7 @@ class Lanes:
             return
         self._held -= 1
         while self._waiting:
-            turn = self._waiting.popleft()
+            _, turn = self._waiting.pop(0)
             if not turn.done():
                 if failure is not None:
                     turn.set_exception(failure)
@@ -347,7 +353,7 @@ class Lanes:
             self._sweep = None
         await self.renew()
         while self._waiting:
-            turn = self._waiting.popleft()
+            _, turn = self._waiting.pop(0)
             if not turn.done():
                 turn.set_result(None)
         if self._tasks:

@@ -48,7 +48,7 @@ async def find_one(way: ShortWay, operation: FindOne, deadline: float) -> Docume
     """One ``find`` command without a cursor."""
     place = operation.namespace
     head = _one(place.database, place.collection, operation.max_time_ms or DEFAULT_TIME_LIMIT)
-    found = await way.documents(head + _encoded(choosing(operation)), place.database, deadline, None)
+    found = await way.documents(head + _encoded(choosing(operation)), place.database, deadline, None, operation.turn)
     return None if found is None else DocumentResult(found[0] or None)
 
 
@@ -83,7 +83,8 @@ async def find(way: ShortWay, operation: Find, deadline: float) -> DocumentsResu
     until = time.monotonic() + time_limit(operation) / 1000
     place = operation.namespace
     head = _all(place.database, place.collection, operation.max_time_ms or DEFAULT_TIME_LIMIT, operation.limit)
-    found = await way.documents(head + _encoded(choosing(operation)), place.database, deadline, _following(operation))
+    fields, follow = head + _encoded(choosing(operation)), _following(operation)
+    found = await way.documents(fields, place.database, deadline, follow, operation.turn)
     if found is None:
         return None
     documents = _answered(found, operation)
@@ -134,7 +135,7 @@ async def aggregate(way: ShortWay, operation: Aggregate, deadline: float) -> Doc
     place, cap = operation.namespace, operation.cap
     head = _piped(place.database, place.collection, operation.max_time_ms or DEFAULT_TIME_LIMIT, cap + 1)
     fields = head + _encoded({"pipeline": operation.pipeline, **aggregating(operation)})
-    found = await way.documents(fields, place.database, deadline, _following(operation, cap))
+    found = await way.documents(fields, place.database, deadline, _following(operation, cap), operation.turn)
     if found is None:
         return None
     documents = _answered(found, operation)
@@ -153,7 +154,7 @@ async def count_documents(way: ShortWay, operation: CountDocuments, deadline: fl
     ]
     place = operation.namespace
     command = {"aggregate": place.collection, "pipeline": pipeline, "cursor": {}, **counting_options(operation)}
-    found = await way.documents(encoded(place.database, command), place.database, deadline, None)
+    found = await way.documents(encoded(place.database, command), place.database, deadline, None, operation.turn)
     if found is None:
         return None
     return CountResult(bson.decode(found[0], CODEC)["n"] if found[0] else 0)
@@ -164,14 +165,14 @@ async def estimated_document_count(
 ) -> CountResult | None:
     options = present(maxTimeMS=time_limit(operation), comment=operation.comment)
     place = operation.namespace
-    reply = await way.reply(place.database, {"count": place.collection, **options}, deadline)
+    reply = await way.reply(place.database, {"count": place.collection, **options}, deadline, operation.turn)
     return None if reply is None else CountResult(int(reply["n"]))
 
 
 async def distinct(way: ShortWay, operation: Distinct, deadline: float) -> DistinctResult | None:
     place = operation.namespace
     command = {"distinct": place.collection, "key": operation.key, "query": operation.filter}
-    reply = await way.reply(place.database, command | distinct_options(operation), deadline)
+    reply = await way.reply(place.database, command | distinct_options(operation), deadline, operation.turn)
     return None if reply is None else DistinctResult(reply["values"])
 
 

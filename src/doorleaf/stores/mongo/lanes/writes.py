@@ -226,7 +226,7 @@ def _sent(
         command = encoded(place.database, {name: place.collection, **fields, "maxTimeMS": limit, **further})
     # A server knows a write of many documents by their filter no more when it comes again.
     once = type(operation) not in (UpdateMany, DeleteMany)
-    return way.write(command, array, statement, deadline, numbered=once)
+    return way.write(command, array, statement, deadline, operation.turn, numbered=once)
 
 
 async def _nothing() -> None:
