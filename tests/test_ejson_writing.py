@@ -204,6 +204,15 @@ def test_bare_json_has_no_objects_for_binary_and_no_numbers() -> None:
     assert encode_document(bson.encode(alike), Mode.BARE) == dumps(alike, Mode.PLAIN)
 
 
+def test_integers_that_are_no_number_of_javascript_keep_their_type() -> None:
+    safe, beyond = 2**53 - 1, 2**53
+    values = [5, Int64(5), Int64(safe), Int64(-safe), safe, Int64(beyond), Int64(-beyond), beyond, 2.0, math.nan]
+    text = f'[5,5,{safe},-{safe},{safe},{{"$numberLong":"{beyond}"}},{{"$numberLong":"-{beyond}"}},'
+    text += f'{{"$numberLong":"{beyond}"}},2.0,{{"$numberDouble":"NaN"}}]'
+    assert dumps(values, Mode.JAVASCRIPT).decode() == text
+    assert encode_document(bson.encode({"v": values}), Mode.JAVASCRIPT).decode() == f'{{"v":{text}}}'
+
+
 def test_null_beside_nan() -> None:
     """A null makes the writer look for doubles that JSON has not; both come out right."""
     documents = Documents([bson.encode({"a": None, "b": [math.nan, 1.5], "c": Int64(-1)})])

@@ -7,13 +7,15 @@ from functools import lru_cache
 
 
 class Mode(Enum):
-    """How BSON values become JSON; the value is the answer's content type, but for ``ATLAS`` and ``BARE``.
+    """How BSON values become JSON; the value is the answer's content type, but for ``ATLAS``, ``BARE`` and
+    ``JAVASCRIPT``.
 
     ``PLAIN`` is JSON for people and programs that know no BSON: ids and dates are strings. ``CANONICAL`` keeps every
     type, the envelope's numbers included. ``RELAXED`` keeps types where plain JSON has none, and numbers stay numbers.
     ``ATLAS`` is plain JSON as Go's encoder writes it: a whole double has no point, and a whole second no fraction.
     ``BARE`` is plain JSON for clients that expect no objects in the place of values: binary is its base64, and NaN and
-    infinities are null.
+    infinities are null. ``JAVASCRIPT`` is ``RELAXED`` but for integers beyond 2**53, which keep their type: no number
+    of JavaScript is one.
     """
 
     PLAIN = "application/json"
@@ -21,6 +23,7 @@ class Mode(Enum):
     RELAXED = "application/ejson; mode=relaxed"
     ATLAS = "atlas"
     BARE = "bare"
+    JAVASCRIPT = "javascript"
 
     __hash__ = object.__hash__  # that of enumerations is written in Python, and tables of modes are asked each time
 

@@ -50,7 +50,7 @@ PIECE_DOCUMENTS = 500
 
 Convert = Callable[[Any], Any]
 
-_MODES = {Mode.PLAIN: 0, Mode.CANONICAL: 1, Mode.RELAXED: 2}
+_MODES = {Mode.PLAIN: 0, Mode.CANONICAL: 1, Mode.RELAXED: 2, Mode.JAVASCRIPT: 3}
 _PLUS = orjson.dumps(1e300) == b"1e+300"
 """Whether the orjson that is installed writes a sign in exponents, so that both ways write the same."""
 
@@ -375,6 +375,10 @@ def _canonical_int(value: int) -> Any:
     return {"$numberInt" if -(2**31) <= value < 2**31 else "$numberLong": str(value)}
 
 
+def _safe_int(value: int) -> Any:
+    return int(value) if abs(value) < 2**53 else {"$numberLong": str(value)}
+
+
 def _canonical_binary(value: bytes) -> Any:
     subtype = value.subtype if isinstance(value, Binary) else 0
     return {"$binary": {"base64": b64encode(value).decode(), "subType": f"{subtype:02x}"}}
@@ -463,6 +467,9 @@ _CANONICAL[Code] = _canonical_code(_CANONICAL)
 _RELAXED: dict[type, Convert] = _CANONICAL | {int: _itself, Int64: int, float: _double, datetime: _relaxed_date}
 _RELAXED[Code] = _canonical_code(_RELAXED)
 
+_JAVASCRIPT: dict[type, Convert] = _RELAXED | {int: _safe_int, Int64: _safe_int}
+_JAVASCRIPT[Code] = _canonical_code(_JAVASCRIPT)
+
 _ATLAS: dict[type, Convert] = _PLAIN | {float: _go_double, datetime: _go_date}
 _ATLAS[Code] = _plain_code(_ATLAS)
 
@@ -479,4 +486,5 @@ _TABLES = {
     Mode.BARE: _BARE,
     Mode.CANONICAL: _CANONICAL,
     Mode.RELAXED: _RELAXED,
+    Mode.JAVASCRIPT: _JAVASCRIPT,
 }

@@ -38,7 +38,7 @@ SETTLING_SECONDS = 5.0
 """How long it may take to abort a transaction, also when the time of its function is over."""
 MOST_ASKED = 1024 * 1024
 """Bytes of what a function may ask and wait for in place."""
-_SYSTEM_USER = ejson.dumps(SYSTEM.user, ejson.Mode.CANONICAL)
+_SYSTEM_USER = ejson.dumps(SYSTEM.user, ejson.Mode.JAVASCRIPT)
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -136,11 +136,13 @@ class Call:
         match asked.get("to"):
             case "database":
                 result = await self.run(asked, asked.get("session"), asked.get("begins"), size=len(text))
-                return await CODING.run(self.seconds, encoded, result) if len(text) >= SMALL_BYTES else encoded(result)
+                if len(text) < SMALL_BYTES:
+                    return encoded(result, ejson.Mode.JAVASCRIPT)
+                return await CODING.run(self.seconds, encoded, result, ejson.Mode.JAVASCRIPT)
             case "function":
                 given = asked.get("arguments")
                 value = await self.execute(str(asked.get("name")), given if isinstance(given, list) else [])
-                return ejson.dumps(value, ejson.Mode.CANONICAL)
+                return ejson.dumps(value, ejson.Mode.JAVASCRIPT)
             case "transaction":
                 await self.end_transaction(asked.get("session"), commit=asked.get("commit") is True)
                 return b"null"
@@ -192,7 +194,7 @@ class Call:
                     value = signatures.token(asked)
                 case _:
                     raise InvalidParameter("the function asked for something that does not exist")
-            return ejson.dumps({"value": value}, ejson.Mode.CANONICAL)
+            return ejson.dumps({"value": value}, ejson.Mode.JAVASCRIPT)
         except DoorleafError as error:
             return orjson.dumps({"error": described(error)})
         except (OSError, ValueError, TypeError, KeyError):
@@ -288,7 +290,7 @@ def payload(call: Call, *, arguments: bytes = b"", incoming: bytes = b"\n") -> b
     function asks for it. It has ``arguments``, or is an endpoint's with ``incoming``: the query, and in the next line
     the body."""
     headers = None if call.http is None else headers_told(call.http)
-    user = _SYSTEM_USER if call.identity is SYSTEM else ejson.dumps(call.user, ejson.Mode.CANONICAL)
+    user = _SYSTEM_USER if call.identity is SYSTEM else ejson.dumps(call.user, ejson.Mode.JAVASCRIPT)
     lines = (
         orjson.dumps(call.function.name),
         b"true" if call.identity.kind == "system" else b"false",

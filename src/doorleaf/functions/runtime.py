@@ -434,5 +434,5 @@ async def _written(arguments: list[Any], call: Call) -> bytes:
 
 async def _written_all(arguments: list[Any], call: Call) -> bytes:
     if is_small(arguments):
-        return ejson.dumps(arguments, ejson.Mode.CANONICAL)
-    return await CODING.run(call.seconds, ejson.dumps, arguments, ejson.Mode.CANONICAL)
+        return ejson.dumps(arguments, ejson.Mode.JAVASCRIPT)
+    return await CODING.run(call.seconds, ejson.dumps, arguments, ejson.Mode.JAVASCRIPT)

@@ -257,23 +257,23 @@ def _encode(result: Result, request: Request) -> Reply:
     return Reply(200, encoded(result), compressible=True)
 
 
-def encoded(result: Result) -> bytes:
-    """The bare value of a result, in canonical Extended JSON."""
+def encoded(result: Result, mode: ejson.Mode = ejson.Mode.CANONICAL) -> bytes:
+    """The bare value of a result, as Extended JSON."""
     value: Any
     if type(result) is DocumentResult:
         document = result.document
         if isinstance(document, bytes):
-            return ejson.encode_document(document, ejson.Mode.CANONICAL)
+            return ejson.encode_document(document, mode)
         value = document
     elif type(result) is DocumentsResult:
-        return ejson.encode_documents(result.documents, ejson.Mode.CANONICAL)
+        return ejson.encode_documents(result.documents, mode)
     elif type(result) is CountResult:
         value = Int64(result.count)
     elif type(result) is DistinctResult:
         value = result.values
     else:
         value = result.wire()
-    return ejson.dumps(value, ejson.Mode.CANONICAL)
+    return ejson.dumps(value, mode)
 
 
 def _only_a_stream() -> Unsupported:

@@ -31,8 +31,8 @@ static PyObject *finished(struct text *out, enum outcome outcome) {
 }
 
 static int mode_of(long mode) {
-    if (mode >= PLAIN && mode <= RELAXED) return 1;
-    PyErr_SetString(PyExc_ValueError, "mode: expected 0, 1 or 2");
+    if (mode >= PLAIN && mode <= JAVASCRIPT) return 1;
+    PyErr_SetString(PyExc_ValueError, "mode: expected 0 to 3");
     return 0;
 }
 

@@ -49,6 +49,9 @@ static const uint8_t *terminated(struct reader *in, size_t *size) {
     return found;
 }
 
+/* Whether JavaScript's numbers have this integer and no other in its place. */
+static int is_safe(int64_t number) { return number >= -9007199254740991LL && number <= 9007199254740991LL; }
+
 /* --- dates ----------------------------------------------------------------------------------------------------- */
 
 #define FIRST_MS (-62135596800000LL) /* year 1 */
@@ -56,7 +59,7 @@ static const uint8_t *terminated(struct reader *in, size_t *size) {
 
 static int moment(struct job *job, int64_t milliseconds) {
     int readable = milliseconds >= FIRST_MS && milliseconds <= LAST_MS;
-    if (job->mode == CANONICAL || !readable || (job->mode == RELAXED && milliseconds < 0))
+    if (job->mode == CANONICAL || !readable || (job->mode != PLAIN && milliseconds < 0))
         return wrapped(job, "{\"$date\":{\"$numberLong\":\"", milliseconds) && PUT(job, "}");
     int64_t days = milliseconds / 86400000, rest = milliseconds % 86400000;
     if (rest < 0) {
@@ -284,7 +287,8 @@ static int value(struct job *job, struct reader *in, uint8_t type, int depth) {
     case 0x12:
         at = take(in, 8);
         if (!at) return declined(job);
-        if (mode == CANONICAL) return wrapped(job, "{\"$numberLong\":\"", (int64_t)little64(at));
+        if (mode == CANONICAL || (mode == JAVASCRIPT && !is_safe((int64_t)little64(at))))
+            return wrapped(job, "{\"$numberLong\":\"", (int64_t)little64(at));
         return integer(job, (int64_t)little64(at));
     case 0x13:
         at = take(in, 16);

@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum mode { PLAIN = 0, CANONICAL = 1, RELAXED = 2 };
+/* JAVASCRIPT is RELAXED, but for integers that are none in a double. */
+enum mode { PLAIN = 0, CANONICAL = 1, RELAXED = 2, JAVASCRIPT = 3 };
 
 /* What became of a document. DECLINED: it is malformed, or has something that is left to the Python that this is a
  * faster copy of; nothing of it may be used. */
