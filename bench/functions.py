@@ -25,8 +25,9 @@ GOALS = {"javascript": 1_500, "python": 5_000}
 """Requests a second of one worker that are wanted."""
 BOTH = "javascript, both cores"
 """The same while the JavaScript processes may use the other core too, as they do where nobody pins them."""
-STEADY = 1_000
-"""Requests a second that 64 connections ask together for the last row: latencies of a server that is not saturated."""
+STEADY = (1_000, 1_540)
+"""Requests a second that 64 connections ask together for the last rows: latencies of a server that is not saturated.
+The second is a little more than the goal, for what comes late is not asked later."""
 STEADY_P99 = 25.0
 FIRST_CALL = 0.4
 PROCESS_MB = 90
@@ -49,8 +50,7 @@ CASES = {
     for language in GOALS
 }
 
-
-PACED = replace(CASES["javascript"], title=f"javascript, {STEADY}/s")
+PACED = {f"javascript, {rate}/s": rate for rate in STEADY}
 """As :data:`BOTH`, at a steady rate."""
 
 
@@ -58,7 +58,7 @@ class Calling(Load):
     """Calls the endpoints; a case's action is the language."""
 
     def asks(self, server: Server, case: Case) -> dict[str, str]:
-        rate = {"RATE": str(STEADY)} if case is PACED else {}
+        rate = {"RATE": str(PACED[case.title])} if case.title in PACED else {}
         return {**super().asks(server, case), **rate, "ROUTE": f"/endpoint/{case.action}"}
 
 
@@ -125,16 +125,20 @@ def compared(servers: Servers, options: argparse.Namespace, ours: Server, uri: s
         let(ours, f"{options.server_core},{options.load_core}")
         sample = load.run(ours, CASES["javascript"], options.seconds)
         samples.setdefault((ours.name, BOTH), []).append(sample)
-        samples.setdefault((ours.name, PACED.title), []).append(load.run(ours, PACED, options.seconds))
+        for title in PACED:
+            sample = load.run(ours, replace(CASES["javascript"], title=title), options.seconds)
+            samples.setdefault((ours.name, title), []).append(sample)
         let(ours, options.server_core)
     base = median(samples[peer.name, "javascript"])
-    for server, language in [*turns, (ours, BOTH), (ours, PACED.title)]:
+    for server, language in [*turns, (ours, BOTH), *((ours, title) for title in PACED)]:
         middle = median(samples[server.name, language])
         ratios = {"ratio": middle.rate / base.rate, "cpu_ratio": base.cpu / middle.cpu if middle.cpu else 0}
         rows.append({"case": language, "server": server.name, "target": 0, **ratios, **vars(middle)})
         show(rows[-1], ours.name)
-        if language == PACED.title:
-            print(f"{'':22s} goal p99 {STEADY_P99:g} ms: {'met' if middle.p99 <= STEADY_P99 else 'MISSED'}")
+        if language in PACED:
+            least = min(PACED[language] * 0.98, GOALS["javascript"])
+            met = middle.rate >= least and middle.p99 <= STEADY_P99
+            print(f"{'':22s} goal {least:.0f}/s with p99 {STEADY_P99:g} ms: {'met' if met else 'MISSED'}")
         elif server is ours:
             goal = GOALS.get(language, GOALS["javascript"])
             print(f"{'':22s} goal {goal}/s: {'met' if middle.rate >= goal else 'MISSED'}")
