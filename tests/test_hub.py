@@ -302,6 +302,21 @@ def test_a_stream_that_nobody_listens_to_ends(monkeypatch: pytest.MonkeyPatch) -
     run(body)
 
 
+def test_who_listens_to_one_thing_after_the_other_leaves_few_streams_open() -> None:
+    async def body(router: Router, store: Counting) -> None:
+        stays = await watch(router)
+        for number in range(40):
+            await (await watch(router, comment=number)).close()
+        async with asyncio.timeout(30):
+            while store.open_now > hub.LINGERING_FEEDS + 1:  # noqa: ASYNC110  # nobody tells of it
+                await asyncio.sleep(0.01)
+        assert (store.opened, router._hub.open) == (41, hub.LINGERING_FEEDS + 1)
+        await fill(router, 1)
+        assert await keys(stays, 1) == [1]
+
+    run(body)
+
+
 def test_a_filter_that_cannot_be_is_refused_and_leaves_nothing() -> None:
     async def body(router: Router, store: Counting) -> None:
         with pytest.raises(DoorleafError):

@@ -42,6 +42,10 @@ WAIT_SECONDS = 1.0
 LINGERING_SECONDS = 10.0
 """How long a feed goes on without subscribers: those that were cut off come back."""
 
+LINGERING_FEEDS = 16
+"""How many may do so at once: each has a connection to MongoDB, and whoever listens to one thing after the other leaves
+one behind for each."""
+
 AWAY_SECONDS = 120.0
 """How long a database may be away before subscribers are told."""
 
@@ -92,6 +96,7 @@ class Hub:
             shared = altered(
                 operation, filter={}, turn=OWN_TURN, resume_after=None, start_after=None, start_at_operation_time=None
             )
+            self._make_room()
             feed = self._feeds[key] = Feed(shared, opening, lambda gone: self._forget(key, gone))
         feed.enter()
         try:
@@ -100,6 +105,12 @@ class Hub:
             feed.leave()
             raise
         return feed
+
+    def _make_room(self) -> None:
+        """End feeds that nobody listens to where there are too many, the oldest first."""
+        lingering = [feed for feed in self._feeds.values() if feed.lingering]
+        for feed in lingering[: max(0, len(lingering) + 1 - LINGERING_FEEDS)]:
+            feed.stop()
 
     def _forget(self, key: Key, feed: Feed) -> None:
         if self._feeds.get(key) is feed:
@@ -160,7 +171,7 @@ class Feed:
         """Count one less; a feed without any ends after a while."""
         self._subscribers -= 1
         if not self._subscribers and not self.ended:
-            self._lingering = asyncio.get_running_loop().call_later(LINGERING_SECONDS, self._end)
+            self._lingering = asyncio.get_running_loop().call_later(LINGERING_SECONDS, self.stop)
         elif not self._subscribers:
             self._forget(self)
 
@@ -177,8 +188,15 @@ class Feed:
                 self.floor = _data(self.token)
                 self._reading = asyncio.create_task(self._read(), name="change feed")
 
-    def _end(self) -> None:
+    @property
+    def lingering(self) -> bool:
+        """Whether it goes on for nobody."""
+        return self._lingering is not None
+
+    def stop(self) -> None:
         """End a feed that nobody listens to."""
+        if self._lingering is not None:
+            self._lingering.cancel()
         self.over = True
         self._forget(self)
         if self._reading is not None:
@@ -186,11 +204,9 @@ class Feed:
 
     async def close(self) -> None:
         """End the feed; who still listens is told."""
-        if self._lingering is not None:
-            self._lingering.cancel()
         if self._subscribers and not self.ended:
             self._fail(StoreUnavailable("the database is closed"))
-        self._end()
+        self.stop()
         if self._reading is not None:
             await asyncio.wait({self._reading})
 
