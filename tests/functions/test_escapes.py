@@ -50,7 +50,8 @@ ESCAPES = [
     "realm(crypto.getRandomValues)", "realm(new TextEncoder().encode('a'))", "realm(new TextDecoder())", "realm(structuredClone({ a: context.user }))",
     "realm(atob)", "realm(queueMicrotask)", "realm(require('crypto'))", "realm(require('events'))", "realm(require('util').inspect)",
     "realm(require('stream'))", "realm(require('process'))", "realm(require('process').env)", "realm(require('timers').setTimeout)", "realm(require('path').join)",
-    "realm(require('string_decoder').StringDecoder)", "realm(require('crypto').KeyObject)", "realm(require('crypto').createCipheriv)", "realm(require('crypto').createSecretKey('x'))",
+    "realm(require('string_decoder').StringDecoder)", "realm(require('http').request)", "realm(require('fs'))", "realm(require('net').connect)", "realm(require('url').parse)", "realm(new (require('stream').PassThrough)())", "realm(require('crypto').KeyObject)",
+    "(() => { try { require('zlib').gunzipSync('x') } catch (e) { return realm(e) } })()", "(() => { try { require('fs').readFileSync('x') } catch (e) { return realm(e) } })()",
     "(() => { try { require('crypto').createPublicKey('-----BEGIN PUBLIC KEY-----') } catch (e) { return realm(e) } return 'OUT' })()",
     "(() => { const { KeyObject, createSecretKey } = require('crypto'); try { return new KeyObject({}, { type: 'secret' }) } catch (e) { return realm(e) } })()",
     # errors that come from the other side

@@ -17,7 +17,7 @@ from doorleaf.dialects.base import Request
 from doorleaf.dialects.client.functions import encoded
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError, FunctionTimeout, InternalError, InvalidParameter
-from doorleaf.functions import ciphers, keys, signatures
+from doorleaf.functions import ciphers, keys, packing, signatures
 from doorleaf.functions.database import Database, Session, described
 from doorleaf.functions.judging import DEPTH
 from doorleaf.functions.load import Function
@@ -190,6 +190,8 @@ class Call:
                     value = keys.compute(asked)
                 case "ciphers":
                     value = ciphers.compute(asked)
+                case "zlib":
+                    value = packing.compute(asked)
                 case "jwt":
                     value = signatures.token(asked)
                 case _:

@@ -57,9 +57,9 @@ def unproven(validation: str, secret: str | None, request: Request, query: Mappi
 
 
 def is_long(asked: Document) -> bool:
-    """Whether what is asked for takes a key whose size makes it long, or makes one of a password."""
+    """Whether what is asked for takes a key whose size makes it long, makes one of a password, or unpacks much."""
     with_pair = asked.get("does") in ("sign", "verify", "pbkdf2", "scrypt") or "-----BEGIN" in str(asked.get("key", ""))
-    return with_pair or asked.get("to") == "keys" or not str(asked.get("method", "HS")).startswith("HS")
+    return with_pair or asked.get("to") in ("keys", "zlib") or not str(asked.get("method", "HS")).startswith("HS")
 
 
 def compute(asked: Document) -> Any:

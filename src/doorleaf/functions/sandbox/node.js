@@ -59,7 +59,6 @@ class Buffer extends Uint8Array {
     if (value?.type === "Buffer" && Array.isArray(value.data)) return over(Uint8Array.from(value.data));
     return fail("Buffer.from takes text, an array, a buffer or a view of one");
   }
-  static alloc(size, fill, encoding) { const made = new Buffer(size); return fill === undefined ? made : made.fill(fill, encoding); }
   static allocUnsafe(size) { return new Buffer(size); }
   static allocUnsafeSlow(size) { return new Buffer(size); }
   static isBuffer(value) { return value instanceof Buffer; }
@@ -132,6 +131,8 @@ for (const [name, kind, size] of [
   }
 }
 Buffer.poolSize = 8192;
+// A function, because packages write `new Buffer.alloc(…)`.
+Buffer.alloc = function (size, fill, encoding) { const made = new Buffer(size); return fill === undefined ? made : made.fill(fill, encoding); };
 // As in Node.js, whose packages copy them one by one.
 for (const name of Object.getOwnPropertyNames(Buffer)) if (typeof Buffer[name] === "function") define(Buffer, name, { enumerable: true });
 return callable(Buffer);
@@ -175,15 +176,47 @@ const nodeCrypto = once(() => {
   };
 });
 
-const nodeUtil = once(() => ({
-  TextEncoder: web().TextEncoder, TextDecoder: web().TextDecoder,
+function same(a, b, seen) {
+  // Whether two values are alike, however deep.
+  if (Object.is(a, b)) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null || prototypeOf(a) !== prototypeOf(b)) return false;
+  if (a instanceof Date || a instanceof RegExp) return a instanceof Date ? a.getTime() === b.getTime() : String(a) === String(b) && a.lastIndex === b.lastIndex;
+  if (seen.get(a) === b) return true;
+  seen.set(a, b);
+  if (a instanceof Value) return stringify(a.toExtendedJSON()) === stringify(b.toExtendedJSON());
+  if (a instanceof Map || a instanceof Set) return a.size === b.size && same([...a], [...b], seen);
+  const names = Reflect.ownKeys(a);
+  return names.length === Reflect.ownKeys(b).length && names.every((name) => Object.hasOwn(b, name) && same(a[name], b[name], seen));
+}
+
+const nodeTypes = once(() => {
+  const is = (Type) => (value) => value instanceof Type, tagged = (tag) => (value) => Object.prototype.toString.call(value) === `[object ${tag}]`;
+  return {
+    isDate: is(Date), isRegExp: is(RegExp), isMap: is(Map), isSet: is(Set), isPromise: is(Promise), isNativeError: is(Error), isArrayBuffer: is(ArrayBuffer), isAnyArrayBuffer: is(ArrayBuffer),
+    isTypedArray: (value) => ArrayBuffer.isView(value) && !(value instanceof DataView), isUint8Array: is(Uint8Array), isArrayBufferView: (value) => ArrayBuffer.isView(value), isDataView: is(DataView),
+    isAsyncFunction: tagged("AsyncFunction"), isGeneratorFunction: tagged("GeneratorFunction"), isSymbolObject: is(Symbol), isProxy: () => false, isWeakMap: is(WeakMap), isWeakSet: is(WeakSet),
+    isBoxedPrimitive: (value) => [Number, String, Boolean, Symbol, BigInt].some((Type) => value instanceof Type),
+  };
+});
+const nodeUtil = once(() => {
+const promised = Symbol("nodejs.util.promisify.custom"), { setTimeout, setImmediate, promises } = nodeTimers();
+const waits = (work) => (work === setTimeout ? promises.setTimeout : work === setImmediate ? promises.setImmediate : undefined);
+return {
+  TextEncoder: web().TextEncoder, TextDecoder: web().TextDecoder, types: nodeTypes(), isDeepStrictEqual: (a, b) => same(a, b, new Map()),
   inherits: (Type, Parent) => { Type.super_ = Parent; Object.setPrototypeOf(Type.prototype, Parent.prototype); },
-  promisify: (work) => (...given) => new Promise((done, failed) => work(...given, (error, value) => (error ? failed(error) : done(value)))),
-  deprecate: (work) => work,
-  inspect: (value) => shown(value),
+  promisify: Object.assign((work) => work[promised] ?? waits(work) ?? function (...given) {
+    return new Promise((done, failed) => work.call(this, ...given, (error, value) => (error ? failed(error) : done(value))));
+  }, { custom: promised }),
+  callbackify: (work) => (...given) => {
+    const told = given.pop(), later = (...all) => nodeProcess().nextTick(told, ...all);
+    work(...given).then((value) => later(null, value), (error) => later(error ?? new Error("rejected with nothing")));
+  },
+  deprecate: (work) => work, debuglog: () => Object.assign(() => {}, { enabled: false }), toUSVString: (text) => String(text).toWellFormed(),
+  inspect: Object.assign((value) => shown(value), { custom: Symbol("nodejs.util.inspect.custom"), defaultOptions: {} }),
   format: (text, ...given) => [String(text).replace(/%[sdifjoO]/g, (found) => (given.length ? shown(given.shift()) : found)), ...given.map(shown)].join(" "),
   isArray: Array.isArray,
-}));
+};
+});
 
 const nodeEvents = once(() => {
   const known = new WeakMap();
@@ -212,7 +245,12 @@ const nodeEvents = once(() => {
     listeners(name) { return this.rawListeners(name).map((one) => one.listener ?? one); },
     listenerCount(name) { return this.rawListeners(name).length; },
     eventNames() { return [...all(this).keys()]; },
-    setMaxListeners() { return this; },
+    setMaxListeners() { return this; }, getMaxListeners() { return 10; },
+    prependOnceListener(name, work) {
+      const first = (...given) => { this.off(name, first); work.apply(this, given); };
+      first.listener = work;
+      return this.prependListener(name, first);
+    },
     emit(name, ...given) {
       const listening = this.rawListeners(name);
       if (name === "error" && listening.length === 0) throw given[0] instanceof Error ? given[0] : new Error("an error that nobody listens for");
@@ -223,13 +261,21 @@ const nodeEvents = once(() => {
   for (const name in methods) define(EventEmitter.prototype, name, { value: methods[name], writable: true, configurable: true });
   for (const [name, same] of [["addListener", "on"], ["removeListener", "off"]]) define(EventEmitter.prototype, name, { value: methods[same], writable: true, configurable: true });
   EventEmitter.EventEmitter = EventEmitter;
+  EventEmitter.defaultMaxListeners = 10;
+  EventEmitter.setMaxListeners = () => {};
+  EventEmitter.listenerCount = (of, name) => of.listenerCount(name);
+  EventEmitter.once = (of, name) => new Promise((done, failed) => {
+    const leave = () => { of.off(name, tell); of.off("error", lose); };
+    const tell = (...given) => { leave(); done(given); }, lose = (error) => { leave(); failed(error); };
+    of.on(name, tell);
+    if (name !== "error") of.on("error", lose);
+  });
   return EventEmitter;
 });
 
 // The modules, of this and later parts: nothing of them is made before one is required.
 const node = once(() => ({
   buffer: once(() => ({ Buffer: buffers(), SlowBuffer: buffers(), atob: web().atob, btoa: web().btoa, kMaxLength: 2 ** 31 - 1 })),
-  url: once(() => ({ URL: web().URL, URLSearchParams: web().URLSearchParams })),
   querystring: once(() => ({
     parse: (text) => {
       const found = Object.create(null);
@@ -240,5 +286,5 @@ const node = once(() => ({
     escape: encodeURIComponent, unescape: decodeURIComponent,
   })),
   crypto: nodeCrypto, util: nodeUtil, events: nodeEvents, stream: nodeStream, process: nodeProcess,
-  timers: nodeTimers, path: nodePath, string_decoder: nodeDecoder,
+  timers: nodeTimers, path: nodePath, string_decoder: nodeDecoder, ...more(),
 }));

@@ -43,7 +43,10 @@ _UNFIT = 78
 """How a process ends whose Deno has not what ``host.js`` needs."""
 _HEAD = struct.Struct("<IBI")
 _FOLDER = Path(__file__).parent
-_PARTS = ("bson.js", "web.js", "node.js", "keys.js", "ciphers.js", "stream.js", "plain.js", "outgoing.js", "context.js")
+_PARTS = (
+    *("bson.js", "web.js", "node.js", "keys.js", "ciphers.js", "stream.js", "plain.js", "library.js"),
+    *("requests.js", "outgoing.js", "context.js"),
+)
 
 
 class Kind(IntEnum):

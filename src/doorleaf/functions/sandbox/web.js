@@ -172,7 +172,7 @@ class URL {
   #parts; #query;
   constructor(text, base) { this.#take(parsing(String(text), base === undefined ? "" : String(base), "", "")); }
   #take(told) {
-    if (told === "") fail("Invalid URL");
+    if (told === "") throw Object.assign(new TypeError("Invalid URL"), { code: "ERR_INVALID_URL" });
     this.#parts = parse(told);
   }
   #change(name, value) { this.#take(parsing(this.#parts.href, "", name, String(value))); }
