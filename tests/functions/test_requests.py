@@ -7,6 +7,7 @@ import asyncio
 import gzip
 import json
 import threading
+import time
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +19,7 @@ from shop_app import write
 
 from doorleaf.access.callers import SYSTEM, Identity
 from doorleaf.errors import FunctionFailed
+from doorleaf.functions.call import AT_ONCE
 from doorleaf.functions.outgoing import Outgoing
 from doorleaf.functions.runtime import Functions
 from doorleaf.settings.model import Settings
@@ -112,6 +114,10 @@ FUNCTIONS = {
       try { await new (require('stripe'))('sk_test_x', { maxNetworkRetries: 0 }).balance.retrieve() } catch (error) { told.push(error.type, error.detail.code) }
       return told;
     }""",
+    "many": """async (url) => {
+      const axios = require('axios'), asked = Array.from({ length: 40 }, () => axios.get(`${url}/many`));
+      return (await Promise.all(asked)).every((one) => one.status === 200);
+    }""",
     "zlib": """async () => {
       const zlib = require('zlib'), text = 'text '.repeat(1000), told = [];
       for (const [pack, unpack] of [['gzip', 'gunzip'], ['deflate', 'inflate'], ['deflateRaw', 'inflateRaw'], ['gzip', 'unzip'], ['deflate', 'unzip']]) {
@@ -128,8 +134,34 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
+class Crowd:
+    """How many are there at once: each stays until there are as many as may be, and a moment longer."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self.full = threading.Event()
+        self.lock = threading.Lock()
+
+    def come(self) -> None:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            if self.now >= AT_ONCE:
+                self.full.set()
+        self.full.wait(60)
+        time.sleep(0.2)
+        with self.lock:
+            self.now -= 1
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 100
+
+
 class Other(BaseHTTPRequestHandler):
     """Answers with what it was asked; ``/to?URL`` redirects, ``/slow`` waits until the tests are over."""
+
+    crowd = Crowd()
 
     protocol_version = "HTTP/1.1"
     over = threading.Event()
@@ -139,6 +171,8 @@ class Other(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         if path == "/slow":
             self.over.wait(60)
+        elif path == "/many":
+            self.crowd.come()
         headers = {name.lower(): value for name, value in self.headers.items()}
         told = {"method": self.command, "path": self.path, "headers": headers, "body": content}
         body, more = json.dumps(told).encode(), [("Content-Type", "application/json")]
@@ -200,7 +234,7 @@ def answers(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
             await functions.stop()
 
     Other.over.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+    with Server(("127.0.0.1", 0), Other) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         found = asyncio.run(work(f"http://localhost:{server.server_address[1]}"))
         server.shutdown()
@@ -271,3 +305,8 @@ def test_compressed_data(answers: dict[str, Any]) -> None:
     assert form == "zlib.gunzip: the data has another form"
     assert cut == short == "zlib.gunzip: unexpected end of the data"
     assert much == "zlib.gunzip: the data makes more than 16 MiB"
+
+
+def test_a_call_has_25_requests_on_their_way_at_once_and_the_others_wait(answers: dict[str, Any]) -> None:
+    assert told(answers, "many") is True
+    assert Other.crowd.most == AT_ONCE == 25
