@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import tempfile
 from collections import Counter
@@ -35,6 +36,9 @@ from doorleaf.operations import (
     UpdateMany,
 )
 from doorleaf.stores.embedded.store import EmbeddedStore
+
+EXAMPLES = int(os.environ.get("DOORLEAF_TEST_EXAMPLES", "30"))
+"""Stores, each with documents, indexes and dozens of questions of its own: others every time."""
 
 PLAIN, INDEXED = Namespace("db", "plain"), Namespace("db", "indexed")
 
@@ -401,13 +405,13 @@ def _with_store(scenario: Callable[[EmbeddedStore, int], Awaitable[None]], seed:
         asyncio.run(whole(folder))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.integers(0, 2**32))
 def test_the_same_answers_with_any_indexes(seed: int) -> None:
     _with_store(_compare, seed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.integers(0, 2**32))
 def test_the_same_answers_of_pipelines(seed: int) -> None:
     _with_store(_compare_pipelines, seed)
