@@ -40,8 +40,9 @@ def main() -> int:
         fuzzer.inspect()
         send.close()
         fuzzer.problems += send.problems
-        if "Traceback" in server.output():
-            fuzzer.problems.append("the log has a traceback:\n" + server.output()[-4000:])
+        log = server.output()
+        if (at := log.find("Traceback")) >= 0:
+            fuzzer.problems.append("the log has a traceback:\n" + log[max(0, at - 1000) : at + 6000])
     print(f"seed {chosen.seed}: {fuzzer.sent} requests, {fuzzer.accepted} accepted, slowest {fuzzer.slowest:.2f} s")
     print(report(fuzzer.problems))
     return 1 if fuzzer.problems else 0
