@@ -194,9 +194,10 @@ class Accounts:
         place = self._place(email, password)
         found = self._verified.any(place)
         if found is not None and time.monotonic() < found.until:
+            begun = self._verified.begin()
             account = await self._system.find_one(COLLECTION, {"_id": email})
             if account is not None and account["version"] == found.version:
-                self._verified.put(place, found)
+                self._verified.put(place, found, begun)
                 return found.user_id
         return await self.log_in(email, password, address)
 
@@ -207,6 +208,7 @@ class Accounts:
         required`` (AuthError) for who knows the password of an account that is not confirmed. TooManyRequests when too
         many passwords from this address were wrong or wait to be looked at.
         """
+        begun = self._verified.begin()
         account = await self._verified_account(email, password, address, device)
         if self._passwords.outdated(account["hash"]):
             change = {"$set": {"hash": await self._passwords.hash(password, neighbourhood(address))}}
@@ -215,7 +217,7 @@ class Accounts:
             await self._system.update(COLLECTION, {"_id": email}, {"$set": {"used": True}})
         user_id = await self._sign_in(account)
         verified = _Verified(user_id, account["version"], time.monotonic() + VERIFIED_SECONDS)
-        self._verified.put(self._place(email, password), verified)
+        self._verified.put(self._place(email, password), verified, begun)
         return user_id
 
     async def verify(self, user_id: str, password: str, address: str) -> None:
@@ -347,11 +349,11 @@ class Accounts:
 
     async def delete_of(self, user_id: str) -> bool:
         """Forget the account of a user; whether they had one."""
-        self._verified.clear()
         account = await self._system.find_one(COLLECTION, {"user_id": user_id})
         if account is not None:
             await self._system.delete(TOKENS, {"email": account["_id"]})
             await self._system.delete(COLLECTION, {"_id": account["_id"]})
+            self._verified.clear()
         return account is not None
 
     async def prepare(self) -> None:

@@ -88,7 +88,7 @@ class CollectionCredentials:
         """Whom the credential ``text`` lets in to a collection; None for any other collection than its own, too."""
         if _CREDENTIAL.fullmatch(text) is None:
             return None
-        hashed = digest(text)
+        hashed, begun = digest(text), self._recent.begin()
         either = {"$or": [{"hash": hashed.hex()}, {"previous.hash": hashed.hex()}]}
         document = await self._system.find_one(CREDENTIALS, either)
         if document is None or "revoked" in document:
@@ -99,7 +99,7 @@ class CollectionCredentials:
         if before is not None and before.identity.version == identity.version:
             identity = before.identity
         known = _Known(identity, document["collection_id"], ends)
-        self._recent.put(hashed, known)
+        self._recent.put(hashed, known, begun)
         found = self._let_in(known, collection_id)
         if found is not None:
             await self._use(document)

@@ -89,7 +89,7 @@ class UserKeys:
         """The key with this text, if it is in force. Only what looks like such a key is looked up."""
         if _KEY.fullmatch(key) is None:
             return None
-        hashed = digest(key)
+        hashed, begun = digest(key), self._recent.begin()
         document = await self._system.find_one(COLLECTION, {"hash": hashed.hex()})
         if document is None or document.get("disabled") is not False:
             self._recent.drop(hashed)
@@ -99,7 +99,7 @@ class UserKeys:
         )
         before = self._recent.any(hashed)
         found = before if before is not None and before == found else found
-        self._recent.put(hashed, found)
+        self._recent.put(hashed, found, begun)
         return found if self._in_force(found) else None
 
     def _in_force(self, key: UserKey) -> bool:
@@ -114,7 +114,7 @@ class UserKeys:
         for identifier, used in list(self._used.items()):
             if used >= (self._written.any(identifier) or 0.0) + USED_EVERY:
                 await self._system.update(COLLECTION, {"_id": identifier}, {"$max": {"used": as_date(used)}})
-                self._written.put(identifier, used)
+                self._written.put(identifier, used, self._written.begin())
             self._used.pop(identifier, None)
 
     async def create(

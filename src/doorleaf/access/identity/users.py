@@ -104,12 +104,13 @@ class Users:
         """The user, or None when there is none, or a disabled one. The same object until something changes."""
         found = self._recent.fresh(user_id)
         if found is None:
+            begun = self._recent.begin()
             document = await self._system.find_one(COLLECTION, {"_id": user_id})
             if document is None or document.get("disabled") is True:
                 found = (None, None)
             else:
                 found = await self._read(user_id, document)
-            self._recent.put(user_id, found)
+            self._recent.put(user_id, found, begun)
         return found[1]
 
     def look_again(self, user_id: str) -> None:
@@ -128,11 +129,12 @@ class Users:
             return identity
         found = self._recent.fresh(identity.id)
         if found is None or found[0][0] is not identity:
+            begun = self._recent.begin()
             source = (identity, await self._custom.of(identity.id))
             before = self._recent.any(identity.id)
             same = before is not None and before[0] == source
             found = before if before and same else (source, replace(identity, custom_data=source[1]))
-            self._recent.put(identity.id, found)
+            self._recent.put(identity.id, found, begun)
         return found[1] or identity
 
     def fresh_with_custom_data(self, identity: Identity) -> Identity | None:
