@@ -94,12 +94,12 @@ _SAVE = _about(
         "asked": "filter=%7B+status%3A+%27open%27+%7D",
     },
     gives=Gives(content=Saved, description="What was saved."),
-    refuses=("PermissionDenied", "Conflict"),
+    refuses=("PermissionDenied",),
 )
 _DELETE = _about(
     summary="Forget a saved query or pipeline",
     gives=Gives(status=204, description="Forgotten."),
-    refuses=("NotFound", "PermissionDenied", "Conflict"),
+    refuses=("NotFound", "PermissionDenied"),
 )
 
 
