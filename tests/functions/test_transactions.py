@@ -45,6 +45,7 @@ FUNCTIONS = {
       session.startTransaction();
       await accounts.deleteMany({{ sum: 1 }}, {{ session }});
       await session.abortTransaction();
+      await session.abortTransaction();
       return [before, {SUMS}];
     }}""",
     "fails": f"""{CLIENT} exports = async function () {{
@@ -54,6 +55,7 @@ FUNCTIONS = {
       try {{ await accounts.insertOne({{ _id: 'a' }}, {{ session }}) }} catch (error) {{ told.push(error.code) }}
       try {{ await accounts.insertOne({{ _id: 'y' }}, {{ session }}) }} catch (error) {{ told.push(error.message) }}
       try {{ await session.commitTransaction() }} catch (error) {{ told.push(error.message) }}
+      await session.abortTransaction();
       return [...told, {SUMS}];
     }}""",
     "leaves": f"{CLIENT} exports = async () => {{ session.startTransaction(); await accounts.deleteMany({{}}, {{ session }}); return 'left' }}",
@@ -91,6 +93,9 @@ FUNCTIONS = {
       const told = [], tried = async (work) => {{ try {{ told.push(await work()) }} catch (error) {{ told.push(error.message) }} }};
       await tried(() => accounts.findOne({{}}, undefined, {{ session: {{}} }}));
       await tried(() => session.commitTransaction());
+      await tried(() => session.abortTransaction());
+      await session.withTransaction(async () => {{}});
+      await tried(() => session.abortTransaction());
       for (const options of [{{ readConcern: {{ level: 'linearizable' }} }}, {{ readPreference: 'nearest' }}, {{ maxCommitTimeMS: 1 }}, {{ writeConcern: {{ j: true }} }}]) {{
         session.startTransaction(options);
         await tried(() => accounts.findOne({{}}, undefined, {{ session }}));
@@ -124,12 +129,16 @@ async def main(request, response, context):
         return twice, await cursor.next(), await cursor.next(), await accounts.find_one({"_id": "p"})
 
     inside = await session.with_transaction(work, read_concern={"level": "majority"})
+    try:
+        await session.abort_transaction()
+    except Exception as error:
+        late = str(error)
     session.start_transaction()
     await accounts.delete_many({}, session=session)
     try:
         await accounts.find_one({}, session={})
     except Exception as error:
-        told = [list(inside), await accounts.count({"_id": "p"}), str(error)]
+        told = [list(inside), late, await accounts.count({"_id": "p"}), str(error)]
     await session.end_session()
     try:
         await accounts.delete_many({}, session=session)
@@ -225,6 +234,7 @@ def test_what_is_left_open_is_aborted(ask: Any) -> None:
     assert ask("looks") == [10, 0]
     assert ask("python") == [
         [[1, 1], {"_id": "p", "sum": 7}, None, None],
+        "the session has no transaction",
         1,
         "session: expected what start_session gave",
         "the session has ended",
@@ -285,6 +295,8 @@ def test_rules_hold_inside(bank: Doorleaf, ask: Any) -> None:
 def test_what_is_no_transaction_is_named(ask: Any) -> None:
     assert ask("refused") == [
         "session: expected what startSession gave",
+        "the session has no transaction",
+        "the session has no transaction",
         "the session has no transaction",
         "readConcern.level: expected local, majority or snapshot",
         "readPreference: a transaction reads from the primary",

@@ -229,6 +229,7 @@ class Session:
         self._number = 0
         self._begins: Document = {}
         self._is_begun = False
+        self._was_aborted = False
         self._has_ended = False
 
     def part(self) -> tuple[int, Document] | tuple[()]:
@@ -253,14 +254,17 @@ class Session:
         await self._end(commit=True)
 
     async def abort_transaction(self) -> None:
-        """Take back what was done, if there is a transaction."""
+        """Take back what was done; nothing is left to do where the last transaction was aborted already."""
         if self._number:
             await self._end(commit=False)
+        elif not self._was_aborted:
+            raise InvalidParameter("the session has no transaction")
 
     async def end_session(self) -> None:
         """Abort what is open; nothing more can be part of the session."""
         self._has_ended = True
-        await self.abort_transaction()
+        if self._number:
+            await self._end(commit=False)
 
     def _require_living(self) -> None:
         if self._has_ended:  # what is no part of a transaction must not look like one
@@ -285,8 +289,10 @@ class Session:
 
     async def _end(self, *, commit: bool) -> None:
         number, self._number = self._number, 0
+        self._was_aborted = True  # also by a commit that fails
         if self._is_begun:
             await self._call.end_transaction(number, commit=commit)
+        self._was_aborted = not commit
 
 
 class Cursor:

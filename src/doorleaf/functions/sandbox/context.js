@@ -152,7 +152,7 @@ const collection = once(() => class Collection {
 
 let transactions = 0, within = () => fail("session: expected what startSession gave");
 const session = once(() => class Session {
-  #number; #options; #begun; #ended = false;
+  #number; #options; #begun; #aborted = false; #ended = false;
   static {
     // What an operation says of its transaction; whichever the server reads first begins it.
     within = (of) => {
@@ -175,16 +175,21 @@ const session = once(() => class Session {
   async #end(commit) {
     const number = this.#number;
     this.#number = this.#options = undefined;
+    this.#aborted = true; // also by a commit that fails
     if (this.#begun) await request({ to: "transaction", session: number, commit });
+    this.#aborted = !commit;
   }
   async commitTransaction() {
     if (this.#number === undefined) throw new Error("the session has no transaction");
     return this.#end(true);
   }
-  async abortTransaction() { if (this.#number !== undefined) return this.#end(false); }
+  async abortTransaction() {
+    if (this.#number !== undefined) return this.#end(false);
+    if (!this.#aborted) throw new Error("the session has no transaction");
+  }
   async endSession() {
     this.#ended = true;
-    return this.abortTransaction();
+    if (this.#number !== undefined) return this.#end(false);
   }
   inTransaction() { return this.#number !== undefined; }
   async withTransaction(work, given) {
