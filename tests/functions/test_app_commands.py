@@ -69,6 +69,7 @@ def test_check_names_each_broken_thing(tmp_path: Path) -> None:
         endpoint("/m", "FETCH", "hello"), endpoint("/v", "GET", "hello", validation_method="SECRET_AS_QUERY_PARAM"),
         endpoint("/w", "GET", "hello", validation_method="OFTEN"), endpoint("/broken", "GET", "syntax"),
         endpoint("/k", "GET", "hello", flavour=1), endpoint("/t", "GET", "hello", return_type="XML"),
+        endpoint("/l", "GET", "hello", validation_method=["OFTEN"]), {**endpoint("/n", "GET", "hello"), "http_method": ["GET"]},
     ]  # fmt: skip
     write(app, {
         "functions/config.json": config, "https_endpoints/config.json": routes, "functions/odd.js": "exports = 1",
@@ -93,6 +94,8 @@ def test_check_names_each_broken_thing(tmp_path: Path) -> None:
         "endpoint FETCH /m: http_method: expected one of",
         "endpoint GET /v: secret_name: needed for SECRET_AS_QUERY_PARAM",
         "endpoint GET /w: validation_method: expected one of",
+        "endpoint GET /l: validation_method: expected a string",
+        "endpoint ['GET'] /n: http_method: expected a string",
         "https_endpoints/config.json: /k: unknown key 'flavour'",
         "endpoint GET /t: return_type: expected JSON or EJSON",
         "value key: the secret 'password' is not set",

@@ -250,6 +250,12 @@ def test_a_data_api_that_is_off(tmp_path: Path, config: dict[str, Any]) -> None:
         ({"versions": "v1"}, "versions: expected an array of strings"),
         ({"validation_method": "SECRET"}, "validation_method: expected one of NO_VALIDATION"),
         ({"validation_method": "VERIFY_PAYLOAD"}, "validation_method: secret_name: needed for VERIFY_PAYLOAD"),
+        ({"validation_method": ["VERIFY_PAYLOAD"]}, "validation_method: expected a string"),
+        ({"validation_method": False}, "validation_method: expected a string"),
+        (
+            {"validation_method": "", "verification_method": "VERIFY_PAYLOAD"},
+            "validation_method: secret_name: needed for VERIFY_PAYLOAD",
+        ),
         ({"run_as_system": "no"}, "run_as: run_as_system: expected true or false"),
         ({"run_as_user_id": "ann"}, "run_as: run_as_user_id: 'ann' is no user's id"),
         (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from doorleaf.access.app_services.data_api import FILE, DataApi, read_data_api
-from doorleaf.access.app_services.entries import Problem, flag, runs_as, validation
+from doorleaf.access.app_services.entries import Problem, flag, runs_as, string, validation
 from doorleaf.access.app_services.exported import App, load_app, read_json
 from doorleaf.access.rules.expressions import calls_of, parse
 from doorleaf.documents import Document
@@ -243,7 +243,7 @@ def _endpoint(loaded: Loaded, entry: Document) -> HttpsEndpoint:
     route = entry["route"]
     if not route.startswith("/") or "{" in route or len(route) > 500:
         raise ValueError("route: expected a path such as /hello, which begins with /")
-    method = entry.get("http_method") or "*"
+    method = string(entry, "http_method") or "*"
     if method not in METHODS:
         raise ValueError(f"http_method: expected one of {', '.join(sorted(METHODS))}")
     method_of_proof, secret = validation(entry)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from doorleaf.access.app_services.entries import flag, runs_as, strings, validation
+from doorleaf.access.app_services.entries import flag, runs_as, string, strings, validation
 from doorleaf.access.rules.expressions import calls_of, parse
 from doorleaf.documents import Document
 from doorleaf.errors import DoorleafError
@@ -117,9 +117,8 @@ def _condition(source: Document) -> Any:
 
 
 def _validation(source: Document) -> tuple[str, str]:
-    return validation(
-        {**source, "validation_method": source.get("validation_method", source.get("verification_method"))}
-    )
+    method = string(source, "validation_method") or string(source, "verification_method")
+    return validation({**source, "validation_method": method})
 
 
 def _runs_as(source: Document) -> str:

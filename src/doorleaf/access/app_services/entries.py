@@ -60,9 +60,7 @@ def runs_as(entry: Document) -> str:
     ValueError for a mistake."""
     if flag(entry, "run_as_system"):
         return "system"
-    user, script = entry.get("run_as_user_id") or "", entry.get("run_as_user_id_script_source") or ""
-    if not isinstance(user, str) or not isinstance(script, str):
-        raise ValueError("run_as_user_id and run_as_user_id_script_source: expected strings")
+    user, script = string(entry, "run_as_user_id"), string(entry, "run_as_user_id_script_source")
     if user:
         if not _USER.fullmatch(user):
             raise ValueError(f"run_as_user_id: {user[:100]!r} is no user's id")
@@ -72,11 +70,11 @@ def runs_as(entry: Document) -> str:
 
 def validation(entry: Document) -> tuple[str, str]:
     """How ``entry`` wants requests to prove themselves, and the name of the secret for it. ValueError for a mistake."""
-    method, secret = entry.get("validation_method") or "NO_VALIDATION", entry.get("secret_name") or ""
+    method = string(entry, "validation_method") or "NO_VALIDATION"
     if method not in VALIDATIONS:
         raise ValueError(f"validation_method: expected one of {', '.join(sorted(VALIDATIONS))}")
     if method == "NO_VALIDATION":
         return method, ""
-    if not isinstance(secret, str) or not secret:
+    if not (secret := string(entry, "secret_name")):
         raise ValueError(f"secret_name: needed for {method}")
     return method, secret
