@@ -13,8 +13,12 @@ from cube_app import PASSWORD, SETTINGS, Crud, ask, database, key_of, ok, refuse
 from test_cube_commands import run
 from test_cube_files import put_in
 
+from doorleaf.access.callers import Identity
+from doorleaf.access.guards.scopes import Scope
 from doorleaf.access.identity.directory import Directory
 from doorleaf.cli.database import with_directory
+from doorleaf.dialects.base import Request
+from doorleaf.dialects.datacube.ownership import Cubes
 from doorleaf.settings.load import load
 
 ACCOUNT = "/core/account"
@@ -143,3 +147,21 @@ def test_nothing_is_left_of_a_database_that_is_dropped_while_it_is_filled(tmp_pa
             assert told[number] == 200
             assert set(told) <= {200, 201, 404}
             assert stored(app) == set()
+
+
+def test_a_database_stays_that_a_key_has_come_to_not_reach(tmp_path: Path) -> None:
+    with application(tmp_path, **SETTINGS) as app:
+        ada = registered(app, "ada@example.com")
+        Crud(app, ada, database(app, ada, "shop")).insert({"n": 1})
+        owner = ok(app, "GET", "/core/profile", as_=ada)["id"]
+
+    async def look(found: Directory) -> None:
+        async def execute(operation: Any, caller: Any, size: int) -> Any:
+            raise AssertionError(f"{operation} of somebody's database")
+
+        scope = Scope(databases=frozenset({"another"}))
+        request = Request("POST", "/", {}, identity=Identity(owner, "normal", "local-userpass", scope=scope))
+        [shop] = await found.owned.databases.of(owner)
+        await Cubes(found.owned.databases, execute).require_still(request, shop)
+
+    with_directory(load({"data_dir": tmp_path}), look, looks=True)

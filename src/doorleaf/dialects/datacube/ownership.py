@@ -125,10 +125,10 @@ class Cubes:
     async def require_still(self, request: Request, database: Database) -> None:
         """Raise NotFound where ``database`` was dropped while something was put in; that is taken away, since whoever
         dropped it may not have seen it."""
+        owner = replace(request.identity, scope=None)  # what a key may reach by now says nothing of what there is
         try:
-            await self.databases.find(request.identity, database.id, "write")
+            await self.databases.find(owner, database.id, "write")
         except NotFound:
-            owner = replace(request.identity, scope=None)
             inside = self.databases.inside(owner, database)
             await drop_all(Inside(database, Caller(inside, request, request.surface), self.execute))
             raise
