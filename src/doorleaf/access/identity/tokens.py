@@ -319,9 +319,8 @@ class Sessions:
             filter = {"revoked": {"$gte": since}, "_id": {"$gt": found[-1]["_id"]}}
             if len(found) < MOST:
                 break
-        self._revoked = frozenset(revoked) | (
-            self._revoked - before
-        )  # what ended meanwhile may be too late for what was read
+        ended_meanwhile = self._revoked - before  # perhaps too late for what was read
+        self._revoked = frozenset(revoked) | ended_meanwhile
 
     async def prepare(self) -> None:
         """Make the indexes that are needed."""

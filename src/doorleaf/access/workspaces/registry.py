@@ -219,7 +219,8 @@ class Workspaces:
 
     async def _require_free(self, document: Document) -> None:
         """Raise unless nobody else has the database, or all who have it share it."""
-        for other in await self.system.find(WORKSPACES, {"_id": {"$ne": document["_id"]}}):
+        needed = {"data_source": 1, "database": 1, "shared": 1}
+        for other in await self.system.find(WORKSPACES, {"_id": {"$ne": document["_id"]}}, projection=needed):
             if other["_id"].casefold() == document["_id"].casefold():
                 raise _taken(document["_id"])
             if other["data_source"] != document["data_source"]:

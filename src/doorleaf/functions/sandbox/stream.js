@@ -35,7 +35,9 @@ const nodeStream = once(() => {
       return target;
     },
     unpipe(target) {
-      for (const [to, leave] of its(this).piped) if (target === undefined || to === target) { leave(); to.emit("unpipe", this); }
+      const state = its(this), gone = state.piped.filter(([to]) => target === undefined || to === target);
+      state.piped = state.piped.filter((one) => !gone.includes(one));
+      for (const [to, leave] of gone) { leave(); to.emit("unpipe", this); }
       return this;
     },
   });
