@@ -322,12 +322,12 @@ def test_logins_that_fail(app: Application, path: str, body: Any, status: int) -
     ("given", "kept"),
     [
         *(("abc-123", True), ("a" * 128, True), ("a" * 129, False), ("a b", False), ('x"y', False), ("", False)),
-        *((KEY, False), (f"call:{KEY}", False), (KEY[:15], True)),
+        *((KEY, False), (f"call:{KEY}", False), (KEY[:15], True), ("dlw_" + "k" * 40, False)),
     ],
 )
 def test_request_ids(app: Application, given: str, kept: bool) -> None:
     for path in ("/action/runCommand", "/livez", "/nothing"):
-        answer = app.call("POST", path, PING, {**AUTH, "X-Request-Id": given})
+        answer = app.call("POST", path, PING, {**AUTH, "X-Api-Key": "dlw_" + "k" * 40, "X-Request-Id": given})
         assert (answer.headers["x-request-id"] == given) is kept
 
 

@@ -15,7 +15,7 @@ _SINGLE = frozenset(
 """Headers that may come once: two of them is a way to show a proxy one thing and us another."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=-]{1,128}")
-_SECRETS = (b"authorization", b"apikey", b"api-key", b"password", b"jwttokenstring", b"cookie")
+_SECRETS = (b"authorization", b"apikey", b"api-key", b"x-api-key", b"password", b"jwttokenstring", b"cookie")
 _WORD = re.compile(rb"[A-Za-z0-9._~+=-]{16,}")
 
 
