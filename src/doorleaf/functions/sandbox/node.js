@@ -181,6 +181,8 @@ function same(a, b, seen) {
   if (Object.is(a, b)) return true;
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null || prototypeOf(a) !== prototypeOf(b)) return false;
   if (a instanceof Date || a instanceof RegExp) return a instanceof Date ? a.getTime() === b.getTime() : String(a) === String(b) && a.lastIndex === b.lastIndex;
+  if (a instanceof ArrayBuffer) [a, b] = [new Uint8Array(a), new Uint8Array(b)];
+  else if ([Number, String, Boolean].some((Type) => a instanceof Type) && !Object.is(a.valueOf(), b.valueOf())) return false;
   if (seen.get(a) === b) return true;
   seen.set(a, b);
   if (a instanceof Value) return stringify(a.toExtendedJSON()) === stringify(b.toExtendedJSON());

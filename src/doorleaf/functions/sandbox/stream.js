@@ -11,7 +11,7 @@ const nodeStream = once(() => {
     if (!known.has(stream)) {
       known.set(stream, {
         queue: [], flowing: null, objects: false, runs: false, reads: false, ended: false, endTold: false, decoder: undefined, open: OPEN,
-        pending: [], size: 0, writes: false, drains: false, ending: false, finished: false, destroyed: false, closed: false, lasts: false, piped: [],
+        pending: [], size: 0, writes: false, drains: false, ending: false, finished: false, destroyed: false, closed: false, error: undefined, lasts: false, piped: [],
       });
     }
     return known.get(stream);
@@ -56,6 +56,7 @@ const nodeStream = once(() => {
     if (typeof piece === "string") return Buffer.from(piece, encoding === "buffer" ? undefined : encoding);
     return ArrayBuffer.isView(piece) ? Buffer.from(piece) : fail("a stream takes text and bytes");
   };
+  const premature = () => Object.assign(new Error("Premature close"), { code: "ERR_STREAM_PREMATURE_CLOSE" });
   const ending = {
     destroy(error, told) {
       const state = its(this);
@@ -64,6 +65,7 @@ const nodeStream = once(() => {
       state.queue = [];
       this._destroy(error ?? null, (failed) => later(() => {
         told?.(failed);
+        state.error = failed ?? undefined;
         if (failed) this.emit("error", failed);
         if (!state.closed) { state.closed = true; this.emit("close"); }
       }));
@@ -153,9 +155,10 @@ const nodeStream = once(() => {
       return count < all.length ? all.slice(0, count) : all;
     },
     async *[Symbol.asyncIterator]() {
-      let wake, error, over = its(this).endTold;
+      const state = its(this), cut = () => state.error ?? (state.endTold ? undefined : premature());
+      let wake, error = state.closed ? cut() : undefined, over = state.endTold;
       const waiting = [], ready = () => wake?.();
-      const listening = [["data", (piece) => { waiting.push(piece); ready(); }], ["end", () => { over = true; ready(); }], ["close", () => { over = true; ready(); }], ["error", (failed) => { error = failed; ready(); }]];
+      const listening = [["data", (piece) => { waiting.push(piece); ready(); }], ["end", () => { over = true; ready(); }], ["close", () => { error ??= cut(); over = true; ready(); }], ["error", (failed) => { error = failed; ready(); }]];
       for (const [name, work] of listening) this.on(name, work);
       try {
         for (;;) {
@@ -279,12 +282,13 @@ const nodeStream = once(() => {
     let left = (reads && stream.readableEnded !== true ? 1 : 0) + (writes && stream.writableFinished !== true ? 1 : 0), over = false;
     const tell = (error) => { if (!over) { over = true; leave(); told.call(stream, error); } };
     const part = () => { left -= 1; if (left <= 0) tell(); };
-    const listening = [["error", tell], ["close", () => tell(left > 0 ? Object.assign(new Error("Premature close"), { code: "ERR_STREAM_PREMATURE_CLOSE" }) : undefined)]];
+    const listening = [["error", tell], ["close", () => tell(left > 0 ? premature() : undefined)]];
     if (reads) listening.push(["end", part]);
     if (writes) listening.push(["finish", part]);
     const leave = () => { for (const [name, work] of listening) stream.removeListener(name, work); };
     for (const [name, work] of listening) stream.on(name, work);
     if (left === 0) later(() => tell());
+    else if (known.has(stream) && its(stream).closed) later(() => tell(its(stream).error ?? premature()));
     return leave;
   }
   function pipeline(...given) {
