@@ -37,8 +37,9 @@ def run(*args: str) -> Result:
     return CliRunner().invoke(cli, args)
 
 
-async def let_time_pass(app: Path, settings: Settings) -> None:
-    """Let it be as if the triggers of ``app`` had been there, and nobody ran them for a day."""
+async def let_time_pass(app: Path, settings: Settings, **suspended: str) -> None:
+    """Let it be as if the triggers of ``app`` had been there, and nobody ran them for a day; that with the ``name`` is
+    suspended."""
     router = make_router(settings)
     await router.open()
     try:
@@ -47,6 +48,8 @@ async def let_time_pass(app: Path, settings: Settings) -> None:
         await Records(system, APP_ID).keep(loaded.triggers, loaded.named)
         await Records(system, APP_ID).keep({"left": loaded.triggers["yearly"]}, None)  # of a version before
         await system.update_many("triggers", {"kind": "SCHEDULED"}, {"$set": {"at": now() - timedelta(days=1)}})
+        if suspended:
+            await system.update("triggers", suspended, {"$set": {"state": "suspended"}})
     finally:
         await router.close()
 
@@ -236,6 +239,8 @@ def test_a_suspended_trigger_goes_on_with_the_event_that_failed(server: Doorleaf
     assert [it["id"] for it in told(server, by=name, id=NUMBER)] == [1]
     server.ok("insertOne", collection="flags", document={"_id": end or "yes"})
     assert administer(server, "POST", f"triggers/{name}/resume", {}).status == 204
+    again = administer(server, "POST", f"triggers/{name}/resume", {"from_now": True})
+    assert (again.status, again.json["error_code"]) == (409, "Conflict")
     until(lambda: told(server, by=name, id=3) != [])
     assert [it["id"] for it in told(server, by=name, id=NUMBER)] == [1, 2, 3]
 
@@ -367,22 +372,26 @@ def test_check_names_each_broken_trigger(tmp_path: Path) -> None:
 def test_the_command_line_lists_and_resumes(tmp_path: Path) -> None:
     app = bell(tmp_path / "app")
     where = ("--app", str(app), "--data-dir", str(tmp_path / "data"))
-    asyncio.run(let_time_pass(app, Settings(app=app, data_dir=tmp_path / "data")))
+    asyncio.run(let_time_pass(app, Settings(app=app, data_dir=tmp_path / "data"), name="missed"))
     listed = json.loads(run("triggers", "list", "--json", *where).stdout)
     assert [it["name"] for it in listed] == sorted(trigger["name"] for trigger in TRIGGERS)
     found = {it["name"]: it for it in listed}
     assert (found["off"]["state"], found["missed"]["state"], found["missed"]["type"]) == (
         "disabled",
-        "running",
+        "suspended",
         "SCHEDULED",
     )
     assert (found["missed"]["ran"], found["logins"]["next"]) == (None, None)
     assert run("triggers", "resume", "missed", "--from-now", *where).exit_code == 0
     assert "missed" in run("triggers", "list", *where).stdout
-    told = run_doorleaf(tmp_path, "triggers", "resume", "nothing", *where)
-    assert (told.returncode, told.stderr.startswith("doorleaf: there is no trigger 'nothing'")) == (1, True)
+    for name, line in (
+        ("nothing", "there is no trigger 'nothing'"),
+        ("missed", "the trigger 'missed' is not suspended"),
+    ):
+        told = run_doorleaf(tmp_path, "triggers", "resume", name, "--from-now", *where)
+        assert (told.returncode, told.stderr.startswith(f"doorleaf: {line}")) == (1, True)
     again = json.loads(run("triggers", "list", "--json", *where).stdout)
-    assert next(it for it in again if it["name"] == "missed")["next"] > found["missed"]["next"]
+    assert next(it for it in again if it["name"] == "missed")["next"] > str(now())
 
 
 @pytest.mark.parametrize(

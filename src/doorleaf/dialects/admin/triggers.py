@@ -54,7 +54,7 @@ _RESUME = _about(
     takes=AdminResume,
     example={"from_now": False},
     gives=Gives(status=204),
-    refuses=("TriggerNotFound",),
+    refuses=("TriggerNotFound", "Conflict"),
 )
 
 

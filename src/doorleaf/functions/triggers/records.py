@@ -12,7 +12,7 @@ from doorleaf.access.identity.happenings import EVENTS, TRIGGERS
 from doorleaf.access.request import HttpRequest
 from doorleaf.access.system_store import SystemStore
 from doorleaf.documents import Document
-from doorleaf.errors import DuplicateKey, NotFound
+from doorleaf.errors import Conflict, DuplicateKey, NotFound
 from doorleaf.functions.triggers.config import Trigger
 from doorleaf.functions.triggers.times import next_time, now
 
@@ -125,13 +125,17 @@ class Records:
     # --- for whoever looks after them ---
 
     async def resume(self, name: str, *, from_now: bool = False, by: HttpRequest | None = None) -> None:
-        """Let a suspended trigger go on where it was, or ``from_now`` without what has happened until now. NotFound."""
-        changed: Document = {"state": "running", "failures": 0, "error": ""}
-        if from_now:
-            changed |= {"at": now(), "token": None}
-            await self._system.delete(EVENTS, {"trigger": self._id(name)})
-        if not await self._system.update(TRIGGERS, {"_id": self._id(name)}, {"$set": changed}):
+        """Let a suspended trigger go on where it was, or ``from_now`` without what has happened until now. NotFound;
+        Conflict where it is not suspended."""
+        suspended = {"_id": self._id(name), "state": "suspended"}
+        changed: Document = {"failures": 0} | ({"at": now(), "token": None} if from_now else {})
+        if not await self._system.update(TRIGGERS, suspended, {"$set": changed}):
+            if await self._system.find_one(TRIGGERS, {"_id": self._id(name)}) is not None:
+                raise Conflict(f"the trigger {name!r} is not suspended")
             raise NotFound(f"there is no trigger {name[:100]!r}, or no server has run it yet", code="TriggerNotFound")
+        if from_now:  # before it runs again, which could tell of them
+            await self._system.delete(EVENTS, {"trigger": self._id(name)})
+        await self._system.update(TRIGGERS, suspended, {"$set": {"state": "running", "error": ""}})
         self._audit("resumeTrigger", target=name, by=by)
 
     async def listed(self, triggers: Mapping[str, Trigger]) -> list[Document]:
