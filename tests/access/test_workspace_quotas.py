@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,7 +14,12 @@ import pytest
 from asgi import Application
 from placed import Place, directory, opened, place
 
+from doorleaf.access.system_store import SystemStore, as_seconds
 from doorleaf.access.workspaces import metering
+from doorleaf.access.workspaces.tenancy import Workspace
+from doorleaf.errors import ServerBusy
+from doorleaf.operations import CountDocuments, InsertOne, Operation
+from doorleaf.stores.embedded.store import EmbeddedStore
 
 MARK = secrets.token_hex(3)
 
@@ -257,3 +264,38 @@ def test_a_quota_counts_what_was_there_before(app: Application) -> None:
     own.refused("POST", own.documents("a"), {}, status=429, code="QUOTA_EXCEEDED")
     app.run(directory(app).workspaces.change(own.name, quotas={"documents": None}))
     own.insert({"_id": 4}, "a")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_place_is_held_for_as_long_as_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
+    monkeypatch.setattr(metering, "RENEWED_SECONDS", -1.0)
+    at, now = Workspace("w", "acme", "default", "d", quotas={"documents": 9}), [1e9]
+    left: list[float] = []
+    write = InsertOne(namespace=at.namespace("c0"), document=dict(at.predicate), max_time_ms=1000)
+
+    async def live() -> int:
+        store = EmbeddedStore(tmp_path, system_database="doorleaf")
+        system = SystemStore(store, "doorleaf")
+
+        async def execute(operation: Operation[Any]) -> Any:
+            held = await system.find_one(metering.COLLECTION, {"_id": "w"}) or {}
+            left.append((as_seconds(held["until"]) or 0.0) - now[0])
+            now[0] += 2.0
+            if lost and len(left) == 4:
+                await system.update(metering.COLLECTION, {"_id": "w"}, {"$set": {"holder": "somebody else"}})
+            return await store.execute(operation)
+
+        await store.open()
+        try:
+            for number in range(3):
+                await store.execute(InsertOne(namespace=at.namespace(f"c{number}"), document=dict(at.predicate)))
+            with pytest.raises(ServerBusy) if lost else nullcontext():
+                await metering.Metering(system, clock=lambda: now[0]).carry_out(write, at, execute)
+            counted = await store.execute(CountDocuments(namespace=at.namespace("c0"), filter={}))
+            return int(counted.count)
+        finally:
+            await store.close()
+
+    assert asyncio.run(live()) == (1 if lost else 2)
+    assert len(left) == (4 if lost else 5)
+    assert min(left) > 1.0

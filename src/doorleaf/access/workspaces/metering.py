@@ -62,6 +62,8 @@ COLLECTION = "workspace_usage"
 WAIT_SECONDS = 10.0
 SLACK_SECONDS = 5.0
 """How much longer than its operation a write may hold its place."""
+RENEWED_SECONDS = 1.0
+"""How long a place is held until the next operation begins by renewing it."""
 LATE_SECONDS = 6.0
 """How long after a change of quotas another process may write without knowing of it."""
 _PAUSE = 0.01
@@ -107,7 +109,7 @@ class Metering:
         """Have ``execute`` carry out ``operation``; QuotaExceeded where it would be too much."""
         if type(operation) not in _METERED:
             raise PermissionDenied(f"{operation.name} is not available in a workspace with quotas")
-        async with self._alone(place, operation, execute) as usage:
+        async with self._alone(place, operation, execute) as (usage, execute):
             await self._require_collections(operation, place, execute)
             try:
                 return await _METERED[type(operation)](operation, place, usage, execute)
@@ -121,8 +123,11 @@ class Metering:
                 raise
 
     @asynccontextmanager
-    async def _alone(self, place: Workspace, operation: Operation[Any], execute: Execute) -> AsyncIterator[Usage]:
-        """Hold the place of the one who writes in a workspace."""
+    async def _alone(
+        self, place: Workspace, operation: Operation[Any], execute: Execute
+    ) -> AsyncIterator[tuple[Usage, Execute]]:
+        """Hold the place of the one who writes in a workspace, and give what it has, and what carries out operations
+        for as long as the place is held: each begins with time enough for it."""
         lock = self._locks.setdefault(place.id, asyncio.Lock())
         holder, until = secrets.token_hex(8), asyncio.get_running_loop().time() + WAIT_SECONDS
         async with contextlib.AsyncExitStack() as stack:
@@ -132,14 +137,26 @@ class Metering:
             except TimeoutError:
                 raise _busy() from None
             usage = Usage(0, 0, sure=False)
+            seconds, loop = time_limit(operation) + SLACK_SECONDS, asyncio.get_running_loop()
+            renewed = 0.0
+
+            async def in_place(operation: Operation[Any]) -> Any:
+                nonlocal renewed
+                if loop.time() - renewed > RENEWED_SECONDS:
+                    now = loop.time()
+                    await self._renew(place, holder, seconds)
+                    renewed = now
+                return await execute(operation)
+
             try:
-                await self._acquire(place, holder, time_limit(operation) + SLACK_SECONDS, until)
+                await self._acquire(place, holder, seconds, until)
+                renewed = loop.time()
                 state = await self._system.find_one(COLLECTION, {"_id": place.id}) or {}
                 if _is_sure(state, place):
                     usage = Usage(int(state["documents"]), int(state["bytes"]), state["measured"])
                 else:
-                    usage = await _measured(place, operation, execute, self._clock())
-                yield usage
+                    usage = await _measured(place, operation, in_place, self._clock())
+                yield usage, in_place
             finally:
                 await asyncio.shield(self._release(place, holder, usage))
 
@@ -157,6 +174,12 @@ class Metering:
             with contextlib.suppress(DuplicateKey):
                 await self._system.insert(COLLECTION, {"_id": place.id, "holder": None, "begun": 0, "ended": 0})
             await asyncio.sleep(_PAUSE)
+
+    async def _renew(self, place: Workspace, holder: str, seconds: float) -> None:
+        """Hold the place for longer. ServerBusy where somebody else has it."""
+        until = as_date(self._clock() + seconds)
+        if not await self._system.update(COLLECTION, {"_id": place.id, "holder": holder}, {"$set": {"until": until}}):
+            raise _busy()
 
     async def _release(self, place: Workspace, holder: str, usage: Usage) -> None:
         change: Document = {"$set": {"holder": None}}
