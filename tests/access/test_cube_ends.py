@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from asgi import KEY, Application, application
 from cube_app import PASSWORD, SETTINGS, Crud, ask, database, key_of, ok, refused, registered, tokens
 from test_cube_commands import run
@@ -18,7 +19,10 @@ from doorleaf.access.guards.scopes import Scope
 from doorleaf.access.identity.directory import Directory
 from doorleaf.cli.database import with_directory
 from doorleaf.dialects.base import Request
+from doorleaf.dialects.datacube.databases import add_collections
 from doorleaf.dialects.datacube.ownership import Cubes
+from doorleaf.errors import NotFound
+from doorleaf.operations import CreateCollection
 from doorleaf.settings.load import load
 
 ACCOUNT = "/core/account"
@@ -165,3 +169,28 @@ def test_a_database_stays_that_a_key_has_come_to_not_reach(tmp_path: Path) -> No
         await Cubes(found.owned.databases, execute).require_still(request, shop)
 
     with_directory(load({"data_dir": tmp_path}), look, looks=True)
+
+
+def test_nothing_is_left_of_collections_before_one_that_cannot_be_made(tmp_path: Path) -> None:
+    with application(tmp_path, **SETTINGS) as app:
+        ada = registered(app, "ada@example.com")
+        database(app, ada, "shop")
+        owner = ok(app, "GET", "/core/profile", as_=ada)["id"]
+
+    async def fill(found: Directory) -> None:
+        [shop] = await found.owned.databases.of(owner)
+
+        async def execute(operation: Any, caller: Any, size: int) -> Any:
+            if isinstance(operation, CreateCollection):
+                await found.owned.drop(shop)  # just before the first collection is there
+            return await found.owned._execute(operation)
+
+        request = Request("POST", "/", {}, identity=Identity(owner, "normal", "local-userpass"))
+        cubes = Cubes(found.owned.databases, execute)
+        named: list[Any] = [{"name": name, "fields": [], "enforce": False} for name in ("one", "two")]
+        with pytest.raises(NotFound):
+            await add_collections(cubes, cubes.inside(request, shop), named, request)
+
+    with_directory(load({"data_dir": tmp_path}), fill, looks=True)
+    with application(tmp_path, **SETTINGS) as app:
+        assert stored(app) == set()

@@ -131,16 +131,18 @@ async def add_collections(cubes: Cubes, inside: Inside, collections: Sequence[Do
     notes it, and makes it as it is noted."""
     cubes.databases.require_room(inside.database, collections)
     new = []
-    for collection in collections:
-        if not await cubes.databases.add(inside.database, [collection], by=request):
-            continue
-        try:
-            await make_collection(inside, collection)
-        except BaseException:
-            await cubes.databases.forget_collections(inside.database, [collection["name"]], by=request)
-            raise
-        new.append(collection["name"])
-    await cubes.require_still(request, inside.database)
+    try:
+        for collection in collections:
+            if not await cubes.databases.add(inside.database, [collection], by=request):
+                continue
+            try:
+                await make_collection(inside, collection)
+            except BaseException:
+                await cubes.databases.forget_collections(inside.database, [collection["name"]], by=request)
+                raise
+            new.append(collection["name"])
+    finally:  # those before one that cannot be made are there too
+        await cubes.require_still(request, inside.database)
     return new
 
 
