@@ -24,7 +24,8 @@ from doorleaf.errors import (
     ValidationFailed,
     WriteOutcomeUnknown,
 )
-from doorleaf.stores.mongo.errors import Misconfigured, mapped, mapped_write, without_addresses, write_failed
+from doorleaf.stores.mongo.bulks import insert_failed
+from doorleaf.stores.mongo.errors import Misconfigured, mapped, mapped_write, without_addresses
 
 
 def failure(code: int, message: str = "no", **details: Any) -> driver.OperationFailure:
@@ -100,9 +101,9 @@ def test_the_reasons_of_a_validator_are_passed_on(raw: bool) -> None:
     entry = {"index": 1, "code": 121, "errmsg": "no", "errInfo": reasons}
     told = mapped(driver.OperationFailure("no", 121, {"writeErrors": [entry]}))
     assert told.fields == {"errInfo": REASONS}
-    several = write_failed(driver.BulkWriteError({"writeErrors": [entry]}), {"insertedCount": 1})
+    several = insert_failed(driver.BulkWriteError({"writeErrors": [entry]}), [5, 6], ordered=True)
     entries = [{"index": 1, "code": 121, "message": "no", "errInfo": REASONS}]
-    assert several.fields == {"insertedCount": 1, "writeErrors": entries}
+    assert several.fields == {"insertedCount": 1, "insertedIds": [5], "writeErrors": entries}
     long = {"failingDocumentId": "x" * 2_000_000}
     shortened = mapped(failure(121, errInfo=RawBSONDocument(bson.encode(long)) if raw else long))
     assert shortened.fields == {"errInfo": {"note": "detailed error was too large"}}
@@ -115,7 +116,7 @@ def test_the_reasons_in_one_answer_are_bounded() -> None:
         {"index": index, "code": 121, "errmsg": "no", "errInfo": {"failingDocumentId": "x" * 300_000}}
         for index in range(5)
     ]
-    several = write_failed(driver.BulkWriteError({"writeErrors": entries}), {})
+    several = insert_failed(driver.BulkWriteError({"writeErrors": entries}), [*range(5)], ordered=False)
     assert ["errInfo" in entry for entry in several.fields["writeErrors"]] == [True, True, True, False, False]
 
 

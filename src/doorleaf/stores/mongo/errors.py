@@ -28,7 +28,7 @@ from doorleaf.errors import (
     ValidationFailed,
     WriteOutcomeUnknown,
 )
-from doorleaf.stores.base import MOST_EXPLAINED, Failures
+from doorleaf.stores.base import MOST_EXPLAINED
 from doorleaf.stores.mongo.codes import CREDENTIALS, DUPLICATE_KEY, TOO_SLOW, UNREACHABLE, refusal
 
 _ADDRESS = re.compile(r"(?:(?:[A-Za-z0-9-]+\.)+[A-Za-z0-9-]+|localhost|\[[0-9A-Fa-f:]+\]):\d{2,5}\b")
@@ -230,18 +230,3 @@ def _configuration(error: driver.ConfigurationError) -> DoorleafError:
             "the MongoDB server of a data source is too old or too new for this version of the driver.",
         )
     return Unsupported(without_addresses(text))
-
-
-def write_failed(error: driver.BulkWriteError, fields: dict[str, Any]) -> DoorleafError:
-    """The error of several writes of which some failed; ``fields`` says what was done.
-
-    Where no write failed and only its replication did, it is that error with the same fields.
-    """
-    failures = Failures()
-    for entry in (error.details or {}).get("writeErrors", []):
-        failures.add(entry["index"], entry["code"], write_error(entry))
-    if not failures.entries:
-        plain = operation_failure(error)
-        plain.fields = {**plain.fields, **fields}
-        return plain
-    return failures.error(fields)

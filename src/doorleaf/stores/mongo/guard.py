@@ -47,7 +47,7 @@ from doorleaf.operations.results import (
     UpdateResult,
 )
 from doorleaf.stores.base import MOST_RESULT_BYTES
-from doorleaf.stores.mongo import transactions
+from doorleaf.stores.mongo import bulks, transactions
 from doorleaf.stores.mongo import writes as unguarded
 from doorleaf.stores.mongo.arguments import RAW, check_replacement, hinted, ordering, present
 from doorleaf.stores.mongo.errors import mapped, operation_failure, transactions_missing
@@ -124,8 +124,8 @@ async def _insert(database: Database, operation: InsertOne | InsertMany | BulkWr
     if isinstance(operation, InsertOne):
         return await unguarded.insert_one(database, operation)
     if isinstance(operation, InsertMany):
-        return await unguarded.insert_many(database, operation)
-    return await unguarded.bulk_write(database, operation)
+        return await bulks.insert_many(database, operation)
+    return await bulks.bulk_write(database, operation)
 
 
 def _ask(guard: Guard | None, before: Document | None, after: Document | None) -> None:

@@ -31,7 +31,7 @@ from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DoorleafError, InvalidParameter, StoreUnavailable, Unsupported
 from doorleaf.operations import OWN_TURN, Effect, Operation, R
 from doorleaf.operations.results import ChangesResult, ScanResult
-from doorleaf.stores.mongo import admin, changes, flows, guard, held, reads, scans, together, writes
+from doorleaf.stores.mongo import admin, bulks, changes, flows, guard, held, reads, scans, together, writes
 from doorleaf.stores.mongo.arguments import DEFAULT_TIME_LIMIT, GRACE, may_write
 from doorleaf.stores.mongo.codes import UNREACHABLE
 from doorleaf.stores.mongo.errors import Misconfigured, mapped, mapped_write
@@ -71,7 +71,7 @@ READS: dict[type[Operation[Any]], Callable[[Database, Any], Awaitable[Any]]] = {
 
 WRITES: dict[type[Operation[Any]], Callable[[Database, Any], Awaitable[Any]]] = {
     op.InsertOne: writes.insert_one,
-    op.InsertMany: writes.insert_many,
+    op.InsertMany: bulks.insert_many,
     op.UpdateOne: writes.update_one,
     op.UpdateMany: writes.update_many,
     op.ReplaceOne: writes.replace_one,
@@ -80,7 +80,7 @@ WRITES: dict[type[Operation[Any]], Callable[[Database, Any], Awaitable[Any]]] = 
     op.FindOneAndUpdate: writes.find_one_and_update,
     op.FindOneAndReplace: writes.find_one_and_replace,
     op.FindOneAndDelete: writes.find_one_and_delete,
-    op.BulkWrite: writes.bulk_write,
+    op.BulkWrite: bulks.bulk_write,
 }
 """The operations whose time limit PyMongo puts into every command it sends for them."""
 

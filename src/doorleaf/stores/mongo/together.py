@@ -32,8 +32,7 @@ from doorleaf.operations.results import (
     TransactionResult,
 )
 from doorleaf.stores.base import MOST_RESULT_BYTES, answer_too_large, failed_part
-from doorleaf.stores.mongo import guard, reads, transactions
-from doorleaf.stores.mongo import writes as unguarded
+from doorleaf.stores.mongo import bulks, guard, reads, transactions
 from doorleaf.stores.mongo.arguments import aggregating, hinted, ordering, present
 from doorleaf.stores.mongo.errors import mapped, transactions_missing
 
@@ -93,7 +92,7 @@ async def one(database: Database, part: Any, session: AsyncClientSession) -> Res
         return await guard.bulk(database, part, session)
     if isinstance(part, InsertMany):
         inserts = guard.asked(part)
-        return await unguarded.insert_many(database, inserts, session)
+        return await bulks.insert_many(database, inserts, session)
     return await guard.seen(database, part, session)  # type: ignore[no-any-return]  # a result
 
 

@@ -35,6 +35,7 @@ from doorleaf.operations.results import (
     Result,
     UpdateResult,
 )
+from doorleaf.stores.mongo import bulks
 from doorleaf.stores.mongo.arguments import (
     DEFAULT_TIME_LIMIT,
     check_replacement,
@@ -45,7 +46,7 @@ from doorleaf.stores.mongo.arguments import (
 )
 from doorleaf.stores.mongo.lanes.commands import LARGEST_WRITE, ShortWay, encoded
 from doorleaf.stores.mongo.lanes.replies import Counts
-from doorleaf.stores.mongo.writes import identified, insert_failed
+from doorleaf.stores.mongo.writes import identified
 
 Hinted = (
     UpdateOne
@@ -67,6 +68,8 @@ async def insert_one(way: ShortWay, operation: InsertOne, deadline: float) -> In
 
 async def insert_many(way: ShortWay, operation: InsertMany, deadline: float) -> InsertManyResult | None:
     given = operation.documents
+    if len(given) > bulks.PARTS:
+        return None  # the driver gets them some at a time
     if isinstance(given, Encoded):
         parts, ids = given.raw, given.ids
         if sum(map(len, parts)) > LARGEST_WRITE:
@@ -89,7 +92,7 @@ async def insert_many(way: ShortWay, operation: InsertMany, deadline: float) -> 
         if not failures and not concern:
             raise
         told = {"writeErrors": failures, "writeConcernErrors": [details] if concern else []}
-        raise insert_failed(BulkWriteError(told), ids, ordered=operation.ordered) from error
+        raise bulks.insert_failed(BulkWriteError(told), ids, ordered=operation.ordered) from error
     return None if reply is None else InsertManyResult(ids)
 
 
