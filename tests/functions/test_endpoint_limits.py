@@ -20,6 +20,7 @@ from doorleaf.settings.model import Settings
 MOST = Settings().max_body_bytes
 FUNCTIONS = {
     "sizes": "exports = (request) => [request.body.length(), request.body.text().length]",
+    "swells": "exports = (request) => JSON.stringify([1, 2].map(() => request.body.text())).length",
     "makes": "exports = (request) => 'x'.repeat(Number(request.query.count))",
     "says": "exports = (request, response) => response.setBody('x'.repeat(Number(request.query.count)))",
     "heads": "exports = (request, response) => { for (const count of request.query.counts.split('-')) response.addHeader(`X-${count}`, 'h'.repeat(Number(count))) }",
@@ -34,7 +35,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
         "root_config.json": {"app_id": "limits-abcde", "name": "limits"},
         "functions/config.json": [{"name": name, "run_as_system": True} for name in FUNCTIONS],
         "https_endpoints/config.json": [
-            endpoint("/sizes", "POST", "sizes"), endpoint("/makes", "GET", "makes"),
+            endpoint("/sizes", "POST", "sizes"), endpoint("/swells", "POST", "swells"), endpoint("/makes", "GET", "makes"),
             endpoint("/says", "GET", "says"), endpoint("/heads", "GET", "heads"),
             endpoint("/guarded", "GET", "guarded", validation_method="SECRET_AS_QUERY_PARAM", secret_name="long"),
         ],
@@ -75,8 +76,8 @@ def test_the_largest_body_there_may_be(app: Application, piece: bytes) -> None:
 
 
 def test_a_body_that_takes_too_much_memory_costs_its_call_alone(app: Application) -> None:
-    """Six characters for each, where it is told to the function."""
-    answer = app.call("POST", "/endpoint/sizes", b"\x01" * MOST)
+    """Six characters for each, where it is told to the function and where that writes it, twice."""
+    answer = app.call("POST", "/endpoint/swells", b"\x01" * MOST)
     assert (answer.status, answer.json["error_code"]) == (400, "FunctionExecutionError"), answer.body
     assert "used more memory than 128 MB" in answer.json["error"]
     assert app.call("POST", "/endpoint/sizes", b"x").json == [1, 1]

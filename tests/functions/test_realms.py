@@ -168,3 +168,13 @@ def test_a_deno_without_what_functions_need_is_one_clear_error(
         assert not sandbox.pool.processes
 
     run(GOOD, work)
+
+
+def test_a_call_leaves_no_memory_taken_that_the_next_one_needs() -> None:
+    """Each is given 38 MB of text, as it came and as a value: most of the memory that there is."""
+
+    async def work(sandbox: Sandbox) -> None:
+        for _ in range(3):
+            assert await sandbox.run("good", 1, "x" * 38_000_000, seconds=60) == 2
+
+    run(GOOD, work, memory_mb=64)

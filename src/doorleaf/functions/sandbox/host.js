@@ -329,21 +329,31 @@ function ended(call, number) {
 
 function serve() {
   // Called by the event loop, with no promise at work: it is the only place where `settle` does anything.
-  for (;;) {
-    if (prelude !== undefined) spare ??= realm();
-    const { kind, number, text } = next();
-    if (kind === SETUP) setUp(text);
-    else if (kind === CHECK) return check(text).then((found) => send(CHECKED, 0, found)).then(flush);
-    else if (kind === CALL) {
-      const call = run(text, number);
+  while (serveOne());
+}
+
+function serveOne() {
+  // Whether to go on with the next message at once. What a frame of V8 once held it keeps until it ends: one frame for
+  // all messages would keep the text and the scope of the last call while the next one is read.
+  if (prelude !== undefined) spare ??= realm();
+  const { kind, number, text } = next();
+  if (kind === SETUP) setUp(text);
+  else if (kind === CHECK) {
+    check(text).then((found) => send(CHECKED, 0, found)).then(flush);
+    return false;
+  } else if (kind === CALL) {
+    const call = run(text, number);
+    if (hasMore()) {
+      release();
+      // What is left is for the event loop, before anybody else's call.
       if (hasMore()) {
-        release();
-        // What is left is for the event loop, before anybody else's call.
-        if (hasMore()) return setImmediate(() => { ended(call, number); serve(); });
+        setImmediate(() => { ended(call, number); serve(); });
+        return false;
       }
-      ended(call, number);
     }
+    ended(call, number);
   }
+  return true;
 }
 
 setImmediate(serve);
