@@ -216,8 +216,10 @@ def test_what_rules_know_of_the_request(tmp_path: Path) -> None:
     find = Find(namespace=Namespace("a", "b"))
     headers = {b"x-secret-key": b"z, k", b"user-agent": b"curl", b"referer": b"https://x"}
     me = user()
-    request = Request("POST", "/", headers, "192.0.2.7", query=b"a=b")
-    assert rules.permit(find, Caller(me, request)).operation.filter == {}  # type: ignore[attr-defined]
+    for query in (b"a=b", b"secret=x&a=b", b"a=b&%73ecret=x&secret"):
+        request = Request("POST", "/", headers, "192.0.2.7", query=query)
+        permitted: Any = rules.permit(find, Caller(me, request)).operation
+        assert permitted.filter == {}, query
     request = Request("POST", "/", {**headers, b"x-secret-key": b"kk"}, "192.0.2.7", query=b"a=b")
     assert rules.permit(find, Caller(me, request)).operation.filter == {"_id": {"$in": []}}  # type: ignore[attr-defined]
     outside: Any = rules.permit(find, Caller(me)).operation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
+from urllib.parse import unquote_plus
 
 
 class HttpRequest(Protocol):
@@ -40,8 +41,14 @@ class Headers(Mapping[str, list[str]]):
         return len(self._headers)
 
 
+def raw_query(query: bytes) -> str:
+    """The query as it came, without the parameter by which a caller shows a secret, however its name is written."""
+    parts = query.decode("latin-1").split("&")
+    return "&".join(part for part in parts if unquote_plus(part.partition("=")[0]) != "secret")
+
+
 def described(request: HttpRequest | None) -> Mapping[str, Any]:
-    """``%%request`` of ``request``; nothing without one."""
+    """``%%request`` of ``request``, without a secret in its query; nothing without one."""
     if request is None:
         return {}
     headers = Headers(request.headers)
@@ -49,7 +56,7 @@ def described(request: HttpRequest | None) -> Mapping[str, Any]:
         "httpMethod": request.method,
         "httpReferrer": ", ".join(headers.get("Referer", [])),
         "httpUserAgent": ", ".join(headers.get("User-Agent", [])),
-        "rawQueryString": request.query.decode("latin-1"),
+        "rawQueryString": raw_query(request.query),
         "remoteIPAddress": request.address,
         "requestHeaders": headers,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
+from doorleaf.access.request import raw_query
 from doorleaf.dialects.base import Request
 from doorleaf.documents import Document
 from doorleaf.errors import InvalidParameter
@@ -25,12 +26,11 @@ def request_told(request: Request | None) -> Document:
 
 def request_facts(request: Request, headers: dict[str, list[str]]) -> Document:
     """``context.request`` without ``requestHeaders``, which are these ``headers``."""
-    query = "&".join(part for part in request.query.decode("latin-1").split("&") if part.partition("=")[0] != "secret")
     return {
         "httpMethod": request.method,
         "httpReferrer": ", ".join(headers.get("Referer", [])),
         "httpUserAgent": ", ".join(headers.get("User-Agent", [])),
-        "rawQueryString": query,
+        "rawQueryString": raw_query(request.query),
         "remoteIPAddress": request.address,
         "webhookUrl": request.path,
     }
