@@ -18,10 +18,10 @@ from servers import doorleaf, mortal_mongodb
 from doorleaf.apart import TURN
 from doorleaf.dialects.events import written
 from doorleaf.documents import Document
-from doorleaf.errors import DataError, DoorleafError, StoreTimeout, StoreUnavailable
-from doorleaf.operations import OWN_TURN, DropCollection, InsertMany, InsertOne, Namespace, Watch
+from doorleaf.errors import DataError, DoorleafError, StoreTimeout, StoreUnavailable, TooManyRequests
+from doorleaf.operations import OWN_TURN, SYSTEM_TURN, DropCollection, InsertMany, InsertOne, Namespace, Watch
 from doorleaf.operations.results import ChangesResult, ChangeStream, Event, Events
-from doorleaf.stores import hub
+from doorleaf.stores import feeds, hub
 from doorleaf.stores.embedded.store import EmbeddedStore
 from doorleaf.stores.mongo import MongoStore
 from doorleaf.stores.router import Router
@@ -80,11 +80,11 @@ class Counted:
 Body = Callable[[Router, Counting], Awaitable[None]]
 
 
-def run(body: Body) -> None:
+def run(body: Body, **options: Any) -> None:
     async def whole() -> None:
         with tempfile.TemporaryDirectory() as folder:
             store = Counting(EmbeddedStore(Path(folder), synchronous="OFF"))
-            router = Router({"a": store}, "a")
+            router = Router({"a": store}, "a", **options)
             await router.open()
             try:
                 await body(router, store)
@@ -173,7 +173,7 @@ def test_a_token_is_gone_on_behind_in_the_same_stream() -> None:
 
 
 def test_who_falls_behind_reads_on_alone_and_misses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "KEPT_EVENTS", 50)
+    monkeypatch.setattr(feeds, "KEPT_EVENTS", 50)
 
     async def body(router: Router, store: Counting) -> None:
         slow, quick = await watch(router), await watch(router)
@@ -197,8 +197,8 @@ def test_who_falls_behind_reads_on_alone_and_misses_nothing(monkeypatch: pytest.
 
 
 def test_who_stays_behind_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "KEPT_EVENTS", 100)
-    monkeypatch.setattr(hub, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(feeds, "KEPT_EVENTS", 100)
+    monkeypatch.setattr(feeds, "SLOW_SECONDS", 0.0)
 
     async def body(router: Router, store: Counting) -> None:
         slow, quick = await watch(router), await watch(router)
@@ -217,7 +217,7 @@ def test_who_stays_behind_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_events_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "KEPT_BYTES", 100_000)
+    monkeypatch.setattr(feeds, "KEPT_BYTES", 100_000)
 
     async def body(router: Router, store: Counting) -> None:
         idle, quick = await watch(router), await watch(router)
@@ -250,7 +250,7 @@ def test_a_database_that_was_away_is_gone_on_with() -> None:
 
 
 def test_a_database_that_stays_away_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(feeds, "AWAY_SECONDS", 0.0)
 
     async def body(router: Router, store: Counting) -> None:
         streams = [await watch(router) for _ in range(3)]
@@ -286,7 +286,7 @@ def test_the_end_is_told_to_all_and_a_new_stream_begins() -> None:
 
 
 def test_a_stream_that_nobody_listens_to_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "LINGERING_SECONDS", 0.2)
+    monkeypatch.setattr(feeds, "LINGERING_SECONDS", 0.2)
 
     async def body(router: Router, store: Counting) -> None:
         first = await watch(router)
@@ -411,7 +411,7 @@ def test_a_feed_that_is_over_stays_so() -> None:
         raise StoreUnavailable("the database cannot be reached")
 
     async def body() -> None:
-        feed = hub.Feed(Watch(namespace=C), opening, lambda _: None)
+        feed = feeds.Feed(Watch(namespace=C), opening, lambda _: None)
         feed._add(
             [{"_id": {"_data": "1"}, "operationType": "invalidate"}, {"_id": {"_data": "2"}, "operationType": "x"}]
         )
@@ -445,3 +445,39 @@ def test_what_several_are_told_together_is_made_once() -> None:
             await subscriber.close()
 
     run(body)
+
+
+def test_one_caller_and_all_watch_so_many_different_things() -> None:
+    async def body(router: Router, store: Counting) -> None:
+        async def watched(caller: str, number: int) -> ChangeStream:
+            operation = Watch(namespace=Namespace("db", f"c{number}"))
+            operation.turn = caller
+            return (await router.execute(operation)).changes
+
+        async def require_full(caller: str, number: int, told: str) -> None:
+            with pytest.raises(TooManyRequests, match=told) as refused:
+                await watched(caller, number)
+            assert refused.value.headers["Retry-After"]
+
+        streams = [await watched("one", number) for number in range(2)]
+        await require_full("one", 2, "one caller at once: the limit is 2")
+        shared = [await watched("one", 0), await watched("two", 0), await watched("two", 1)]
+        assert store.opened == 2, "whoever shares what is open is not refused"
+        for stream in (*streams, shared[0]):
+            await stream.close()
+        await require_full("two", 2, "one caller")  # who stays has what the others left
+        streams = [await watched("one", number) for number in (10, 11)]
+        streams += [await watched("three", number) for number in (20, 21)]
+        streams += [await watched("four", number) for number in (30, 31)]
+        await require_full("five", 40, "the limit of this process is 8")
+        await streams[0].close()
+        await require_full("three", 10, "one caller")  # open still, and nobody's
+        streams[0] = await watched("one", 10)
+        streams += [await watched(SYSTEM_TURN, number) for number in range(50, 60)]
+        assert store.open_now == 18
+        for stream in (*shared[1:], *streams):
+            await stream.close()
+        for number in range(2):
+            await watched("two", 70 + number)
+
+    run(body, most_feeds=8)

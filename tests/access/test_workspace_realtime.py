@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -63,9 +62,7 @@ class Home:
         return answer.json if answer.body else None
 
     def token(self, name: str, scopes: Any = SCOPES) -> str:
-        made = self.admin("POST", f"/workspaces/{name}/token", {"scopes": scopes})
-        made_token: str = made["token"]
-        return made_token
+        return str(self.admin("POST", f"/workspaces/{name}/token", {"scopes": scopes})["token"])
 
     def write(self, name: str, method: str, path: str, body: Any = None) -> Any:
         headers = {"Authorization": f"Bearer {self.tokens[name]}"}
@@ -114,10 +111,8 @@ def hear(session: ClientConnection) -> Any:
 def subscribe(session: ClientConnection, channel: str, **frame: Any) -> None:
     """Subscribe, and wait until that is so."""
     say(session, type="subscribe", channel=channel, requestId="r", **frame)
-    heard = hear(session)
-    assert heard == {
-        "type": "subscription-confirmed", "requestId": "r", "subscriptionId": channel, "channel": channel
-    }, heard  # fmt: skip
+    told = {"type": "subscription-confirmed", "requestId": "r", "subscriptionId": channel, "channel": channel}
+    assert hear(session) == told
 
 
 def ended(session: ClientConnection) -> tuple[Any, int, str]:
@@ -462,14 +457,19 @@ def test_channels_that_are_not_there_and_too_many(home: Home) -> None:
         say(session, type="subscribe", channel="postgres:orders")
         frame, code, reason = ended(session)
         assert (frame["channel"], code, reason) == ("postgres:orders", 4010, "channel_unavailable")
-    with home.connected("one") as session:
-        for number in range(101):
-            say(session, type="subscribe", channel=f"mongo:many{number}")
+    own = home.token("one")
+    with home.connected("one", own) as session, home.connected("one", own) as other:
+        for number in range(100):
+            subscribe(session, f"mongo:many{number}")
+        subscribe(other, "mongo:many7")  # which is watched already
+        say(other, type="subscribe", channel="mongo:more")
+        assert ended(other)[1:] == (4008, "quota_exceeded")
+        say(session, type="subscribe", channel="mongo:more")
         assert ended(session)[1:] == (4008, "quota_exceeded")
 
 
 def test_strangers_take_no_place_from_those_who_are_known(home: Home) -> None:
-    with contextlib.ExitStack() as strangers, home.connected("one", token=None) as late:
+    with ExitStack() as strangers, home.connected("one", token=None) as late:
         for _ in range(49):  # an eighth of all streams
             strangers.enter_context(home.connected("one", token=None))
         with pytest.raises(InvalidStatus) as refused, home.connected("one", token=None):

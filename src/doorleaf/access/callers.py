@@ -15,6 +15,7 @@ from doorleaf.access.request import HttpRequest
 from doorleaf.access.workspaces.tenancy import Tenancy
 from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DoorleafError
+from doorleaf.operations import SYSTEM_TURN
 from doorleaf.settings.providers import ProviderName
 
 Provider = ProviderName | Literal["system", "workspace", "collection-credential"]
@@ -132,7 +133,7 @@ class Caller:
         return self.identity.version
 
 
-ANYBODY = Identity(id="0" * 24, kind="system", provider="system", admin=True)
+ANYBODY = Identity(id=SYSTEM_TURN, kind="system", provider="system", admin=True)
 """Who everybody is when the insecure_no_auth setting is on."""
 
 SYSTEM = ANYBODY

@@ -1,6 +1,6 @@
 """Every operation with its result: the vocabulary that dialects, access and stores share."""
 
-from doorleaf.operations.base import OWN_TURN, Effect, Held, Operation, R, altered
+from doorleaf.operations.base import OWN_TURN, SYSTEM_TURN, Effect, Held, Operation, R, altered
 from doorleaf.operations.capabilities import Guard
 from doorleaf.operations.lasting import Scan, Watch, WatchDatabase, WatchServer
 from doorleaf.operations.modifying import GetValidator, SetValidator
@@ -42,6 +42,7 @@ from doorleaf.operations.together import EndTransaction, Transaction
 __all__ = [
     "OPERATIONS",
     "OWN_TURN",
+    "SYSTEM_TURN",
     "WRITES",
     "Aggregate",
     "BulkWrite",

@@ -27,6 +27,9 @@ class Effect(StrEnum):
 OWN_TURN = "own"
 """Whose turn it is where the server itself asks, for little: that waits for no caller."""
 
+SYSTEM_TURN = "0" * 24
+"""Whose turn it is where functions and triggers act as the system: the id of that identity."""
+
 
 class Held:
     """A transaction that goes on over several operations, one after the other.

@@ -31,7 +31,11 @@ class ServerSettings(BaseModel):
         description="MB that the bodies of requests may take together in each process, as they come and as what is "
         "read from them.",
     )
-    max_streams: int = Field(default=100, ge=0, description="Most change streams open at once in each process.")
+    max_streams: int = Field(
+        default=100,
+        ge=0,
+        description="Most change streams open at once in each process, and most different ones of the database.",
+    )
     max_connections: int = Field(
         default=4096,
         ge=0,

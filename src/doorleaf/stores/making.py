@@ -18,7 +18,7 @@ _MISSING: Any = None
 def make_router(settings: Settings) -> Router:
     """All data sources of ``settings`` as one store, not yet open."""
     stores = {name: make_store(source, settings) for name, source in settings.sources.items()}
-    return Router(stores, settings.default_source)
+    return Router(stores, settings.default_source, most_feeds=settings.max_streams)
 
 
 def system_router(settings: Settings, *, makes: bool) -> Router:

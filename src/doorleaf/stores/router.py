@@ -17,12 +17,12 @@ Observe = Callable[[str, str, float], None]
 
 
 class Router:
-    """Data sources by their own names, one of them the default."""
+    """Data sources by their own names, one of them the default; ``most_feeds`` of their changes are open at once."""
 
-    def __init__(self, stores: Mapping[str, Store], default: str) -> None:
+    def __init__(self, stores: Mapping[str, Store], default: str, *, most_feeds: int = 100) -> None:
         self.observe: Observe | None = None
         """Is told of every operation; set once, before the first."""
-        self._hub = Hub()
+        self._hub = Hub(most_feeds)
         self._stores = dict(stores)
         self._named: dict[str | None, Store] = {None: stores[default]}
         self._named.update(stores)

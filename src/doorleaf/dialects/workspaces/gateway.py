@@ -282,7 +282,7 @@ class Connection:
         await self._leave(channel.name)
         try:
             changes = await self._follow(channel, token)
-        except QuotaExceeded as error:
+        except (QuotaExceeded, TooManyRequests) as error:
             raise Ended(EXCEEDED, error.message, channel.name) from None
         except DataError as error:
             if token is None:
@@ -330,7 +330,7 @@ class Connection:
                 if events:
                     await self._session.send_all(await written(events, ("channel", channel), write))
             self._end(Ended(UNAVAILABLE, "the channel has ended", channel))
-        except QuotaExceeded as error:
+        except (QuotaExceeded, TooManyRequests) as error:
             self._end(Ended(EXCEEDED, error.message, channel))
         except DoorleafError as error:
             self._end(Ended(UNAVAILABLE, self._message(error), channel))
