@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import threading
 import weakref
@@ -66,13 +67,28 @@ def test_a_thread_is_taken_until_its_work_ends() -> None:
 
 
 def test_work_that_fails_makes_its_thread_free() -> None:
+    """And leaves nothing of what it was given, though nobody searches for it."""
+
+    class Body:
+        pass
+
+    async def fails(threads: Threads) -> weakref.ref[Body]:
+        body = Body()
+        with contextlib.suppress(ZeroDivisionError):
+            await threads.run(30, lambda _: 1 // 0, body)
+        return weakref.ref(body)
+
     async def scenario() -> None:
         threads = Threads("test", 1, 1)
-        for _ in range(3):
-            with pytest.raises(ZeroDivisionError):
-                await of("a", threads, lambda: 1 // 0)
+        gc.disable()
+        left = [await fails(threads) for _ in range(3)]
+        await threads.run(30, lambda: None)  # the thread has let go of what was before
+        assert [body() for body in left] == [None] * 3
 
-    run(scenario)
+    try:
+        run(scenario)
+    finally:
+        gc.enable()
 
 
 def test_long_work_is_not_searched_for_objects_that_hold_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,8 @@ class Threads:
                 return await asyncio.wrap_future(doing)
         except TimeoutError:
             raise StoreTimeout("operation exceeded time limit") from None
+        finally:
+            del doing  # an error in it holds this frame by its traceback, and so all that the work was given
 
 
 def _released(turn: Turn, loop: asyncio.AbstractEventLoop) -> None:
