@@ -212,7 +212,7 @@ class Metrics:
         metrics["doorleaf_streams_open"].set(load.streams)
         for labels, number in load.pools.items():
             metrics["doorleaf_pool"].labels(*labels).set(number)
-        metrics["doorleaf_process_resident_bytes"].set(_resident())
+        metrics["doorleaf_process_resident_bytes"].set(resident())
         metrics["doorleaf_process_cpu_seconds"].set(time.process_time())
         metrics["doorleaf_process_open_files"].set(_open_files())
         metrics["doorleaf_process_start_seconds"].set(_STARTED)
@@ -241,7 +241,8 @@ class Metrics:
 _STARTED = time.time()
 
 
-def _resident() -> float:
+def resident() -> float:
+    """The bytes of memory that this process has."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * resource.getpagesize()

@@ -16,6 +16,7 @@ from doorleaf.cli.shared import reason
 from doorleaf.ejson.transcoder import native
 from doorleaf.errors import DoorleafError
 from doorleaf.http import Endpoint, Message
+from doorleaf.metrics import resident
 from doorleaf.settings.model import Settings
 
 LOG = logging.getLogger("doorleaf")
@@ -37,6 +38,9 @@ COLLECTIONS = (20_000, 20, 20)
 
 BUSY_SECONDS = 600.0
 """After so long they are looked for among all there is, though there was no quiet while, in which nobody waits."""
+
+MUCH_BYTES = 256 * 1024 * 1024
+"""What memory may grow by until then: few such objects may hold the large bodies of many requests."""
 
 TOLD = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name))
 """The signals that an application listens to: read the settings again, and only open files anew."""
@@ -112,18 +116,21 @@ class Live:
         """Give back memory that requests have left, once nobody has asked for anything for a while: whoever needs
         memory waits meanwhile, and under load it would be taken anew at once."""
         given = last = process_time()
-        settled = monotonic()
+        settled, size = monotonic(), resident()
         while True:
             await asyncio.sleep(QUIET_SECONDS)
             now = process_time()
             is_quiet = now - last < _WORKED_SECONDS and not self._endpoint.in_flight
-            if collecting.is_due() and (is_quiet or monotonic() - settled > BUSY_SECONDS):
+            is_due = collecting.is_due() and (is_quiet or monotonic() - settled > BUSY_SECONDS)
+            has_grown = resident() - size > MUCH_BYTES
+            if is_due or has_grown:
                 collecting.settle()
                 settled = monotonic()
-            if is_quiet and now - given > _WORKED_SECONDS:
+            if has_grown or (is_quiet and now - given > _WORKED_SECONDS):
                 if native is not None:
                     await asyncio.to_thread(native.give_back)
                 given = now = process_time()
+                size = resident()  # or what was given back would count as growth no more
             last = now
 
     def _listen(self) -> None:

@@ -127,7 +127,7 @@ def take(rows: Rows, most: int) -> Batch:
             if size >= BATCH_BYTES or time.monotonic() >= until:
                 return batch
     except Unreadable as error:
-        batch.error = error
+        batch.error = error.with_traceback(None)  # which has this call, and so what was read
     batch.last = batch.error is not None or len(batch.rows) < most
     return batch
 

@@ -294,6 +294,7 @@ class Pool:
             running.release()
             if running.worker is not None:
                 self._back(running.worker)
+            del running  # an error in it holds this call, and so all that was sent
 
     async def _begin(self, running: _Running, *, fresh: bool = False, long: bool = False) -> None:
         """Start the operation when its turn in a lane comes."""

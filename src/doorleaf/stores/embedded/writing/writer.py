@@ -89,7 +89,10 @@ class Writer:
             raise
         if not job.future.done() and self._take_back(job):
             raise timed_out()
-        return await asyncio.shield(job.future)
+        try:
+            return await asyncio.shield(job.future)
+        finally:
+            del job  # an error in it holds this call, and so all that was to be written
 
     def _take_back(self, job: Job) -> bool:
         """Carry ``job`` out no more, if nobody has begun to; whether that is so."""
@@ -238,7 +241,7 @@ def _one(transaction: Transaction, job: Job, limit: int | None) -> None:
     except WriteFailed as error:
         # Some writes of several failed, each undone by itself: what the others did stays.
         session.execute("RELEASE operation")
-        job.error = error
+        job.error = error.with_traceback(None)  # which has this call, and so the job
     except BaseException as error:
         if not connection.in_transaction or (limit is None and is_full(error)):
             raise BatchLost from error
