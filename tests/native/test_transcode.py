@@ -95,7 +95,7 @@ def test_what_is_rare_is_left_to_python(name: str, mode: Mode, monkeypatch: pyte
 
 def test_arguments() -> None:
     assert natively([], Mode.PLAIN) == b"[]"
-    for wrong in (3, -1):
+    for wrong in (4, -1):
         with pytest.raises(ValueError, match="mode"):
             NATIVE.documents([], wrong, PLUS)
     with pytest.raises(TypeError):
