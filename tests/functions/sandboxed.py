@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -88,3 +88,16 @@ def run(functions: Mapping[str, str], work: Callable[[Sandbox], Any], **more: An
             return await work(made)
 
     return asyncio.run(running())
+
+
+def expressions_answer(answers: Sequence[tuple[str, Any]]) -> None:
+    """Assert what expressions come to, as JSON."""
+    functions = {
+        f"f{index}": f"exports = async () => JSON.stringify(await {text})" for index, (text, _) in enumerate(answers)
+    }
+
+    async def work(made: Sandbox) -> list[Any]:
+        return [orjson.loads(await made.run(name)) for name in functions]
+
+    for (text, expected), answer in zip(answers, run(functions, work), strict=True):
+        assert answer == expected, text

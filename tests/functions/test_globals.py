@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from sandboxed import Recorder, Sandbox, run
+from sandboxed import Recorder, Sandbox, expressions_answer, run
 
 from doorleaf.errors import FunctionFailed
 
@@ -81,15 +81,7 @@ ANSWERS: list[tuple[str, Any]] = [
 
 
 def test_they_answer_as_elsewhere() -> None:
-    functions = {
-        f"f{index}": f"exports = async () => JSON.stringify(await {text})" for index, (text, _) in enumerate(ANSWERS)
-    }
-
-    async def work(sandbox: Sandbox) -> list[Any]:
-        return [json.loads(await sandbox.run(name)) for name in functions]
-
-    for (text, expected), answer in zip(ANSWERS, run(functions, work), strict=True):
-        assert answer == expected, text
+    expressions_answer(ANSWERS)
 
 
 REFUSED = [
