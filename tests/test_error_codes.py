@@ -10,7 +10,7 @@ import pytest
 
 import doorleaf
 from doorleaf import errors
-from doorleaf.errors import CODE_NAMES, CODES, DoorleafError
+from doorleaf.errors import CODE_NAMES, CODES, MOST_TOLD, DoorleafError, FunctionError, shortened
 from doorleaf.http import connections
 
 ROOT = Path(doorleaf.__file__).parent
@@ -64,6 +64,21 @@ def test_every_class_has_a_code(cls: type[DoorleafError]) -> None:
         assert cls.code in CODE_NAMES.values()
     else:
         assert cls.status in CODES[cls.code].statuses
+
+
+@pytest.mark.parametrize("cls", list(classes()), ids=lambda cls: cls.__name__)
+def test_no_message_is_long_but_a_function_s_own(cls: type[DoorleafError]) -> None:
+    long = "begins " + "x" * 10_000 + " ends"
+    error = cls.__new__(cls)
+    DoorleafError.__init__(error, long, fields={"index": 7, "keyValue": long})
+    assert error.fields == {"index": 7, "keyValue": long}, "what is data is whole"
+    assert str(error) == error.message
+    if issubclass(cls, FunctionError):
+        assert error.message == long
+    else:
+        assert len(error.message) <= MOST_TOLD
+        assert (error.message[:7], error.message[-5:]) == ("begins ", " ends")
+        assert shortened(error.message) == error.message
 
 
 def test_the_codes_of_connections_are_registered() -> None:

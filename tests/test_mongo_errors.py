@@ -12,6 +12,7 @@ from pymongo import errors as driver
 
 from doorleaf.documents import Document
 from doorleaf.errors import (
+    MOST_TOLD,
     DataError,
     DoorleafError,
     DuplicateKey,
@@ -25,7 +26,7 @@ from doorleaf.errors import (
     WriteOutcomeUnknown,
 )
 from doorleaf.stores.mongo.bulks import insert_failed
-from doorleaf.stores.mongo.errors import Misconfigured, mapped, mapped_write, without_addresses
+from doorleaf.stores.mongo.errors import Misconfigured, mapped, mapped_write, without_addresses, write_error
 
 
 def failure(code: int, message: str = "no", **details: Any) -> driver.OperationFailure:
@@ -191,6 +192,9 @@ def test_no_message_is_too_long_to_look_for_addresses() -> None:
         assert len(shown) <= 1_000
         assert "27017" not in shown
         assert shown.startswith("unknown operator:")
+    told = write_error({"index": 3, "code": 11000, "errmsg": 'E11000 dup key: { _id: "' + "x" * 100_000 + '" }'})
+    assert told.message.startswith('E11000 dup key: { _id: "xxx')
+    assert len(told.message) <= MOST_TOLD
 
 
 @pytest.mark.parametrize(

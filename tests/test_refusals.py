@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from asgi import Application, Collection, application, with_things
 
+from doorleaf.errors import MOST_TOLD
+
 OID = "64224f3cd79f54ad342dd9b1"
 
 
@@ -266,6 +268,42 @@ def test_errors_have_their_own_status(
 
 def test_the_text_of_an_unknown_operator(things: Collection) -> None:
     assert "unknown top level operator: $x" in things.refused("find", filter={"$x": 1})["error"]
+
+
+LONG = "x" * 100_000
+ZONE = {"$dateToString": {"date": {"$date": "2024-01-01T00:00:00Z"}, "timezone": LONG}}
+COMPUTED = {"$toInt": {"$concat": ["$tag", LONG]}}
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "begins", "ends"),
+    [
+        ("aggregate", {"pipeline": [{"$project": {"a": ZONE}}]}, "Invalid $project :: caused by ::", '"'),
+        ("aggregate", {"pipeline": [{"$project": {"a": COMPUTED}}]}, "Failed to parse number 'even", ""),
+        ("find", {"filter": {}, "collation": {"locale": LONG}}, "collation with locale", ""),
+        ("find", {"filter": {"a": {"$type": LONG}}}, "Unknown type name alias", ""),
+        ("find", {"filter": {f"${LONG}": 1}}, "unknown top level operator", "$getField"),
+        ("updateOne", {"filter": {"_id": 1}, "update": {"$inc": {f"tag.{LONG}": 1}}}, "Cannot create field", "}"),
+        ("bulkWrite", {"operations": [{LONG: 1}]}, "operations[0]: 'xx", ""),
+    ],
+)
+def test_little_is_quoted_of_a_long_request(
+    things: Collection, action: str, fields: dict[str, Any], begins: str, ends: str
+) -> None:
+    text = things.refused(action, **fields)["error"]
+    assert text.startswith(begins)
+    assert ends in text[-200:]
+    assert len(text) <= MOST_TOLD
+
+
+def test_little_is_quoted_of_several_writes_that_fail(things: Collection) -> None:
+    documents = [{"_id": LONG}, {"_id": LONG}, {"_id": {f"${LONG}": 1}}, {"_id": 1}]
+    body = things.refused("insertMany", status=409, documents=documents, ordered=False)
+    assert [error["index"] for error in body["writeErrors"]] == [1, 2, 3]
+    assert body["insertedIds"] == [LONG]
+    for text in (body["error"], *(error["message"] for error in body["writeErrors"])):
+        assert len(text) <= MOST_TOLD
+    assert 'dup key: { _id: "xxx' in body["error"]
 
 
 @pytest.mark.parametrize("database", ["doorleaf", "Doorleaf"])

@@ -22,15 +22,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+MOST_TOLD = 1_500
+"""The most characters of a message: a value as the engine shows one, which are 1,000, and what is said of it."""
+
+LEFT_OUT = " … "
+"""What stands for the middle of a message that is longer."""
+
+
+def shortened(message: str) -> str:
+    """``message`` with its beginning and end alone where it is too long: it may quote all that a client sent."""
+    return message if len(message) <= MOST_TOLD else f"{message[:1_200]}{LEFT_OUT}{message[-200:]}"
+
 
 class DoorleafError(Exception):
     """An answer that is not a result.
 
     ``status`` is the HTTP status, ``code`` the word a program may branch on (``error_code`` on the wire),
-    ``fields`` are further members of the error envelope and ``headers`` of the response.
+    ``fields`` are further members of the error envelope and ``headers`` of the response. No message is longer than
+    :data:`MOST_TOLD`, but for a function's own (``whole``).
     """
 
     status: ClassVar[int] = 500
+    whole: ClassVar[bool] = False
     code: str = "InternalServerError"
 
     def __init__(
@@ -41,6 +54,7 @@ class DoorleafError(Exception):
         fields: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        message = message if self.whole else shortened(message)
         super().__init__(message)
         self.message = message
         if code is not None:
@@ -236,6 +250,7 @@ class FunctionError(DoorleafError):
     """A function of the app has no result."""
 
     status = 400
+    whole = True
     code = "FunctionExecutionError"
 
 

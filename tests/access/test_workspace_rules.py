@@ -62,3 +62,12 @@ def test_collections_without_rules_are_as_they_are(own: Place) -> None:
     own.insert({"_id": 1, "cost": 1}, "free")
     assert own.query("free")["data"] == [{"_id": 1, "cost": 1}]
     own.ok("DELETE", own.one('{"$numberInt":"1"}', "free"))
+
+
+def test_a_message_that_was_shortened_is_not_told(own: Place) -> None:
+    own.insert({"_id": "a"}, "zones")
+    for length, told in ((10, "unrecognized time zone"), (9_000, "the database refuses this")):
+        zone = {"$concat": ["$_id", "x" * length]}
+        stages = [{"$project": {"n": {"$dateToString": {"date": {"$toDate": {"$numberLong": "0"}}, "timezone": zone}}}}]
+        asked = ("POST", "/collections/zones/aggregate", {"pipeline": stages})
+        assert told in own.refused(*asked, status=400, code="VALIDATION_ERROR")["message"]

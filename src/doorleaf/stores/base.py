@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import bson
 
 from doorleaf.documents import CODEC, Document, Documents
-from doorleaf.errors import DataError, DoorleafError, DuplicateKey, RequestError, WriteFailed
+from doorleaf.errors import DataError, DoorleafError, DuplicateKey, RequestError, WriteFailed, shortened
 from doorleaf.operations import Operation, R
 
 MOST_RESULT_BYTES = 128 * 1024 * 1024
@@ -145,7 +145,7 @@ def scan_refused(namespace: str, most: int) -> DataError:
 def failed_part(index: int, part: Operation[Any], error: DoorleafError) -> DoorleafError:
     """The error of a whole transaction whose operation at ``index`` failed with ``error``: nothing of it is there."""
     fields = {name: value for name, value in error.fields.items() if name == "errInfo"}
-    told = f"operations[{index}] ({part.name}): {error.message}"
+    told = shortened(f"operations[{index}] ({part.name}): {error.message}")
     if isinstance(error, WriteFailed):  # what it says was done has been undone
         if error.number == 11000:
             return DuplicateKey(told, fields={"index": index})

@@ -15,7 +15,15 @@ from typing_extensions import TypedDict
 from doorleaf import ejson
 from doorleaf.dialects.base import Reply, Request
 from doorleaf.dialects.problems import OPEN
-from doorleaf.errors import DataError, DoorleafError, DuplicateKey, MalformedJSON, RequestError, ValidationFailed
+from doorleaf.errors import (
+    LEFT_OUT,
+    DataError,
+    DoorleafError,
+    DuplicateKey,
+    MalformedJSON,
+    RequestError,
+    ValidationFailed,
+)
 
 CORRELATION = b"x-correlation-id"
 _CORRELATION = re.compile(rb"[A-Za-z0-9._:-]{8,128}")
@@ -154,7 +162,8 @@ def message_of(error: DoorleafError, place: Any) -> str:
     text = error.message
     if place is not None:
         text = text.replace(f"{place.database}.{place.prefix}", "").replace(place.prefix or "\0", "")
-        if place.tenant in text or place.database in text:
+        # What was left out of a long text may be half of a name.
+        if place.tenant in text or place.database in text or LEFT_OUT in text:
             return f"{where}the database refuses this"
     return f"{where}the database refuses this" if any(name in text for name in HIDDEN) else text
 
