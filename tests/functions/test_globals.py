@@ -1,5 +1,5 @@
 # ruff: noqa: E501  # an expression is a line
-"""What browsers and Node.js give every program: the answers here are those of Node.js 20."""
+"""What browsers, Node.js and js-bson give every program: the answers here are those of Node.js 20 and js-bson 4."""
 
 from __future__ import annotations
 
@@ -77,6 +77,11 @@ ANSWERS: list[tuple[str, Any]] = [
     ("(() => { const c = require('crypto'), k = c.createSecretKey('a key', 'utf8'); return [k.type, k.symmetricKeySize, k.export().toString(), k.equals(c.createSecretKey(Buffer.from('a key'))), k.equals(c.createSecretKey('other')), k instanceof c.KeyObject, k.asymmetricKeyType === undefined, c.constants.RSA_PKCS1_PSS_PADDING] })()", ['secret', 5, 'a key', True, False, True, True, 6]),
     ("[Object.keys(Buffer).includes('isBuffer'), Object.keys(Buffer).includes('from'), require('buffer').SlowBuffer === Buffer]", [True, True, True]),
     ("(() => { const c = require('crypto'); return [c.randomBytes(5).length, c.timingSafeEqual(Buffer.from('a'), Buffer.from('a')), c.randomInt(3) < 3, c.randomUUID().length] })()", [5, True, True, 36]),
+    ("(() => { const L = BSON.Long, a = L.fromInt(-7), b = L.fromString('9007199254740993'); return [a.add(b), b.sub(1), a.mul(b), b.div(a), b.mod(a), a.rem(3), a.neg(), b.not(), a.and(255), a.or(8), a.xor(b), a.shl(3), a.shr(1), a.shru(60), L.MAX_VALUE.add(1), L.MIN_VALUE.negate(), L.fromBits(5, 6), L.fromBits(-1, -1), L.fromNumber(NaN), L.fromNumber(1e300), L.fromNumber(-1e300), L.fromNumber(2.9), L.fromNumber(-2.9), L.fromString('-ff', 16), L.ZERO, L.ONE, L.NEG_ONE, L.fromValue(5), L.fromValue('12'), L.fromValue({ low: 1, high: 2 })].map(String) })()", ['9007199254740986', '9007199254740992', '-63050394783186951', '-1286742750677284', '5', '-1', '7', '-9007199254740994', '249', '-7', '-9007199254741000', '-56', '-4', '15', '-9223372036854775808', '-9223372036854775808', '25769803781', '-1', '0', '9223372036854775807', '-9223372036854775808', '2', '-2', '-255', '0', '1', '-1', '5', '12', '8589934593']),
+    ("(() => { const L = BSON.Long, a = L.fromInt(3), b = L.fromInt(4); return [a.gt(b), a.gte(3), a.lt(b), a.lte(b), a.eq(3), a.ne(3), a.neq(4), a.comp(b), b.compare(a), a.greaterThan(b), a.greaterThanOrEqual(b), a.lessThan(b), a.lessThanOrEqual(2), a.equals(b), a.notEquals(b), a.isZero(), L.ZERO.isZero(), L.ZERO.eqz(), a.isNegative(), a.isPositive(), a.isOdd(), b.isEven(), L.isLong(a), L.isLong(3)] })()", [False, True, True, True, True, False, True, -1, 1, False, False, True, False, False, True, False, True, True, False, True, True, True, True, False]),
+    ("(() => { const b = BSON.Long.fromString('9007199254740993'), a = BSON.Long.fromInt(-2); return [b.low, b.high, b.getLowBits(), b.getHighBits(), a.low, a.high, b.toInt(), a.toInt(), b.toNumber(), a.toString(16), String(b.shiftLeft(BSON.Long.fromInt(2))), String(a.shiftRightUnsigned(1))] })()", [1, 2097152, 1, 2097152, -2, -1, 1, -2, 9007199254740992, '-2', '36028797018963972', '9223372036854775807']),
+    ("(() => { const t = BSON.Timestamp.fromBits(2, 1), o = BSON.ObjectId.createFromTime(1600000000); return [t.getHighBits(), t.getLowBits(), String(o), o.getTimestamp().getTime(), BSON.ObjectId.isValid('x'), String(new BSON.ObjectId(Buffer.from('0123456789abcdef01234567', 'hex'))), BSON.ObjectId.isValid(Buffer.alloc(12)), BSON.ObjectId.isValid(Buffer.alloc(5))] })()", [1, 2, '5f5e10000000000000000000', 1600000000000, False, '0123456789abcdef01234567', True, False]),
+    ("(() => { const id = new BSON.ObjectId('0123456789abcdef01234567'), r = new BSON.DBRef('c', id, 'd', { x: 1 }), s = new BSON.DBRef('d.c', id), c = new BSON.Code('f()', { n: id }), k = new BSON.Code('g'); return [r.collection, r.namespace, String(r.oid), r.db, r.fields, s.db, s.collection, c.code, String(c.scope.n), k.code, k.scope === undefined, EJSON.stringify({ r, s, c, k }, { relaxed: true }), JSON.stringify({ r, c, k })] })()", ['c', 'c', '0123456789abcdef01234567', 'd', {'x': 1}, 'd', 'c', 'f()', '0123456789abcdef01234567', 'g', True, '{"r":{"$ref":"c","$id":{"$oid":"0123456789abcdef01234567"},"$db":"d","x":1},"s":{"$ref":"c","$id":{"$oid":"0123456789abcdef01234567"},"$db":"d"},"c":{"$code":"f()","$scope":{"n":{"$oid":"0123456789abcdef01234567"}}},"k":{"$code":"g"}}', '{"r":{"$ref":"c","$id":"0123456789abcdef01234567","$db":"d","x":1},"c":{"code":"f()","scope":{"n":"0123456789abcdef01234567"}},"k":{"code":"g"}}']),
 ]  # fmt: skip
 
 
@@ -96,6 +101,8 @@ REFUSED = [
     ("require('crypto').createPrivateKey({ key: 'x', passphrase: 'y' })", "a key with a passphrase is not available"),
     ("require('crypto').createPublicKey(require('crypto').createSecretKey('x'))", "expected a private key, got a secret one"),
     ("require('crypto').createSign('md5')", "signatures over md5 are not available"), ("require('crypto').createHmac('sha256', 5).update('x').digest()", "Binary takes text or bytes"),
+    ("BSON.serialize({})", "BSON.serialize is not available in a function"), ("BSON.BSONSymbol('x')", "BSON.BSONSymbol is not available in a function"),
+    ("BSON.Long.fromInt(1, true)", "BSON.Long: unsigned numbers are not available"), ("BSON.Long.fromString('9', 8)", "BSON.Long: 9 is no digit of 8"),
     ("require('crypto').createSecretKey('x').export({ format: 'jwk' })", "the format jwk is not available"),
 ]  # fmt: skip
 
@@ -111,6 +118,8 @@ WRITTEN: list[tuple[str, Any]] = [
     ("(() => { const a = [1, 2]; a.toJSON = () => 'never'; const o = JSON.parse('{\"__proto__\":{\"a\":1},\"d\":1}'); o.d = 2n; return [a, EJSON.stringify(o)] })()", [[1, 2], '{"__proto__":{"a":{"$numberInt":"1"}},"d":{"$numberLong":"2"}}']),
     ("(() => { const v = { a: 1 }; v.me = v; try { EJSON.stringify(v, { relaxed: true }) } catch (e) { return e.message } })()", "a value is nested too deeply, or holds itself"),
     ("EJSON.parse('{\"a\":{\"$numberInt\":\"1\"},\"b\":[{\"$oid\":\"0123456789abcdef01234567\"},{\"$odd\":1,\"x\":2}],\"e\":{}}')", {"a": 1, "b": [{"$oid": "0123456789abcdef01234567"}, {"$odd": 1, "x": 2}], "e": {}}),
+    ("(() => { const [c, d, e] = EJSON.parse('[{\"$code\":\"f\",\"$scope\":{\"n\":{\"$numberLong\":\"5\"}}},{\"$code\":\"g\"},{\"$code\":\"h\",\"x\":1}]'); return [c instanceof BSON.Code, c.scope.n, c, d, e.x, new BSON.DBRef('c', new BSON.ObjectId('0123456789abcdef01234567'))] })()", [True, 5, {"$code": "f", "$scope": {"n": 5}}, {"$code": "g"}, 1, {"$ref": "c", "$id": {"$oid": "0123456789abcdef01234567"}}]),
+    ("(async () => { const l = await EJSON.parse('{\"$numberLong\":\"9007199254740993\"}'), before = [l, l.nothing === undefined, l instanceof BSON.Long]; return [...before, l.gt(1), l, `${l}`, l + 1n, EJSON.stringify([l])] })()", [{"$numberLong": "9007199254740993"}, True, True, True, {"$numberLong": "9007199254740993"}, "9007199254740993", {"$numberLong": "9007199254740994"}, '[{"$numberLong":"9007199254740993"}]']),
 ]  # fmt: skip
 """How values are written and read, which are copied only where they have to be."""
 

@@ -33,6 +33,68 @@ function kept(holder, name, value) {
   return value;
 }
 
+const NOT_OURS = ["then", "toBSON"]; // what the language and others look for in every object
+
+const wide = once(() => {
+  // Long with what few functions name of it: to make all of that takes a third of the time of a small call.
+  const { Long } = types;
+  class Wide extends Value {
+    get low() { return Number(BigInt.asIntN(32, this.value)); }
+    get high() { return Number(this.value >> 32n); }
+    toInt() { return this.low; }
+    getLowBits() { return this.low; }
+    getHighBits() { return this.high; }
+    notEquals(other) { return this.compare(other) !== 0; }
+    lessThan(other) { return this.compare(other) < 0; }
+    lessThanOrEqual(other) { return this.compare(other) <= 0; }
+    greaterThan(other) { return this.compare(other) > 0; }
+    greaterThanOrEqual(other) { return this.compare(other) >= 0; }
+    isZero() { return this.value === 0n; }
+    isNegative() { return this.value < 0n; }
+    isPositive() { return this.value >= 0n; }
+    isOdd() { return (this.value & 1n) === 1n; }
+    isEven() { return !this.isOdd(); }
+    negate() { return new Long(-this.value); }
+    not() { return new Long(~this.value); }
+    modulo(other) { return new Long(this.value % Long.of(other).value); }
+    and(other) { return new Long(this.value & Long.of(other).value); }
+    or(other) { return new Long(this.value | Long.of(other).value); }
+    xor(other) { return new Long(this.value ^ Long.of(other).value); }
+    shiftLeft(bits) { return new Long(this.value << BigInt(Number(bits) & 63)); }
+    shiftRight(bits) { return new Long(this.value >> BigInt(Number(bits) & 63)); }
+    shiftRightUnsigned(bits) { return new Long(BigInt.asUintN(64, this.value) >> BigInt(Number(bits) & 63)); }
+    static isLong(value) { return value instanceof Long; }
+    static fromBits(low, high, unsigned) { signed(unsigned); return new Long((BigInt(high | 0) << 32n) | BigInt(low >>> 0)); }
+    static fromInt(value, unsigned) { signed(unsigned); return new Long(value | 0); }
+    static fromValue(value, unsigned) { signed(unsigned); return typeof value?.low === "number" ? Long.fromBits(value.low, value.high) : Long.of(value); }
+    static ZERO = new Long(0);
+    static ONE = new Long(1);
+    static NEG_ONE = new Long(-1);
+    static MAX_VALUE = new Long(2n ** 63n - 1n);
+    static MIN_VALUE = new Long(-(2n ** 63n));
+  }
+  Object.setPrototypeOf(Long.prototype, Wide.prototype);
+  Object.setPrototypeOf(Long, Wide);
+  const short = {
+    comp: "compare", eq: "equals", ne: "notEquals", neq: "notEquals", lt: "lessThan", lte: "lessThanOrEqual", gt: "greaterThan", gte: "greaterThanOrEqual",
+    eqz: "isZero", neg: "negate", sub: "subtract", mul: "multiply", div: "divide", mod: "modulo", rem: "modulo", shl: "shiftLeft", shr: "shiftRight", shru: "shiftRightUnsigned",
+  };
+  for (const name of keys(short)) define(Wide.prototype, name, { value: Long.prototype[short[name]], writable: true, configurable: true });
+  return Long;
+});
+const signed = (unsigned) => { if (unsigned === true) fail("BSON.Long: unsigned numbers are not available, BSON has none"); };
+function digits(text, unsigned, radix = typeof unsigned === "number" ? unsigned : 10) {
+  // The number that is written in `radix`.
+  signed(unsigned);
+  let value = 0n;
+  const [, minus, all] = /^(-?)([0-9a-z]+)$/i.exec(text) ?? fail("BSON.Long: expected digits");
+  for (const digit of all) {
+    const one = parseInt(digit, radix);
+    value = value * BigInt(radix) + (Number.isNaN(one) ? fail(`BSON.Long: ${digit} is no digit of ${radix}`) : BigInt(one));
+  }
+  return minus ? -value : value;
+}
+
 // Every call has classes of its own, and needs few of them: each is made when it is first named.
 const made = { __proto__: null };
 const types = class {
@@ -43,6 +105,7 @@ const types = class {
         if (id === undefined || id === null) id = hexadecimal(Math.floor(Date.now() / 1000), 8) + counted();
         else if (typeof id === "number") id = hexadecimal(Math.floor(id), 8) + counted();
         else if (id instanceof ObjectId) id = id.id;
+        else if (ArrayBuffer.isView(id)) id = new Uint8Array(id.buffer, id.byteOffset, id.byteLength).toHex();
         if (typeof id !== "string" || !/^[0-9a-fA-F]{24}$/.test(id)) fail("an ObjectId has 24 hexadecimal digits");
         define(this, "id", { value: id.toLowerCase() });
       }
@@ -52,8 +115,11 @@ const types = class {
       getTimestamp() { return new Date(parseInt(this.id.slice(0, 8), 16) * 1000); }
       toExtendedJSON() { return { $oid: this.id }; }
       toJSON() { return this.id; }
-      static isValid(id) { return id instanceof ObjectId || (typeof id === "string" && /^[0-9a-fA-F]{24}$/.test(id)); }
+      static isValid(id) {
+        return id instanceof ObjectId || (ArrayBuffer.isView(id) ? id.byteLength === 12 : typeof id === "string" && /^[0-9a-fA-F]{24}$/.test(id));
+      }
       static createFromHexString(id) { return new ObjectId(id); }
+      static createFromTime(seconds) { return new ObjectId(hexadecimal(seconds >>> 0, 8) + "0".repeat(16)); }
     });
   }
   static get Binary() {
@@ -82,7 +148,12 @@ const types = class {
     });
   }
   static get Long() {
-    return (made.Long ??= class Long extends Value {
+    if (made.Long !== undefined) return made.Long;
+    function Some() {}
+    Some.prototype = new Proxy(Object.create(Value.prototype), {
+      get: (target, name, self) => Reflect.get(typeof name !== "string" || name in target || NOT_OURS.includes(name) ? target : wide().prototype, name, self),
+    });
+    return (made.Long = class Long extends Some {
       constructor(low = 0, high) {
         super();
         const value = typeof high === "number" ? (BigInt(high) << 32n) | BigInt(low >>> 0) : BigInt(low);
@@ -99,10 +170,15 @@ const types = class {
       multiply(other) { return new Long(this.value * Long.of(other).value); }
       divide(other) { return new Long(this.value / Long.of(other).value); }
       toExtendedJSON() { return { $numberLong: this.value.toString() }; }
-      static of(value) { return value instanceof Long ? value : new Long(value); }
-      static fromNumber(number) { return new Long(Math.trunc(number)); }
-      static fromString(text) { return new Long(String(text)); }
-      static fromBigInt(value) { return new Long(value); }
+      static of(value) { return value instanceof Long ? value : typeof value === "number" ? Long.fromNumber(value) : new Long(value); }
+      static fromNumber(number, unsigned) {
+        // As in js-bson: what is no number is 0, and what is too large is the largest there is.
+        signed(unsigned);
+        if (Number.isNaN(Number(number))) return new Long(0);
+        return new Long(number >= 2 ** 63 ? 2n ** 63n - 1n : number <= -(2 ** 63) ? -(2n ** 63n) : Math.trunc(Number(number)));
+      }
+      static fromString(text, unsigned, radix) { return new Long(unsigned === undefined && radix === undefined ? String(text) : digits(text, unsigned, radix)); }
+      static fromBigInt(value, unsigned) { signed(unsigned); return new Long(value); }
     });
   }
   static get Numeric() {
@@ -139,7 +215,11 @@ const types = class {
         define(this, "t", { value: Number(time ?? 0), enumerable: true });
         define(this, "i", { value: Number(increment ?? 0), enumerable: true });
       }
+      getHighBits() { return this.t; }
+      getLowBits() { return this.i; }
+      equals(other) { return other instanceof Timestamp && this.t === other.t && this.i === other.i; }
       toExtendedJSON() { return { $timestamp: { t: this.t, i: this.i } }; }
+      static fromBits(increment, time) { return new Timestamp(time >>> 0, increment >>> 0); }
     });
   }
   static get MinKey() {
@@ -158,9 +238,32 @@ const types = class {
       toExtendedJSON() { return { $regularExpression: { pattern: this.pattern, options: this.options } }; }
     });
   }
+  static get Code() {
+    return (made.Code ??= class Code {
+      constructor(code, scope) {
+        define(this, "code", { value: String(code), enumerable: true });
+        if (scope !== undefined && scope !== null) define(this, "scope", { value: scope, enumerable: true });
+      }
+      toString() { return this.code; }
+      toJSON() { return { ...this }; }
+      toBSON() { return this.scope === undefined ? { $code: this.code } : { $code: this.code, $scope: this.scope }; }
+    });
+  }
+  static get DBRef() {
+    return (made.DBRef ??= class DBRef {
+      constructor(collection, oid, database, fields = {}) {
+        const parts = String(collection).split(".");
+        if (database === undefined && parts.length === 2) [database, collection] = parts;
+        Object.assign(this, { collection: String(collection), oid, db: database, fields });
+      }
+      get namespace() { return this.collection; }
+      toJSON() { return this.toBSON(); }
+      toBSON() { return { $ref: this.collection, $id: this.oid, ...(this.db ? { $db: this.db } : {}), ...this.fields }; }
+    });
+  }
   static get Other() {
     return (made.Other ??= class Other extends Value {
-      // A value that only travels through a function: code, a DBPointer, a symbol, undefined.
+      // A value that only travels through a function: a DBPointer, a symbol.
       constructor(written) { super(); define(this, "written", { value: written }); }
       toExtendedJSON() { return this.written; }
     });
@@ -169,6 +272,7 @@ const types = class {
 
 const TYPES = [
   "ObjectId", "Binary", "Long", "Int32", "Double", "Decimal128", "Timestamp", "MinKey", "MaxKey", "BSONRegExp",
+  "Code", "DBRef",
 ];
 
 const bson = once(() => {
@@ -176,14 +280,16 @@ const bson = once(() => {
   const found = {};
   for (const name of TYPES) {
     define(found, name, {
-      get: () => kept(found, name, callable(types[name])), set: (value) => { kept(found, name, value); },
+      get: () => kept(found, name, name === "Long" ? long() : callable(types[name])), set: (value) => { kept(found, name, value); },
       enumerable: true, configurable: true,
     });
   }
   define(found, "ObjectID", { get: () => found.ObjectId, enumerable: true, configurable: true });
   found.UUID = uuid;
+  for (const name of ["BSONSymbol", "serialize", "deserialize", "calculateObjectSize"]) found[name] = function refused() { return fail(`BSON.${name} is not available in a function`); };
   return found;
 });
+const long = () => new Proxy(types.Long, { apply: (Long, self, given) => new Long(...given), get: (Long, name) => (name in Long ? Long : wide())[name] });
 const dashed = (hex) => hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 function uuid(given) {
   // A Binary of subtype 4 that shows itself as a UUID; a new one without an argument.
@@ -321,7 +427,8 @@ function unwrapped(key, given, whole) {
         if (/^[ims]*$/.test(given.options)) return new RegExp(given.pattern, given.options);
       } catch { /* a pattern of PCRE that JavaScript does not have */ }
       return new types.BSONRegExp(given.pattern, given.options);
-    case "$code": case "$symbol": case "$dbPointer": return new types.Other(whole);
+    case "$code": return "$scope" in whole || keys(whole).length === 1 ? new types.Code(given, inward(whole.$scope)) : OTHER;
+    case "$symbol": case "$dbPointer": return new types.Other(whole);
   }
   return OTHER;
 }
