@@ -316,20 +316,37 @@ const fallible = (work, given) => {
     log("error")(error);
   }
 };
+let numbered = (given) => given;
+// What a timer is in Node.js, whose packages write `setTimeout(…).unref()`; nothing of a call outlives it, with or without.
+const timeout = once(() => class Timeout {
+  #number; #restart; #counts = true;
+  static {
+    numbered = (given) => (typeof given === "object" && given !== null && #number in given ? given.#number : given);
+  }
+  constructor(number, restart) { [this.#number, this.#restart] = [number, restart]; }
+  ref() { this.#counts = true; return this; }
+  unref() { this.#counts = false; return this; }
+  hasRef() { return this.#counts; }
+  refresh() { this.#restart(); return this; }
+  close() { stop(this); return this; }
+  [Symbol.toPrimitive]() { return this.#number; }
+});
 function after(work, milliseconds, again, given) {
   if (typeof work !== "function") throw new TypeError("a timer takes a function");
   if (timers.size >= 1000) throw new Error("a function may have 1000 timers");
   const number = (timer += 1), time = Math.min(Math.max(Number(milliseconds) || 0, again ? 1 : 0), 2147483647);
-  sleeping(time, number);
-  timers.set(number, () => {
+  const wake = () => {
     if (again) sleeping(time, number);
     else timers.delete(number);
     fallible(work, given);
-  });
-  return number;
+  };
+  const begin = () => { sleeping(time, number); timers.set(number, wake); };
+  begin();
+  return new (timeout())(number, () => { stop(number); begin(); });
 }
-const stop = (number) => {
-  if (timers.delete(number)) forgetting(number);
+const stop = (given) => {
+  const number = numbered(given);
+  if (timers.delete(typeof number === "string" ? Number(number) : number)) forgetting(Number(number));
 };
 
 // --- a call ------------------------------------------------------------------------------------------------------------

@@ -13,9 +13,11 @@ const nodeUrl = once(() => {
       found.protocol = protocol.toLowerCase();
       rest = rest.slice(protocol.length);
     }
-    if (rest.startsWith("//") && (protocol !== undefined || slashes)) {
-      found.slashes = true;
-      const [, authority, after] = /^\/\/([^/?]*)([^]*)$/.exec(rest), at = authority.lastIndexOf("@");
+    const slashed = rest.startsWith("//") && (protocol !== undefined || slashes);
+    if (found.protocol !== "javascript:" && (slashed || (protocol !== undefined && !SLASHED.includes(found.protocol)))) {
+      // Also without slashes, as in mailto:a@b.c
+      if (slashed) found.slashes = true;
+      const [, authority, after] = /^(?:\/\/)?([^/?]*)([^]*)$/.exec(rest), at = authority.lastIndexOf("@");
       if (at >= 0) found.auth = decodeURIComponent(authority.slice(0, at));
       const [, hostname, port] = /^(\[[^\]]*\]|[^:]*)(?::(\d*))?$/.exec(authority.slice(at + 1)) ?? [, authority.slice(at + 1)];
       found.hostname = hostname.toLowerCase().replace(/^\[|\]$/g, "");
@@ -43,7 +45,7 @@ const nodeUrl = once(() => {
     if (search && !search.startsWith("?")) search = `?${search}`;
     pathname ??= "";
     const place = host ? `${auth ? `${encodeURIComponent(auth).replace(/%3A/i, ":")}@` : ""}${host}` : "";
-    const lead = place && (slashes || !protocol || SLASHED.includes(protocol)) ? "//" : "";
+    const lead = place ? (slashes || !protocol || SLASHED.includes(protocol) ? "//" : "") : slashes && host === "" ? "//" : "";
     if (lead && pathname && !pathname.startsWith("/")) pathname = `/${pathname}`;
     return `${protocol ?? ""}${lead}${place}${pathname.replace(/[?#]/g, encodeURIComponent)}${search.replace("#", "%23")}${hash ? (hash.startsWith("#") ? hash : `#${hash}`) : ""}`;
   }
