@@ -100,6 +100,24 @@ async def refusal(call: Any) -> DoorleafError:
     return caught.value
 
 
+def test_a_token_that_was_shown_in_time_outlives_its_end_but_not_its_session(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with house(tmp_path) as home:
+            reply = await home.login()
+            token, refresh = reply["access_token"], reply["refresh_token"]
+            home.clock.now += 30 * MINUTE + 10
+            assert not await home.verifies(token)
+            for age, good in ((9.0, False), (11.0, True)):
+                shown = Credentials(bearer=token, age=age)
+                if good:
+                    assert (await home.door.identify(shown)).admin
+                    assert not home.lets_in(token)
+                    await home.door.logins.logout(refresh)
+                assert (await refusal(home.door.identify(shown))).status == 401
+
+    asyncio.run(scenario())
+
+
 def test_login_answers_with_two_tokens(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with house(tmp_path) as home:

@@ -220,9 +220,9 @@ def answers(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
     settings = Settings(app=folder / "app", data_dir=folder / "data", functions_processes=2)
 
     async def work(url: str) -> list[Any]:
-        secrets = cast(Any, NoSecrets())
+        secrets, nothing = cast(Any, NoSecrets()), cast(Any, None)
         functions = Functions(
-            settings, database=cast(Any, None), secrets=secrets, acting=acting, caller=lambda identity, request: {}
+            settings, database=nothing, secrets=secrets, acting=acting, identify=nothing, caller=lambda *_: {}
         )
         functions.outgoing = Outgoing(["localhost", "nobody.invalid"], lambda address: address in ("127.0.0.1", "::1"))
         await functions.start(watches=False)

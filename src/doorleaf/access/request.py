@@ -9,11 +9,14 @@ from urllib.parse import unquote_plus
 
 class HttpRequest(Protocol):
     """The parts of a request that rules and the audit read. ``headers`` have lower-case names and single values;
-    ``identity`` is None until the caller is known; ``audited`` is set once it was accounted for that it
-    was refused or failed. ``answers`` are those of functions that rules called, with the moments when they end."""
+    ``identity`` is None until the caller is known, and ``shown`` then has their credentials, if they had to show any,
+    to the dialect ``surface``; ``audited`` is set once it was accounted for that it was refused or failed. ``answers``
+    are those of functions that rules called, with the moments when they end."""
 
     id: str
     identity: Any
+    shown: Any
+    surface: str
     method: str
     headers: Mapping[bytes, bytes]
     address: str

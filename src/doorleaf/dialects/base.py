@@ -46,7 +46,8 @@ class Upload(Protocol):
 class Request:
     """One HTTP request. ``headers`` have lower-case names and single values; ``params`` are the path's variables.
 
-    ``identity`` and ``surface``, the dialect's name, are set once the caller is known, ``body`` once it was read
+    ``identity``, ``surface``, the dialect's name, and ``shown``, by which the caller is known, are set once they are,
+    ``body`` once it was read
     (decompressed, within the limit), and ``namespace`` once it is known what it is about. ``prefix`` is the path before
     ``path`` that a trusted proxy takes away. ``segments`` are the path's where one of them has a slash in it, which
     ``path`` cannot tell. ``audited`` is set once it was accounted for that the request was refused or failed, so that
@@ -65,6 +66,7 @@ class Request:
     body: bytes = b""
     params: Mapping[str, str] = field(default_factory=dict)
     identity: Any = None
+    shown: Credentials | None = None
     surface: str = ""
     namespace: Any = None
     prefix: str = ""

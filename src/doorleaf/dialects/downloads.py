@@ -134,7 +134,7 @@ def downloads(
         return cast(Download, await tickets.issue(request.identity.shown, header_credentials(request), asked))
 
     async def get(request: Request) -> Reply:
-        asked, request.chosen = await tickets.take(request.params["ticket"], request.address)
+        asked, request.shown = await tickets.take(request.params["ticket"], request.address)
         documents = await begun(asked, request)
         form, kind = _format(asked), asked["format"]
         return file_reply(documents, form, kind, asked["collection"], lambda error: envelope(error, request).body)
@@ -148,8 +148,6 @@ def downloads(
 
 def _credentials(request: Request) -> Credentials:
     ticket = request.params.get("ticket")
-    if request.chosen is not None:  # who asks is known by what the ticket stood for, once it is used up
-        return cast(Credentials, request.chosen)
     return header_credentials(request) if ticket is None else Credentials(ticket=ticket, address=request.address)
 
 

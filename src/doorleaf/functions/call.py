@@ -24,6 +24,7 @@ from doorleaf.functions.load import Function
 from doorleaf.functions.outgoing import Outgoing
 from doorleaf.functions.request import headers_told, request_facts
 from doorleaf.functions.sandbox.process import Process
+from doorleaf.functions.standing import Standing
 from doorleaf.functions.told import Told
 from doorleaf.functions.version import DEEPEST, Version
 from doorleaf.operations.results import Result
@@ -68,6 +69,7 @@ class Call:
         request: Request | None,
         until: float,
         depth: int = 0,
+        standing: Standing | None = None,
     ) -> None:
         self.process: Process | None = None
         self.version = version
@@ -76,6 +78,8 @@ class Call:
         self.http = request
         self.until = until
         self.depth = depth
+        self.standing = standing
+        """How its caller stands; None where it does not run as one who showed who they are."""
         self.custom_data = True
         """Whether the function is told the caller's custom data."""
         self.is_over = False
@@ -94,6 +98,11 @@ class Call:
         """The user object that the function is given."""
         user = self.identity.user
         return user if self.custom_data else {**user, "custom_data": {}}
+
+    @property
+    def over(self) -> DoorleafError | None:
+        """The error that says why its caller may go on no longer; None while they may."""
+        return None if self.standing is None else self.standing.over
 
     @property
     def has_transactions(self) -> bool:
@@ -122,6 +131,8 @@ class Call:
                 answer = b'{"value":' + await self._value(text) + b"}"
         except DoorleafError as error:
             answer = orjson.dumps({"error": described(error)})
+            if self.over is not None and self.process is not None:
+                self.process.end(self.over)
         except Exception:
             LOG.exception("function %s: internal error", self.function.name)
             answer = orjson.dumps({"error": described(InternalError("internal error"))})
@@ -218,15 +229,24 @@ class Call:
         LOG.log(level, "%s: %s", self.function.name, text, extra={"fields": {"function": self.function.name}})
         self._functions.told.line(self.function.name, level, shown or text)
 
+    async def require_caller(self) -> None:
+        """Go on with the rights that its caller has by now. AccessError where they may go on no longer."""
+        standing = self.standing
+        if standing is not None and standing.due <= time.monotonic():
+            self.identity = await standing.look()
+
     async def execute(self, name: str, arguments: list[Any]) -> Any:
         """Call another function for this one."""
+        await self.require_caller()
         if self.depth + 1 > DEEPEST:
             raise InvalidParameter(f"functions call each other at most {DEEPEST} deep")
         function = self.version.loaded.functions.get(name)
         if function is None:
             raise InvalidParameter(f"function not found: '{name[:100]}'")
-        identity = await self._functions.acting(self.version, function, self.identity, self.http, self.depth + 1)
-        inner = Call(self._functions, self.version, function, identity, self.http, self.until, self.depth + 1)
+        depth, caller = self.depth + 1, self.identity
+        identity = await self._functions.acting(self.version, function, caller, self.http, depth)
+        standing = self.standing if identity is caller else None
+        inner = Call(self._functions, self.version, function, identity, self.http, self.until, depth, standing)
         return await self._functions.carry_out(inner, arguments)
 
     @property
@@ -237,6 +257,7 @@ class Call:
     async def run(self, asked: Document, number: Any = None, begins: Any = None, *, size: int = 0) -> Result:
         """The result of a call of the database, a part of the transaction ``number``, which ``begins`` with options:
         whichever comes first begins it."""
+        await self.require_caller()
         session = None if number is None else self._session(number, begins)
         return await self.database.run(
             asked, self.identity, self.http, size=size, seconds=self.seconds, session=session
@@ -262,6 +283,8 @@ class Call:
 
     async def end_transaction(self, number: Any, *, commit: bool) -> None:
         """Commit the transaction ``number``, or abort it, if any operation has begun it."""
+        if commit:
+            await self.require_caller()
         seconds = self.seconds if commit else SETTLING_SECONDS
         session = self._sessions.pop(number, None) if type(number) is int else None
         if session is not None:
@@ -279,6 +302,7 @@ class Call:
 
     async def send(self, asked: Document) -> Document:
         """The answer of another server."""
+        await self.require_caller()
         return await self._functions.outgoing.send(asked, self.seconds)
 
     def end(self) -> None:

@@ -52,6 +52,7 @@ def make_functions(
         database=Database(execute, settings.places, settings.max_documents, settings.max_time_ms_cap),
         secrets=Secrets(authenticator.directory.system, settings, audit),
         acting=authenticator.acting,
+        identify=authenticator.identify,
         caller=lambda identity, request: rules.expansions(Caller(identity, request, _surface(request))),
         observe=metrics.called,
         needed=rules.calls,

@@ -13,6 +13,7 @@ from doorleaf import ejson
 from doorleaf.access.app_services.data_api import DataApi
 from doorleaf.access.app_services.entries import Problem
 from doorleaf.access.callers import SYSTEM, Caller, Identity, Tell, untold
+from doorleaf.access.lasting import Identify
 from doorleaf.access.rules.conditions import bind, matcher
 from doorleaf.access.rules.expressions import parse
 from doorleaf.apart import CODING, SMALL_BYTES
@@ -34,6 +35,7 @@ from doorleaf.functions.judging import DEPTH, judged
 from doorleaf.functions.load import SCRIPT, Function, arguments_as_document, load_functions, stamp
 from doorleaf.functions.outgoing import Outgoing
 from doorleaf.functions.sandbox.process import result
+from doorleaf.functions.standing import Standing
 from doorleaf.functions.told import Told
 from doorleaf.functions.version import DEEPEST, Version, broken, kept, missing
 from doorleaf.settings.model import Settings
@@ -68,9 +70,9 @@ class Sealed(Protocol):
 class Functions:
     """Runs functions of the app in the folder ``settings.app``.
 
-    ``caller`` gives what ``%%user`` and its kin stand for; ``needed`` are the functions that rules call, ``logs_in``
-    is the one that logs users in; ``audit`` is told of every call; ``shared`` is a folder that all workers have in
-    common.
+    ``acting`` and ``identify`` know callers; ``caller`` gives what ``%%user`` and its kin stand for; ``needed`` are the
+    functions that rules call, ``logs_in`` is the one that logs users in; ``audit`` is told of every call; ``shared`` is
+    a folder that all workers have in common.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Functions:
         database: Database,
         secrets: Sealed,
         acting: Acting,
+        identify: Identify,
         caller: Callable[[Identity, Request | None], Any],
         observe: Observe = lambda name, outcome, seconds: None,
         needed: Collection[str] = (),
@@ -92,6 +95,7 @@ class Functions:
         self._settings = settings
         self.secrets = secrets
         self._acting = acting
+        self._identify = identify
         self._caller = caller
         self._observe = observe
         self._needed = needed
@@ -277,9 +281,12 @@ class Functions:
         self._calls += calls
 
     def begun(self, version: Version, function: Function, identity: Identity, request: Request | None) -> Call:
-        """A call that begins now."""
+        """A call that begins now. One that runs as who sent ``request`` does so for as long as they may."""
         until = time.monotonic() + self._settings.functions_seconds
-        return Call(self, version, function, identity, request, until)
+        standing = None
+        if request is not None and request.shown is not None and identity is request.identity:
+            standing = Standing(request, self._identify)
+        return Call(self, version, function, identity, request, until, standing=standing)
 
     async def carry_out(self, call: Call, arguments: list[Any]) -> Any:
         """Run the function of ``call`` with ``arguments`` (BSON values), and return its answer. Raises FunctionFailed,
@@ -315,8 +322,12 @@ class Functions:
         began, error = time.perf_counter(), None
         outcome = "ok"
         try:
-            return await running
-        except DoorleafError as failure:
+            answer = await running
+            if call.over is not None:  # it did not mind
+                raise call.over
+            return answer
+        except DoorleafError as failed:
+            failure = call.over or failed
             outcome, error = failure.code, failure
             told = stack = failure.message
             if isinstance(failure, FunctionFailed):
@@ -325,7 +336,7 @@ class Functions:
             call.log(logging.WARNING, f"failed: {stack}", f"failed: {told}")
             if isinstance(failure, FunctionFailed) and failure.thrown not in _BARE and not call.depth:
                 failure.message = told
-            raise
+            raise failure from None
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise

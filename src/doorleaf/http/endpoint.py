@@ -172,7 +172,8 @@ class Endpoint:
                 if identity is None or identity.limits is not None or (body := came.take(self._short_bytes)) is None:
                     reply = await self._answer(target, request, came.receive, scope)
                 else:
-                    request.body, request.identity, request.surface = body, identity, dialect.name
+                    request.body, request.identity = body, identity
+                    request.surface, request.shown = dialect.name, credentials
                     TURN.set(identity.turn)
                     reply = await self._operate(decode, encode, request, scope, request.started)
             except BaseException as error:
@@ -257,9 +258,9 @@ class Endpoint:
         answer = answer_of(scope)
         try:
             if reply.stream is not None:
-                await self._pour(reply, request, target.dialect, scope, receive, send)
+                await self._pour(reply, request, scope, receive, send)
             elif reply.pieces is not None and isinstance(reply.pieces, AsyncIterator):
-                require = listening(self._authenticator, target.dialect, request)
+                require = listening(self._authenticator, request)
                 reply.pieces = while_let_in(reply.pieces, require)
                 await send_whole(reply, request, answer, send, self._cors, scope.get("http_version"))
             elif self._cors is not None or not sends_short(reply, request, answer):
@@ -331,7 +332,7 @@ class Endpoint:
         identity = self._authenticator.known(credentials, dialect.name)
         if identity is None:
             identity = await self._authenticator.identify(credentials, dialect.name)
-        request.identity, request.surface = identity, dialect.name
+        request.identity, request.surface, request.shown = identity, dialect.name, credentials
         TURN.set(identity.turn)
         admission = self._admission
         if admission is None or not (admission.asks_callers or identity.limits is not None):
@@ -358,7 +359,7 @@ class Endpoint:
         if route.session is not None:
             raise Unsupported("this path is for WebSocket sessions (RFC 6455): ask to upgrade the connection")
         if route.reads == "stream" and route.handle is not None:
-            check = taking(self._authenticator, target.dialect, request)
+            check = taking(self._authenticator, request)
             request.upload = Upload(request.headers, receive, route.limit or limit, check)
             return await self._held(await route.handle(request), request)
         if is_small(request.headers):
@@ -441,9 +442,7 @@ class Endpoint:
             await held(reply, partial(self._streams.enter, caller, request.address))
         return reply
 
-    async def _pour(
-        self, reply: Reply, request: Request, dialect: Dialect, scope: Message, receive: Receive, send: Send
-    ) -> None:
+    async def _pour(self, reply: Reply, request: Request, scope: Message, receive: Receive, send: Send) -> None:
         """Send a live reply."""
         extensions = scope.get("extensions") or {}
         brief = request.method == "HEAD"
@@ -454,7 +453,7 @@ class Endpoint:
         headers = [(b"content-type", reply.content_type), (b"x-request-id", request.id.encode()), *reply.headers]
         if self._cors is not None:
             headers = self._cors.marked(headers, request)
-        require = listening(self._authenticator, dialect, request)
+        require = listening(self._authenticator, request)
         await live(reply, headers, receive, send, require=require, draining=draining)
 
     # --- life ---

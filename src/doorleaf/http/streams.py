@@ -6,17 +6,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
-from doorleaf.access.callers import Credentials, Identity
-from doorleaf.dialects.base import Dialect, Reply, Request
-from doorleaf.errors import DoorleafError, StoreError, Unauthenticated
+from doorleaf.access.lasting import CHECK_SECONDS, Identify, renew
+from doorleaf.dialects.base import Reply, Request
+from doorleaf.errors import DoorleafError, Unauthenticated
 from doorleaf.http.body import Message, Receive
 from doorleaf.http.compression import Pieces
-
-CHECK_SECONDS = 2.0
-"""How often it is asked whether the caller still may."""
 
 STALLED_SECONDS = 60.0
 """How long a client may take nothing of what it is sent."""
@@ -29,7 +26,8 @@ Send = Callable[[Message], Awaitable[None]]
 class Identifying(Protocol):
     """Who knows the callers."""
 
-    async def identify(self, credentials: Credentials, surface: str = "") -> Identity: ...
+    @property
+    def identify(self) -> Identify: ...
 
 
 async def live(
@@ -51,34 +49,22 @@ async def live(
         await over(reply, sent)
 
 
-def listening(authenticator: Identifying, dialect: Dialect, request: Request) -> Callable[[], Awaitable[None]]:
+def listening(authenticator: Identifying, request: Request) -> Callable[[], Awaitable[None]]:
     """A check that raises as soon as the caller of ``request`` may no longer listen."""
 
     async def require() -> None:
-        credentials = None if request.identity is None else dialect.credentials(request)
-        if credentials is None:
-            return
-        try:
-            identity = await authenticator.identify(credentials, dialect.name)
-        except StoreError:
-            return  # callers are as last read while the database is away, here as everywhere
-        if identity is not request.identity and identity.version != request.identity.version:
+        before = request.identity
+        await renew(request, authenticator.identify)
+        if request.identity is not before and request.identity.version != before.version:
             raise Unauthenticated("the rights of the caller have changed; ask again")
 
     return require
 
 
-def taking(authenticator: Identifying, dialect: Dialect, request: Request) -> Callable[[], Awaitable[None]]:
+def taking(authenticator: Identifying, request: Request) -> Callable[[], Awaitable[None]]:
     """A check that raises as soon as the caller of ``request`` is none any more; what is asked for with the rest of its
     body is judged by what they may then."""
-
-    async def require() -> None:
-        credentials = None if request.identity is None else dialect.credentials(request)
-        if credentials is not None:
-            with suppress(StoreError):  # callers are as last read while the database is away
-                request.identity = await authenticator.identify(credentials, dialect.name)
-
-    return now_and_then(require)
+    return now_and_then(partial(renew, request, authenticator.identify))
 
 
 def now_and_then(require: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:

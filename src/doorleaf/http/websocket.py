@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from doorleaf.access.callers import Identity
+from doorleaf.access.lasting import CHECK_SECONDS
 from doorleaf.access.limits.admission import Admission
 from doorleaf.access.limits.rates import Streams
 from doorleaf.dialects.base import Dialect, Messages, Reply, Request, Route
@@ -20,7 +21,7 @@ from doorleaf.http import faults
 from doorleaf.http.body import Gone, Message, Receive
 from doorleaf.http.cors import Cors
 from doorleaf.http.heads import joined_headers
-from doorleaf.http.streams import CHECK_SECONDS, Identifying, Send
+from doorleaf.http.streams import Identifying, Send
 from doorleaf.observability import REQUEST_ID
 
 MESSAGE_BYTES = 1024 * 1024

@@ -159,7 +159,7 @@ class Authenticator:
 
     async def _caller(self, credentials: Credentials) -> Identity:
         if credentials.bearer is not None:
-            return await self.logins.identify(credentials.bearer)
+            return await self.logins.identify(credentials.bearer, credentials.age)
         for provider in self._asked:
             found = await provider.identify(credentials)
             if found is not None:

@@ -99,8 +99,9 @@ class CustomTokens:
 
     # --- verification ---
 
-    async def verify(self, token: str) -> Verified:
-        """Verify ``token`` and return its claims; Unauthenticated (AuthError) says why it is not believed.
+    async def verify(self, token: str, age: float = 0.0) -> Verified:
+        """Verify ``token``, which was shown ``age`` seconds ago, and return its claims; Unauthenticated (AuthError)
+        says why it is not believed.
 
         StoreUnavailable while the issuer's keys could never be read.
         """
@@ -114,7 +115,7 @@ class CustomTokens:
             found = await self._issuer.get(key_id)
             candidates = () if found is None else (found,)
         claims = self._signed(token, candidates)
-        return Verified(self._subject(claims), self._times(claims), self._checked(claims))
+        return Verified(self._subject(claims), self._times(claims, age), self._checked(claims))
 
     def _header(self, token: str) -> Document:
         if len(token) > LONGEST:
@@ -154,12 +155,12 @@ class CustomTokens:
             raise _refusal("the token has no sub, which says whose it is")
         return subject
 
-    def _times(self, claims: Document) -> float:
+    def _times(self, claims: Document, age: float) -> float:
         now, leeway = self._clock(), self._settings.leeway_seconds
         expires = _seconds(claims, "exp")
         if expires is None:
             raise _refusal("the token has no exp, which says when it ends")
-        if now >= expires + leeway:
+        if now - age >= expires + leeway:
             raise _refusal("token expired")
         begins, issued = _seconds(claims, "nbf"), _seconds(claims, "iat")
         if begins is not None and now + leeway < begins:

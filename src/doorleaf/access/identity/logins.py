@@ -57,10 +57,11 @@ class Logins:
             return None
         return self._directory.fresh(claims.user_id, retiring=claims.retiring)
 
-    async def identify(self, token: str) -> Identity:
-        """The caller with an access token; Unauthenticated, StoreUnavailable while sessions were never read."""
+    async def identify(self, token: str, age: float = 0.0) -> Identity:
+        """The caller with an access token that was shown ``age`` seconds ago; Unauthenticated, StoreUnavailable while
+        sessions were never read."""
         try:
-            claims = self._tokens.verify(token, "access")
+            claims = self._tokens.verify(token, "access", age)
         except Unauthenticated:
             raise Unauthenticated(STRANGER) from None
         self._require_loaded()

@@ -264,7 +264,7 @@ class Process(asyncio.SubprocessProtocol):
     def _sleep(self, number: int, seconds: float) -> None:
         self._sleeps += 1
         if self._sleeps > MOST_SLEEPS:
-            self._end(FunctionFailed(f"the timers of a function go off at most {MOST_SLEEPS} times"))
+            self.end(FunctionFailed(f"the timers of a function go off at most {MOST_SLEEPS} times"))
         else:
             self._timers[number] = asyncio.get_running_loop().call_later(seconds, self._wake, number)
 
@@ -292,7 +292,7 @@ class Process(asyncio.SubprocessProtocol):
         while self.alive and size - position >= _HEAD.size:
             length, kind, number = _HEAD.unpack_from(buffer, position)
             if length > MAX_MESSAGE or (kind == Kind.RESULT and length > MAX_RESULT):
-                self._end(FunctionFailed(f"the function sent more than {MAX_RESULT // 1024 // 1024} MiB at once"))
+                self.end(FunctionFailed(f"the function sent more than {MAX_RESULT // 1024 // 1024} MiB at once"))
                 break
             end = position + _HEAD.size + length
             if size < end:
@@ -306,17 +306,17 @@ class Process(asyncio.SubprocessProtocol):
         server, done = self._server, self._done
         if done is None or done.done() or (kind in _ANSWERS and number != self.number):
             if kind not in _LATE:
-                self._end(FunctionFailed("the process said something that nobody asked for"))
+                self.end(FunctionFailed("the process said something that nobody asked for"))
         elif kind == Kind.RESULT or kind == Kind.CHECKED:
             done.set_result(text)
         elif kind == Kind.FAILED:
             done.set_exception(failure(text))
         elif server is None:
-            self._end(FunctionFailed("the process said something that nobody asked for"))
+            self.end(FunctionFailed("the process said something that nobody asked for"))
         elif kind == Kind.REQUEST:
             self._waiting += 1
             if self._waiting > MOST_WAITING:
-                self._end(FunctionFailed(f"the function waits for more than {MOST_WAITING} things at once"))
+                self.end(FunctionFailed(f"the function waits for more than {MOST_WAITING} things at once"))
             else:
                 server.request(number, text)
         elif kind == Kind.ASK:
@@ -331,13 +331,14 @@ class Process(asyncio.SubprocessProtocol):
         elif kind == Kind.LINE:
             server.line(text)
         else:
-            self._end(FunctionFailed("the process said something that has no meaning"))
+            self.end(FunctionFailed("the process said something that has no meaning"))
 
     def _too_long(self, done: asyncio.Future[bytes]) -> None:
         if not done.done():
-            self._end(FunctionTimeout("the function took longer than it may"))
+            self.end(FunctionTimeout("the function took longer than it may"))
 
-    def _end(self, error: DoorleafError) -> None:
+    def end(self, error: DoorleafError) -> None:
+        """End the call with ``error``, and the process with it."""
         self._fail(error)
         self.kill()
 

@@ -65,7 +65,7 @@ class CustomToken(Provider):
         if identity is not None:
             return identity
         try:
-            verified = await self.tokens.verify(token)
+            verified = await self.tokens.verify(token, credentials.age)
         except Unauthenticated:
             raise Unauthenticated(STRANGER) from None
         creates = self._creates_users if credentials.creates_users is None else credentials.creates_users
