@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bson import ObjectId
-from scenarios import NS, THREE, UNIQUE, Engine, Scenario, check
+from scenarios import NS, THREE, UNIQUE, Engine, Scenario, check, placed, unique_database
 
 from doorleaf.errors import DataError, DuplicateKey, WriteFailed
 from doorleaf.operations import (
@@ -21,6 +21,7 @@ from doorleaf.operations import (
     Write,
 )
 from doorleaf.operations.results import BulkWriteResult
+from doorleaf.stores.base import Store
 
 
 def update(filter: dict[str, object], change: object, **more: object) -> FindOneAndUpdate:
@@ -230,6 +231,29 @@ BULK = [
 @pytest.mark.parametrize("scenario", FIND_AND + BULK, ids=str)
 def test_find_and_bulk(engine: Engine, scenario: Scenario, request: pytest.FixtureRequest) -> None:
     check(engine, scenario, request)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_very_many_failures_are_each_named_and_tell_a_mebibyte(engine: Engine, *, ordered: bool) -> None:
+    document, database = {"_id": "words " * 300, "s": "x"}, unique_database()
+    wrong = UpdateOne(namespace=NS, filter={}, update={"$inc": {"s": 1}})
+
+    async def body(store: Store) -> None:
+        await store.execute(placed(InsertOne(namespace=NS, document=document), database))
+        with pytest.raises(WriteFailed) as failed:
+            await store.execute(placed(bulk(*[wrong] * 1_300, insert(1), ordered=ordered), database))
+        errors = failed.value.fields["writeErrors"]
+        assert [error["index"] for error in errors] == ([0] if ordered else [*range(1_300)])
+        assert {error["code"] for error in errors} == {14}
+        assert failed.value.message == errors[0]["message"]
+        assert "words words" in errors[0]["message"]
+        if not ordered:
+            assert errors[-1]["message"] == "TypeMismatch"
+            assert len({error["message"] for error in errors}) == 2
+            assert 1_000_000 < sum(len(error["message"]) for error in errors) < 1_100_000
+            assert failed.value.fields["insertedIds"] == {"1300": 1}
+
+    engine.run(body)
 
 
 def test_status_of_a_failed_batch_is_that_of_its_first_error() -> None:

@@ -92,21 +92,33 @@ class Batches(ABC):
 
 
 class Failures:
-    """The failures of several writes: the entries of ``writeErrors``."""
+    """The failures of several writes: the entries of ``writeErrors``.
+
+    Once the messages have :data:`MOST_EXPLAINED` characters together, which is where MongoDB's become empty, those of
+    further entries are the names of their codes. The reasons of validators have as many bytes.
+    """
 
     def __init__(self) -> None:
         self.entries: list[Document] = []
+        self._told = 0
         self._left = MOST_EXPLAINED
 
     def add(self, index: int, code: int, error: DoorleafError) -> None:
         """Note that the write at ``index`` failed with MongoDB's ``code``."""
-        entry: Document = {"index": index, "code": code, "message": error.message}
+        message = error.message if self.tells else error.code
+        self._told += len(message)
+        entry: Document = {"index": index, "code": code, "message": message}
         reasons = error.fields.get("errInfo")
         if reasons is not None:
             self._left -= len(bson.encode(reasons, codec_options=CODEC))
             if self._left >= 0:
                 entry["errInfo"] = reasons
         self.entries.append(entry)
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is room for the message of one more."""
+        return self._told < MOST_EXPLAINED
 
     @property
     def explains(self) -> bool:

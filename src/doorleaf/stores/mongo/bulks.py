@@ -84,7 +84,9 @@ class Outcome:
         for entry in failures:
             place = start + entry["index"]
             index = self._order[place] if 0 <= place < end else place
-            self._failures.add(index, entry["code"], write_error(entry))
+            # Looking through a message takes a while, and nobody reads those that are left out.
+            told = entry if self._failures.tells else {**entry, "errmsg": ""}
+            self._failures.add(index, entry["code"], write_error(told))
         self._cause = error
         # After these codes the driver does not send the rest of what it was given.
         halted = any(entry.get("code") in RETRYABLE for entry in details.get("writeConcernErrors", []))

@@ -31,7 +31,10 @@ from doorleaf.errors import (
 from doorleaf.stores.base import MOST_EXPLAINED
 from doorleaf.stores.mongo.codes import CREDENTIALS, DUPLICATE_KEY, TOO_SLOW, UNREACHABLE, refusal
 
-_ADDRESS = re.compile(r"(?:(?:[A-Za-z0-9-]+\.)+[A-Za-z0-9-]+|localhost|\[[0-9A-Fa-f:]+\]):\d{2,5}\b")
+_ADDRESS = re.compile(
+    r"(?:(?<![A-Za-z0-9.-])(?=[A-Za-z0-9-]*+\.|[A-Za-z0-9-]*localhost:)[A-Za-z0-9.-]++|\[[0-9A-Fa-f:]++\]):\d{2,5}\b"
+)
+"""Tried once for each word, and never again for a part of one: time must not grow with the square of its length."""
 _URI = re.compile(r"mongodb(?:\+srv)?://\S+")
 _NAME = re.compile(r"[A-Za-z]\w{0,99}", re.ASCII)
 _LONGEST = 1_000
