@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -26,6 +27,7 @@ from doorleaf.operations import (
     Operation,
     RunCommand,
     Scan,
+    Watch,
     altered,
 )
 from doorleaf.stores.mongo import MongoStore
@@ -305,5 +307,34 @@ def test_batches_of_scans_take_turns(mongodb_uri: str) -> None:
         for documents in scans:
             await documents.close()
         await until(lambda: store.pool() | {"idle": 0} == {"used": 0, "idle": 0, "waiting": 0})
+
+    over_slow(mongodb_uri, body, "maxPoolSize=4")
+
+
+def test_an_error_that_came_when_nobody_read_on_is_not_logged(
+    mongodb_uri: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a scan, and of a change stream that cannot go on where it lost its connection."""
+    fatal = {"ok": 0.0, "errmsg": "no", "code": 280, "codeName": "ChangeStreamFatalError"}
+
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        await store.execute(InsertMany(namespace=NS, documents=[{"_id": 100 + number} for number in range(1_500)]))
+        scan: Any = (await store.execute(Scan(namespace=NS, query=Find(namespace=NS), turn="one"))).documents
+        await scan.next()
+        proxy.plan = ["pass", ENDLESS, ENDLESS, fatal]
+        changes: Any = (await store.execute(Watch(namespace=NS))).changes
+        for stream in (changes, scan):
+            asked, reading = len(proxy.seen), asyncio.create_task(stream.next())
+            await until(lambda asked=asked: len(proxy.seen) > asked)  # type: ignore[misc]
+            await ended([reading])
+        proxy.cut()
+        await until(scan._asking.done)
+        await until(changes._asking.done)
+        await scan.close()
+        await changes.close()
+        del scan, changes, stream, reading
+        gc.collect()
+        await asyncio.sleep(0)
+        assert "never retrieved" not in caplog.text
 
     over_slow(mongodb_uri, body, "maxPoolSize=4")

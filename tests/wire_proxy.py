@@ -98,6 +98,11 @@ class Proxy:
             with contextlib.suppress(OSError):
                 await end.wait_closed()
 
+    def cut(self) -> None:
+        """Close all connections there are."""
+        for end in self._ends:
+            end.close()
+
     def uri(self, words: str = "") -> str:
         """How to reach the server by this way; ``words`` are further options."""
         # How soon the driver looks again at a server that was no primary.

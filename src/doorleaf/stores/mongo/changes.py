@@ -19,7 +19,7 @@ from doorleaf.ejson.parts import decode
 from doorleaf.operations import Watch
 from doorleaf.operations.results import Event
 from doorleaf.stores.mongo.arguments import present, time_limit
-from doorleaf.stores.mongo.errors import mapped
+from doorleaf.stores.mongo.errors import mapped, overlook
 from doorleaf.stores.mongo.lanes import connections
 
 WAIT_MS = 1_000
@@ -82,6 +82,7 @@ class Changes:
         # A task of its own, because the driver, when it is cancelled, ends the stream first, and a server that has
         # fallen silent would keep whoever leaves.
         task = self._asking = asyncio.get_running_loop().create_task(self._taken())
+        task.add_done_callback(overlook)  # whoever reads may be gone before it ends
         try:
             async with asyncio.timeout(SILENCE_SECONDS):
                 events = await asyncio.shield(task)
@@ -120,8 +121,7 @@ class Changes:
         await asyncio.wait({task}, timeout=_CLOSING_SECONDS)
         task.cancel()
         await asyncio.wait({task}, timeout=_CLOSING_SECONDS)
-        if task.done() and not task.cancelled():
-            task.exception()  # whatever it is, the stream is over
+        task.add_done_callback(overlook)  # whatever it is, the stream is over
 
 
 def _decoded(found: list[bytes]) -> list[Document]:

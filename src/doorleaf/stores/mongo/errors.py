@@ -6,6 +6,7 @@ server's own.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -233,3 +234,9 @@ def _configuration(error: driver.ConfigurationError) -> DoorleafError:
             "the MongoDB server of a data source is too old or too new for this version of the driver.",
         )
     return Unsupported(without_addresses(text))
+
+
+def overlook(task: asyncio.Task[Any]) -> None:
+    """Take the error of a task that has ended, which asyncio would log where nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()

@@ -21,7 +21,7 @@ from doorleaf.operations import Find, Scan
 from doorleaf.stores.base import Batches
 from doorleaf.stores.mongo.arguments import GRACE, aggregating, hinted, ordering, time_limit
 from doorleaf.stores.mongo.codes import UNREACHABLE
-from doorleaf.stores.mongo.errors import mapped
+from doorleaf.stores.mongo.errors import mapped, overlook
 
 Database = AsyncDatabase[Document]
 
@@ -61,6 +61,7 @@ class Flow(Batches):
         loop, seconds = asyncio.get_running_loop(), time_limit(self._operation) / 1000
         deadline = loop.time() + seconds
         task = self._asking = loop.create_task(self._asked(deadline))
+        task.add_done_callback(overlook)  # whoever reads may be gone before it ends
         async with asyncio.timeout_at(deadline + GRACE):
             batch = await asyncio.shield(task)
         self._asking = None
@@ -106,5 +107,4 @@ class Flow(Batches):
         task = asyncio.get_running_loop().create_task(cursor.close())
         await asyncio.wait({task}, timeout=_CLOSING_SECONDS)
         task.cancel()
-        if task.done() and not task.cancelled():
-            task.exception()  # whatever it is, nobody reads on
+        task.add_done_callback(overlook)  # whatever it is, nobody reads on
