@@ -191,10 +191,33 @@ def test_a_change_of_the_deployment_hands_the_lanes_back(mongodb_uri: str) -> No
     async def body(store: MongoStore, lanes: Lanes) -> None:
         await store.execute(FindOne(namespace=NS))
         assert lanes._held == 1
-        await lanes.renew()
+        lanes.renew()
+        await asyncio.gather(*lanes._tasks)
         assert lanes._held == 0
         await store.execute(FindOne(namespace=NS))
         assert lanes._held == 1
+
+    run(mongodb_uri, body)
+
+
+def test_who_is_cancelled_while_lanes_are_handed_back_leaves_none_of_an_old_deployment(mongodb_uri: str) -> None:
+    async def body(store: MongoStore, lanes: Lanes) -> None:
+        for lane in [await lanes.take("") for _ in range(3)]:
+            lanes.give(lane)  # type: ignore[arg-type]  # there is room for three
+        (server,) = store._client._topology._servers.values()  # type: ignore[union-attr]
+        for lane in lanes._free:
+            lane.picture = lanes._picture = object()  # as if the deployment had changed
+        async with server.pool.lock:  # which whoever gives a connection back waits for
+            taking = asyncio.create_task(lanes.take(""))
+            while lanes._picture is not lanes.topology._description:  # noqa: ASYNC110  # nobody tells of it
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            taking.cancel()
+        await asyncio.wait({taking})
+        assert taking.cancelled()
+        assert all(lane.picture is lanes._picture for lane in lanes._free)
+        await asyncio.gather(*lanes._tasks)
+        assert server.pool.active_sockets == lanes._held == len(lanes._free)
 
     run(mongodb_uri, body)
 
@@ -227,7 +250,7 @@ def test_an_unknown_pymongo_is_used_its_own_way(
 ) -> None:
     async def body(store: MongoStore, lanes: Lanes) -> None:
         await fill(store)
-        await lanes.renew()
+        lanes.renew()
         setattr(lanes._client, broken, None)
         try:
             with caplog.at_level(logging.WARNING):

@@ -166,7 +166,8 @@ def test_sessions_are_few_and_none_is_old(mongodb_uri: str) -> None:
     async def body(store: MongoStore, proxy: Proxy) -> None:
         for number in range(5):
             await insert(store, {"_id": number})
-            await store._lanes.renew()
+            store._lanes.renew()
+            await asyncio.gather(*store._lanes._tasks)
         (first,) = {session for session, _ in numbers(proxy)}
         for idle in store._lanes._client._topology._session_pool:
             idle.last_use -= 29 * 60 + 1  # the server forgets a session after 30 minutes

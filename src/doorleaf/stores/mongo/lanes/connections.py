@@ -157,7 +157,7 @@ class Lanes:
         picture = self._client.topology_description
         if picture is not self._picture:
             self._picture, self.topology = picture, self._client._topology
-            await self.hand_back()
+            self.hand_back()
         while self._free:
             lane = self._free.pop()
             if self._fresh(lane):
@@ -334,16 +334,20 @@ class Lanes:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def hand_back(self) -> None:
-        """Give every lane that is free back to the pool, which takes those for fresh that it gets: stale ones end."""
-        while self._free:
-            lane = self._free.pop()
-            await self.end(lane, close=not self._fresh(lane))
+    def hand_back(self) -> None:
+        """Give every lane that is free back to the pool, which takes those for fresh that it gets: stale ones end.
 
-    async def renew(self) -> None:
+        None is free from now on, without waiting: whoever asked may be cancelled, and some would be left under a
+        picture of the deployment that is not theirs.
+        """
+        lanes, self._free = self._free, []
+        for lane in lanes:
+            self._later(self.end(lane, close=not self._fresh(lane)))
+
+    def renew(self) -> None:
         """All lanes go back, those in use when they are given."""
         self._picture = None
-        await self.hand_back()
+        self.hand_back()
 
     async def close(self) -> None:
         """Give everything back; those who wait go the driver's way, which is closing too."""
@@ -351,7 +355,7 @@ class Lanes:
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        await self.renew()
+        self.renew()
         while self._waiting:
             _, turn = self._waiting.pop(0)
             if not turn.done():
