@@ -158,11 +158,17 @@ ENDLESS = 600.0
 SLOW = [{"$match": {"slow": True}}]
 
 
-def over_slow(uri: str, body: Callable[[MongoStore, Proxy], Awaitable[Any]], words: str, **options: Any) -> None:
+def over_slow(
+    uri: str,
+    body: Callable[[MongoStore, Proxy], Awaitable[Any]],
+    words: str,
+    unanswered: tuple[str, ...] = ("aggregate", "getMore"),
+    **options: Any,
+) -> None:
     """Run ``body`` with a store whose server has ten documents, and never answers an aggregate."""
 
     async def whole() -> None:
-        async with Proxy(uri, [], ("aggregate", "getMore")) as proxy:
+        async with Proxy(uri, [], unanswered) as proxy:
             store = MongoStore(proxy.uri(words), **options)
             await store.open()
             try:
@@ -309,6 +315,23 @@ def test_batches_of_scans_take_turns(mongodb_uri: str) -> None:
         await until(lambda: store.pool() | {"idle": 0} == {"used": 0, "idle": 0, "waiting": 0})
 
     over_slow(mongodb_uri, body, "maxPoolSize=4")
+
+
+def test_what_is_asked_before_a_scan_has_a_turn_and_the_servers_own_scan_waits_for_none(mongodb_uri: str) -> None:
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        scan = Scan(namespace=NS, query=Find(namespace=NS, filter={"a": 1}), max_scan=1_000)
+        scans = asked(store, altered(scan, turn="greedy"), 20)
+        await until(lambda: len(proxy.seen) >= 6)
+        scans += [task for turn in ("second", "third") for task in asked(store, altered(scan, turn=turn))]
+        await until(lambda: len(proxy.seen) >= 8)
+        own = await store.execute(Scan(namespace=NS, query=Find(namespace=NS), turn=OWN_TURN))
+        assert len(await own.documents.next() or ()) == 10
+        await store.execute(altered(PING))
+        assert (len(proxy.seen), store.pool()["waiting"]) == (8, 14)
+        await ended(scans)
+        assert (await store.execute(one("other"))).document == bson.encode({"_id": 3})
+
+    over_slow(mongodb_uri, body, "maxPoolSize=8", ("explain",))
 
 
 def test_an_error_that_came_when_nobody_read_on_is_not_logged(

@@ -86,7 +86,7 @@ WRITES: dict[type[Operation[Any]], Callable[[Database, Any], Awaitable[Any]]] = 
 
 _WITHOUT_PLACE = frozenset({op.EndTransaction, op.Scan, op.Watch, op.WatchDatabase, op.WatchServer})
 """What waits for no turn: the end of a transaction, for which others may wait; changes, which have a client of their
-own; and scans, each of whose batches has its turn."""
+own; and scans: each of their batches has its turn, and so has what is asked before."""
 
 LOG = logging.getLogger("doorleaf.stores")
 _READING = {"datetime_conversion": "DATETIME_AUTO", "unicode_decode_error_handler": "replace"}
@@ -249,8 +249,11 @@ class MongoStore:
 
     @asynccontextmanager
     async def _placed(self, operation: Operation[Any], deadline: float) -> AsyncIterator[None]:
-        """Within it one batch of ``operation`` is asked for, in its turn."""
+        """Within it one thing is asked for a scan, in its turn; the server's own wait for none."""
         turn = operation.turn
+        if turn == OWN_TURN:
+            yield
+            return
         if not self._places.enter(turn):
             await self._places.wait(turn, deadline)
         try:
@@ -266,7 +269,8 @@ class MongoStore:
         return self._lanes.beside()
 
     async def _check_scan(self, operation: Operation[Any], most: int, deadline: float) -> None:
-        async with self._beside(operation):
+        is_scan = isinstance(operation, op.Scan)
+        async with self._placed(operation, deadline - GRACE) if is_scan else self._beside(operation):
             with self._limits.until(deadline):
                 await scans.check(self._database(operation.namespace.database), operation, most)
 
