@@ -27,10 +27,10 @@ from doorleaf.access.rules.roles import parse_rules
 from doorleaf.access.rules.ruleset import Rules
 from doorleaf.access.system_store import SystemStore
 from doorleaf.access.workspaces.metering import Metering
-from doorleaf.dialects.actions import Admit, Show, actions
+from doorleaf.dialects.actions import Admit, actions
 from doorleaf.dialects.admin.dialect import Server, admin
 from doorleaf.dialects.auth import auth
-from doorleaf.dialects.base import Dialect, header_credentials
+from doorleaf.dialects.base import Dialect
 from doorleaf.dialects.client.auth import Self
 from doorleaf.dialects.client.dialect import client
 from doorleaf.dialects.connectome.dialect import connectome
@@ -237,7 +237,7 @@ def _bounds(settings: Settings) -> Bounds:
 def _dialects(settings: Settings, parts: _Parts, explain: Explainer, server: Server) -> tuple[Dialect, ...]:
     """The dialects that data and callers are asked about in."""
     authenticator, directory, functions = parts.authenticator, parts.authenticator.directory, parts.functions
-    admit, credentials = _gate(functions, parts.admission)
+    admit = None if functions is None else _gate(functions, parts.admission)
     return (
         actions(
             places=settings.places,
@@ -247,7 +247,6 @@ def _dialects(settings: Settings, parts: _Parts, explain: Explainer, server: Ser
             plain=_plain(settings),
             silent=Mode.CANONICAL if settings.return_type == "EJSON" else Mode.PLAIN,
             admit=admit,
-            credentials=credentials,
         ),
         auth(authenticator.logins, FORMS, app_ids=settings.app_ids),
         console_sessions(
@@ -319,14 +318,11 @@ def _plain(settings: Settings) -> Mode:
     return Mode.ATLAS if settings.plain_numbers == "atlas" else Mode.PLAIN
 
 
-def _gate(functions: Functions | None, admission: Admission) -> tuple[Admit | None, Show]:
-    """What refuses requests to actions, if the app may, and what reads who calls them."""
-    if functions is None:
-        return None, header_credentials
+def _gate(functions: Functions, admission: Admission) -> Admit:
+    """What refuses requests to actions, if the app may."""
     from doorleaf.functions.gate import Gate
 
-    gate = Gate(functions, partial(admission.mistakes.refuse, "key"))
-    return gate.admit, gate.credentials
+    return Gate(functions, partial(admission.mistakes.refuse, "key")).admit
 
 
 def _endpoints(settings: Settings, functions: Functions, admission: Admission) -> Dialect:

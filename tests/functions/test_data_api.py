@@ -262,6 +262,8 @@ def test_a_data_api_that_is_off(tmp_path: Path, config: dict[str, Any]) -> None:
             {"run_as_user_id_script_source": "exports = () => 'x'"},
             "run_as: run_as_user_id_script_source: scripts are not",
         ),
+        ({"run_as_authed_user": False}, "run_as: run_as_authed_user: no other key says whom it runs as"),
+        ({"run_as_authed_user": True, "run_as_system": True}, "run_as: run_as_authed_user: another key says"),
         ({"create_user_on_auth": 1}, "create_user_on_auth: expected true or false"),
         ({"fetch_custom_user_data": 0}, "fetch_custom_user_data: expected true or false"),
     ],
@@ -330,12 +332,25 @@ def test_rules_of_actions_see_custom_data_unless_it_says_no(tmp_path: Path, fetc
             assert answer.json == {"documents": [] if fetches is False else [{"_id": 1}]}, answer.body
 
 
-@pytest.mark.parametrize("creates", [True, False, None])
-def test_whether_the_token_of_somebody_new_makes_a_user(tmp_path: Path, creates: bool | None) -> None:
+@pytest.mark.parametrize("creates", [True, False, None, "broken"])
+def test_whether_the_token_of_somebody_new_makes_a_user(tmp_path: Path, creates: bool | str | None) -> None:
     folder = write_app(tmp_path / "app", {} if creates is None else {"create_user_on_auth": creates})
     secret = "a-secret-with-as-many-characters-as-there-have-to-be"
-    table = {"algorithm": "HS256", "keys": (secret,), "audience": ("a",), "create_user_on_auth": creates is False}
+    table = {
+        "algorithm": "HS256",
+        "keys": (secret,),
+        "audience": ("a",),
+        "create_user_on_auth": creates in (False, "broken"),
+    }
+    creates = creates is True
     with application(tmp_path / "data", app=folder, providers=("api-key", "custom-token"), custom_token=table) as app:
-        token = jwt.encode({"sub": "ann", "aud": "a", "exp": int(time.time()) + 600}, secret)
-        answer = app.call("POST", "/data/v1/action/find", orjson.dumps(NOTES), {"jwtTokenString": token})
-        assert answer.status == (200 if creates else 401), answer.body
+        asked = orjson.dumps({**NOTES, "format": "ndjson"})
+        for number, (method, path, body, status) in enumerate([
+            ("POST", "/data/v1/action/find", orjson.dumps(NOTES), 200), ("GET", "/whoami", b"", 200),
+            ("POST", "/api/console/v1/downloads", asked, 201), ("GET", "/api/console/v1/saved", b"", 200),
+        ]):  # fmt: skip
+            token = jwt.encode({"sub": f"ann{number}", "aud": "a", "exp": int(time.time()) + 600}, secret)
+            answer = app.call(method, path, body, {"jwtTokenString": token})
+            assert answer.status == (status if creates else 401), (path, answer.body)
+        users = app.call("GET", "/api/admin/v1/users", headers={"apiKey": KEY}).json["users"]
+        assert len(users) == (4 if creates else 0)

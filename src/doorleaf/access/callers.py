@@ -26,8 +26,8 @@ class Credentials:
     """The credentials that a request shows, believed or not; None is not given. ``address`` is the caller's IP address,
     ``workspace`` the id of the workspace whose door they stand at. With a ``collection``, the id of one, the key is a
     credential for that and for nothing else. ``creates_users`` says whether the token of a stranger makes a user; None
-    leaves it to the setting. A ``ticket`` is one for a download, which stands for what its maker showed. They were
-    shown ``age`` seconds ago: a token that has run out since was good then."""
+    leaves it to the app's Data API, or else to the setting. A ``ticket`` is one for a download, which stands for what
+    its maker showed. They were shown ``age`` seconds ago: a token that has run out since was good then."""
 
     bearer: str | None = None
     api_key: str | None = None

@@ -7,10 +7,9 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from doorleaf.access.callers import Credentials
 from doorleaf.dialects import inserting
 from doorleaf.dialects.about import About, Gives
-from doorleaf.dialects.base import Dialect, Later, Reply, Request, Route, documents_reply, header_credentials
+from doorleaf.dialects.base import Dialect, Later, Reply, Request, Route, documents_reply
 from doorleaf.dialects.inserting import Execute, Inserting
 from doorleaf.dialects.lines import lines_reply
 from doorleaf.dialects.watching import WATCH, Watching
@@ -24,7 +23,6 @@ from doorleaf.operations.results import CommandResult, DocumentsResult, Result, 
 
 Admit = Callable[[Request], Later | None]
 """Raises for a request whose caller may call no action, or answers what refuses it by and by."""
-Show = Callable[[Request], Credentials | None]
 PREFIXES = (
     "/data/v1",
     "/data/beta",
@@ -52,15 +50,13 @@ def actions(
     plain: Mode = Mode.PLAIN,
     silent: Mode = Mode.PLAIN,
     admit: Admit | None = None,
-    credentials: Show = header_credentials,
 ) -> Dialect:
     """The dialect with every operation as an action.
 
     ``execute`` is the service's, for bodies with a document a line, which without it there are none of.
     ``app_ids`` are the app ids that paths may have, empty for any; ``insert_status`` is the status of an insert.
     Answers are in the mode that ``Accept`` asks for, and where it says nothing in ``silent``; ``plain`` is how plain
-    JSON is written. ``admit`` refuses requests whose callers may call no action; ``credentials`` reads what callers
-    show.
+    JSON is written. ``admit`` refuses requests whose callers may call no action.
     """
     routes: list[Route] = []
     for name, operation in OPERATIONS.items():
@@ -90,7 +86,7 @@ def actions(
     if admit is not None:
         routes = [_admitting(admit, route) for route in routes]
     routes += [Route("*", f"{prefix}/action/{{name}}", "unknown", handle=_unknown, public=True) for prefix in PREFIXES]
-    return Dialect("actions", tuple(routes), credentials=credentials, prepare=app_check(app_ids))
+    return Dialect("actions", tuple(routes), prepare=app_check(app_ids))
 
 
 def _admitting(admit: Admit, route: Route) -> Route:

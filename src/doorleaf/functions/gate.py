@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
-from doorleaf.access.callers import Credentials
-from doorleaf.dialects.base import Later, Reply, Request, header_credentials
+from doorleaf.dialects.base import Later, Reply, Request
 from doorleaf.errors import NotFound, PermissionDenied, Unsupported
 from doorleaf.functions.request import query_told
 from doorleaf.functions.runtime import Functions
@@ -22,11 +20,6 @@ class Gate:
     def __init__(self, functions: Functions, refuse: Refuse) -> None:
         self._functions = functions
         self._refuse = refuse
-
-    def credentials(self, request: Request) -> Credentials:
-        """The credentials that the caller shows."""
-        shown = header_credentials(request)
-        return shown if shown.jwt is None else replace(shown, creates_users=self._functions.data_api.creates_users)
 
     def admit(self, request: Request) -> Later | None:
         """Let a request in, or answer what refuses it by and by. Raises NotFound, PermissionDenied and Unsupported.

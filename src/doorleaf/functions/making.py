@@ -9,6 +9,7 @@ from typing import Any
 from doorleaf.access.callers import Caller, Identity, Tell, untold
 from doorleaf.access.identity.authenticator import Authenticator
 from doorleaf.access.identity.providers.custom_function import CustomFunction
+from doorleaf.access.identity.providers.custom_token import CustomToken
 from doorleaf.access.rules.expressions import RuleError
 from doorleaf.access.rules.ruleset import Rules
 from doorleaf.dialects.base import Request
@@ -62,9 +63,11 @@ def make_functions(
     )
     rules.asks = functions.judge
     rules.hides_custom_data = lambda surface: surface in ACTIONS and not functions.data_api.has_custom_data
-    provider = authenticator.providers.get("custom-function")
-    if isinstance(provider, CustomFunction):
-        provider.asks = functions.log_in
+    for provider in authenticator.providers.values():
+        if isinstance(provider, CustomFunction):
+            provider.asks = functions.log_in
+        elif isinstance(provider, CustomToken):
+            provider.asks = lambda: functions.data_api.creates_users
     return functions
 
 

@@ -28,8 +28,8 @@ class DataApi:
     one; ``proof`` is how they prove themselves, as to endpoints, and the name of the secret for it; ``runs_as`` is
     ``application`` (the caller), ``system`` or a user's id; ``creates_users`` is None where the file does not say.
 
-    One that is ``closed`` has a mistake that could let in whom it should not. ``told`` has a line for each thing that
-    it says: whether it was taken, its key, and how or why not.
+    One that is ``closed`` has a mistake that could let in whom it should not, and makes no users. ``told`` has a line
+    for each thing that it says: whether it was taken, its key, and how or why not.
     """
 
     disabled: bool = False
@@ -71,7 +71,8 @@ def read_data_api(source: Document) -> DataApi:
         told.append((False, "return_type", "expected JSON or EJSON"))
     if source.get("log_function_arguments"):
         told.append((False, "log_function_arguments", "no log has the content of requests"))
-    return replace(found, closed=closed, told=(*_taken(found), *told))
+    told = [*_taken(found), *told]
+    return replace(found, closed=closed, creates_users=False if closed else found.creates_users, told=tuple(told))
 
 
 def _taken(found: DataApi) -> Iterator[tuple[bool, str, str]]:

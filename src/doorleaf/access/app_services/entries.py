@@ -57,7 +57,20 @@ def known(entry: Document, keys: frozenset[str], where: str = "") -> None:
 
 def runs_as(entry: Document) -> str:
     """Whom ``entry`` says that something runs as: ``application`` (the caller), ``system``, ``script`` or a user's id.
-    ValueError for a mistake."""
+    ValueError for a mistake.
+
+    ``run_as_authed_user`` is what webhooks had for their caller. Here that goes without saying, and whom it means where
+    it is false, or beside another, nobody knows.
+    """
+    who = _acts_as(entry)
+    as_caller = who == "application"
+    if flag(entry, "run_as_authed_user", default=as_caller) is not as_caller:
+        why = "no other key says whom it runs as" if as_caller else "another key says that it runs as somebody else"
+        raise ValueError(f"run_as_authed_user: {why}")
+    return who
+
+
+def _acts_as(entry: Document) -> str:
     if flag(entry, "run_as_system"):
         return "system"
     user, script = string(entry, "run_as_user_id"), string(entry, "run_as_user_id_script_source")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from doorleaf.access.callers import Credentials, Identity
@@ -47,6 +47,9 @@ class CustomToken(Provider):
             raise ValueError("custom_token: the provider custom-token needs this table")
         self.tokens = CustomTokens(settings.custom_token, audience=settings.app_ids, clock=surroundings.clock)
         self._creates_users = settings.custom_token.create_user_on_auth
+        self.asks: Callable[[], bool | None] = lambda: None
+        """Whether the app's Data API says that the token of a stranger makes a user, or none; set once there is an
+        app."""
 
     def remembered(self, credentials: Credentials) -> Identity | Answer | None:
         """See :class:`Provider`."""
@@ -68,8 +71,7 @@ class CustomToken(Provider):
             verified = await self.tokens.verify(token, credentials.age)
         except Unauthenticated:
             raise Unauthenticated(STRANGER) from None
-        creates = self._creates_users if credentials.creates_users is None else credentials.creates_users
-        if not creates and await self.directory.users.find(self.name, verified.subject) is None:
+        if not self._creates(credentials) and await self.directory.users.find(self.name, verified.subject) is None:
             raise Unauthenticated(STRANGER)
         user_id = await self._sign_in(verified)
         self.tokens.remember(token, user_id, verified)
@@ -97,6 +99,13 @@ class CustomToken(Provider):
     async def close(self) -> None:
         """Stop reading the issuer's keys."""
         await self.tokens.close()
+
+    def _creates(self, credentials: Credentials) -> bool:
+        """Whether somebody who shows ``credentials`` and has no user yet becomes one."""
+        for said in (credentials.creates_users, self.asks()):
+            if said is not None:
+                return said
+        return self._creates_users
 
     async def _sign_in(self, verified: Verified) -> str:
         return await self.directory.users.sign_in(self.name, verified.subject, verified.data)
