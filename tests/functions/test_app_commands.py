@@ -64,6 +64,7 @@ def test_check_names_each_broken_thing(tmp_path: Path) -> None:
     routes = json.loads((app / "https_endpoints/config.json").read_text())
     config += [{"name": "lost"}, {"name": "odd", "colour": 1}, {"private": True}, {"name": "syntax", "private": False}]
     config += [{"name": "wrongly", "can_evaluate": {"%nothing": 1}}, {"name": "typed", "private": "no"}]
+    config += [{"name": "whose", "run_as_authed_user": False}, {"name": "theirs", "run_as_authed_user": True}]
     routes += [
         endpoint("/unknown", "GET", "nobody"), endpoint("/hello", "GET", "hello"), endpoint("none", "GET", "hello"),
         endpoint("/m", "FETCH", "hello"), endpoint("/v", "GET", "hello", validation_method="SECRET_AS_QUERY_PARAM"),
@@ -75,6 +76,7 @@ def test_check_names_each_broken_thing(tmp_path: Path) -> None:
         "functions/config.json": config, "https_endpoints/config.json": routes, "functions/odd.js": "exports = 1",
         "functions/syntax.js": "exports = () => {\n\n  return (1;\n}", "functions/pysyntax.py": "async def main(:\n    pass\n",
         "functions/wrongly.js": "exports = 1", "functions/typed.js": "exports = 1", "functions/a b.js": "exports = 1",
+        "functions/whose.js": "exports = 1", "functions/theirs.js": "exports = () => 1",
     })  # fmt: skip
     told = run_doorleaf(tmp_path, "check", "--port", "0", "--app", str(app), "--data-dir", str(tmp_path / "data"))
     assert told.returncode == 1
@@ -87,6 +89,7 @@ def test_check_names_each_broken_thing(tmp_path: Path) -> None:
         "functions/pysyntax.py: line 1: invalid syntax",
         "functions/wrongly.js: can_evaluate.%nothing: unknown operator",
         "functions/typed.js: private: expected true or false",
+        "functions/whose.js: run_as_authed_user: no other key says whom it runs as",
         "functions/a b.js: its name has characters",
         "endpoint GET /unknown: function_name: there is no function 'nobody'",
         "endpoint GET /hello: the route has this method already",
@@ -101,6 +104,7 @@ def test_check_names_each_broken_thing(tmp_path: Path) -> None:
         "value key: the secret 'password' is not set",
     ):
         assert line in told.stderr, line
+    assert "theirs" not in told.stderr
 
 
 def test_check_is_content_with_an_app_that_is_whole(tmp_path: Path) -> None:
