@@ -323,11 +323,21 @@ def test_logins_that_fail(app: Application, path: str, body: Any, status: int) -
     [
         *(("abc-123", True), ("a" * 128, True), ("a" * 129, False), ("a b", False), ('x"y', False), ("", False)),
         *((KEY, False), (f"call:{KEY}", False), (KEY[:15], True), ("dlw_" + "k" * 40, False)),
+        *(
+            ("s3cret", False),
+            ("me-s3cret-1", False),
+            ("s3cre", True),
+            ("12345", False),
+            ("a-12345", True),
+            ("a/b:c+d", False),
+        ),
     ],
 )
 def test_request_ids(app: Application, given: str, kept: bool) -> None:
+    shown = {**AUTH, "X-Api-Key": "dlw_" + "k" * 40, "password": "s3cret"}
+    query = b"a=1&%73ecret=12345&secret=a/b%3Ac%2bd"
     for path in ("/action/runCommand", "/livez", "/nothing"):
-        answer = app.call("POST", path, PING, {**AUTH, "X-Api-Key": "dlw_" + "k" * 40, "X-Request-Id": given})
+        answer = app.call("POST", path, PING, {**shown, "X-Request-Id": given}, query)
         assert (answer.headers["x-request-id"] == given) is kept
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote, unquote_to_bytes
 
 from doorleaf.errors import InvalidParameter
@@ -17,6 +17,8 @@ _SINGLE = frozenset(
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=-]{1,128}")
 _SECRETS = (b"authorization", b"apikey", b"api-key", b"x-api-key", b"password", b"jwttokenstring", b"cookie")
 _WORD = re.compile(rb"[A-Za-z0-9._~+=-]{16,}")
+_SHORT = 6
+"""Characters from which on a password or secret is no part of an id by chance; a shorter one may not be all of it."""
 
 
 def id_of(headers: Mapping[bytes, bytes], target: bytes) -> str | None:
@@ -28,10 +30,22 @@ def id_of(headers: Mapping[bytes, bytes], target: bytes) -> str | None:
     given = headers.get(b"x-request-id")
     if not given or _REQUEST_ID.fullmatch(given) is None:
         return None
-    for value in (unquote_to_bytes(target), *(headers[name] for name in _SECRETS if name in headers)):
-        if any(word in given for word in _WORD.findall(value)):
+    shown = [headers[name] for name in _SECRETS if name in headers]
+    if any(word in given for value in (unquote_to_bytes(target), *shown) for word in _WORD.findall(value)):
+        return None
+    for secret in (*shown, *_secrets_of(target)):
+        whole = secret.rpartition(b" ")[2]  # without what says that it is a bearer
+        if whole == given or (len(whole) >= _SHORT and whole in given):
             return None
     return given.decode()
+
+
+def _secrets_of(target: bytes) -> Iterator[bytes]:
+    """What the query of ``target`` shows as a secret, however that is written."""
+    for part in target.partition(b"?")[2].split(b"&"):
+        name, _, value = (unquote_to_bytes(text) for text in part.replace(b"+", b" ").partition(b"="))
+        if name == b"secret":
+            yield value
 
 
 def segments(raw_path: bytes) -> tuple[str, ...] | None:
