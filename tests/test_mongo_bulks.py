@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
+from guards import Looks
 from mongo_writing import NS, count, insert, numbers, through
 from wire_proxy import NOT_PRIMARY, Proxy
 
@@ -31,7 +34,7 @@ from doorleaf.operations import (
     UpdateMany,
     UpdateOne,
 )
-from doorleaf.stores.mongo import MongoStore, bulks
+from doorleaf.stores.mongo import MongoStore, bulks, guard
 
 
 @pytest.fixture(autouse=True)
@@ -260,3 +263,31 @@ def test_a_failure_ends_a_transaction(mongodb_uri: str, ordered: bool) -> None:
         assert await count(store) == 8
 
     through(mongodb_uri, [], body, retries=True)
+
+
+@pytest.mark.parametrize("kind", [InsertMany, BulkWrite])
+def test_guards_see_few_documents_in_one_turn(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch, kind: type[Operation[Any]]
+) -> None:
+    monkeypatch.setattr(guard, "ASKED", 3)
+    turn = 0
+    seen: list[tuple[int, Any]] = []
+    looks = Looks(lambda before, after: seen.append((turn, after["_id"])))
+    inserts = [InsertOne(namespace=NS, document={"_id": id_}, guard=looks) for id_ in range(10)]
+
+    async def others() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        waiting = asyncio.create_task(others())
+        operation: Operation[Any] = many(*range(10), guard=looks) if kind is InsertMany else bulk(*inserts)
+        await store.execute(operation)
+        waiting.cancel()
+        assert await count(store) == 10
+
+    through(mongodb_uri, [], body, retries=False)
+    assert [id_ for _, id_ in seen] == [*range(10)]
+    assert max(Counter(turn for turn, _ in seen).values()) == 3

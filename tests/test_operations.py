@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
@@ -14,22 +15,28 @@ import doorleaf
 from doorleaf.access.guards import checks
 from doorleaf.access.rules import permit
 from doorleaf.access.workspaces import confining
+from doorleaf.documents import Document
+from doorleaf.errors import InvalidParameter, PermissionDenied
 from doorleaf.operations import (
     OPERATIONS,
     WRITES,
     BulkWrite,
     Change,
+    DeleteOne,
     Effect,
     Find,
     FindOne,
     InsertMany,
     InsertOne,
+    Namespace,
     Operation,
     Scan,
     Watch,
     Write,
 )
 from doorleaf.operations.capabilities import Changing, Guarded, Replacing, Updating, Upserting
+from doorleaf.operations.decode import Decoder
+from doorleaf.operations.places import ONE_PLACE
 from doorleaf.stores.embedded import store as embedded
 from doorleaf.stores.embedded.writing import planned
 from doorleaf.stores.mongo import guard
@@ -133,3 +140,44 @@ def test_nobody_guesses_what_an_operation_has() -> None:
                 if asked in ("operation", "write", "part", "query") or asked.endswith(".operation"):
                     found.add((node.func.id, str(path.relative_to(ROOT))))
     assert found == GUESSES
+
+
+def test_the_writes_of_a_bulk_share_its_variables() -> None:
+    decode = Decoder(BulkWrite, ONE_PLACE)
+    variables = {f"name{number}": number for number in range(1_000)}
+
+    def bulk(count: int, **more: Any) -> list[Any]:
+        writes = [{"deleteOne": {"filter": {"_id": number}, **more}} for number in range(count)]
+        body = {"database": "d", "collection": "c", "let": variables, "operations": writes}
+        operation = decode(body)
+        assert isinstance(operation, BulkWrite)
+        assert operation.let is None
+        return list(operation.operations)
+
+    bulk(1)
+    tracemalloc.start()
+    try:
+        writes = bulk(2_000)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    assert all(write.let is variables for write in writes)
+    assert [write.let for write in bulk(2, let={})] == [variables] * 2
+    assert [write.let for write in bulk(100, let={"name1": 0, "z": 1})] == [{**variables, "name1": 0, "z": 1}] * 100
+    with pytest.raises(InvalidParameter, match=r"operations\[100\]\.let: the let of the bulkWrite has 1000 variables"):
+        bulk(101, let={"z": 1})
+
+
+def test_no_write_of_a_bulk_hides_the_variables_of_another() -> None:
+    place = Namespace("d", "c")
+    code = {"$function": {"body": "function() {}", "args": [], "lang": "js"}}
+    harmless: Document = {"x": 1}
+    cases: list[list[Document | None]] = [
+        [harmless, harmless, {"x": code}],
+        [{"x": code}, harmless],
+        [harmless, None, {"x": code}, harmless],
+    ]
+    for lets in cases:
+        writes = [DeleteOne(namespace=place, filter={}, let=let) for let in lets]
+        with pytest.raises(PermissionDenied, match="function"):
+            checks.Guards().check(BulkWrite(namespace=place, operations=[*writes]))

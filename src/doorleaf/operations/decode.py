@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -28,6 +28,9 @@ from doorleaf.operations.registry import (
 )
 
 _OF_THE_WHOLE_BULK = ("comment", "max_time_ms")
+
+_MOST_COPIED = 100_000
+"""How many variables of a bulk write its writes may have beside their own, which takes a few megabytes."""
 
 
 class Decoder:
@@ -187,12 +190,30 @@ def _bulk_write(operation: BulkWrite) -> Operation[Any]:
     entries = cast("list[Document]", operation.operations)
     operation.operations = [_write(index, entry, operation.namespace) for index, entry in enumerate(entries)]
     if operation.let is not None:
-        # Each write has the variables of the bulk that it has not itself, so that whoever looks at one sees them.
-        for write in operation.operations:
-            if not isinstance(write, InsertOne):
-                write.let = {**operation.let, **(write.let or {})}
+        _share(operation.operations, operation.let)
         operation.let = None
     return operation
+
+
+def _share(writes: Sequence[Write], variables: Document) -> None:
+    """Give each of ``writes`` the ``variables`` that it has not itself, so that whoever looks at one sees them.
+
+    Those with none of their own have one dictionary together.
+    """
+    copied = 0
+    for index, write in enumerate(writes):
+        if isinstance(write, InsertOne):
+            continue
+        if not write.let:
+            write.let = variables
+            continue
+        copied += len(variables)
+        if copied > _MOST_COPIED:
+            raise InvalidParameter(
+                f"operations[{index}].let: the let of the bulkWrite has {len(variables)} variables, too many to have "
+                f"others beside them in so many writes: {_MOST_COPIED} in all"
+            )
+        write.let = {**variables, **write.let}
 
 
 def _write(index: int, entry: Document, namespace: Namespace) -> Write:

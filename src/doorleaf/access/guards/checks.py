@@ -35,6 +35,7 @@ from doorleaf.operations import (
     WatchDatabase,
     WatchServer,
 )
+from doorleaf.operations.capabilities import Parametrized
 from doorleaf.operations.parameters import Kind, parameters
 from doorleaf.operations.results import ChangesResult, ChangeStream, CommandResult, DatabasesResult, Result
 
@@ -143,10 +144,12 @@ class Guards:
         if "totalSizeMb" in reply:
             reply["totalSizeMb"] = int(reply["totalSize"]) // (1024 * 1024)
 
-    def _operators(self, operation: Operation[Any], kind: type[Operation[Any]]) -> None:
+    def _operators(
+        self, operation: Operation[Any], kind: type[Operation[Any]], checked: Document | None = None
+    ) -> None:
         for name in _FIELDS[kind]:
             value = getattr(operation, name)
-            if value:
+            if value and value is not checked:
                 self._scan.expressions(value)
                 if name == "update" and type(value) is list:
                     self._scan.stages(value)
@@ -198,10 +201,13 @@ class Guards:
             self.check(part)
 
     def _bulk_write(self, operation: BulkWrite) -> None:
+        shared: Document | None = None
         for index, write in enumerate(operation.operations):
             if write.namespace != operation.namespace:
                 raise InvalidParameter(f"operations[{index}]: writes to another namespace than its bulk")
-            self._operators(write, type(write))
+            self._operators(write, type(write), shared)
+            if isinstance(write, Parametrized):
+                shared = write.let  # mostly that of the next one too, and it may be large
 
     def _create_index(self, operation: CreateIndex) -> None:
         _check_options(operation.options)

@@ -251,7 +251,8 @@ def _common_variables(writes: list[Write]) -> Document | None:
         variables = None if isinstance(write, InsertOne) else write.let
         if variables is None:
             continue
-        if common is not None and variables != common:
+        # Mostly all have the same one, which may be large.
+        if common is not None and variables is not common and variables != common:
             raise Unsupported(f"operations[{index}].let differs from an earlier one: MongoDB takes one for all writes")
         common = variables
     return common

@@ -7,6 +7,7 @@ everything else is refused.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -55,6 +56,9 @@ from doorleaf.stores.mongo.errors import mapped, operation_failure, transactions
 Database = AsyncDatabase[Document]
 _ATTEMPTS = 10
 
+ASKED = 200
+"""How many documents of one write guards see in one turn of the event loop: one may take a millisecond for each."""
+
 _RUN: dict[type[Operation[Any]], Callable[[Database, Any, AsyncClientSession], Awaitable[Any]]] = {
     InsertOne: unguarded.insert_one,
     UpdateOne: unguarded.update_one,
@@ -75,7 +79,7 @@ def is_guarded(operation: Operation[Any]) -> bool:
 
 async def execute(database: Database, operation: Operation[Any]) -> Any:
     """Run a guarded write; what a guard raises leaves everything as it was."""
-    if (prepared := _guarded_inserts(operation)) is not None:
+    if (prepared := await _guarded_inserts(operation)) is not None:
         return await _insert(database, prepared)
     # What is written is read where it is written, whatever the URI prefers for other reads.
     database = database.with_options(read_preference=ReadPreference.PRIMARY)
@@ -95,29 +99,45 @@ async def execute(database: Database, operation: Operation[Any]) -> Any:
     return await _compared(database, operation)
 
 
-def _guarded_inserts(operation: Operation[Any]) -> InsertOne | InsertMany | BulkWrite | None:
+async def _guarded_inserts(operation: Operation[Any]) -> InsertOne | InsertMany | BulkWrite | None:
     """``operation`` with its guards asked and gone, where it guards only inserts: their documents are known."""
     if isinstance(operation, InsertOne):
-        document = unguarded.identified(operation.document)
-        _ask(operation.guard, None, document)
-        return replace(operation, document=document, guard=None)
+        return _guarded_insert(operation)
     if isinstance(operation, InsertMany):
-        return asked(operation)
+        return await asked(operation)
     if isinstance(operation, BulkWrite) and all(
         isinstance(write, InsertOne) or write.guard is None for write in operation.operations
     ):
-        writes: list[Any] = [_guarded_inserts(write) or write for write in operation.operations]
+        writes: list[Write] = []
+        for index, write in enumerate(operation.operations):
+            await _pause(index)
+            writes.append(_guarded_insert(write) if isinstance(write, InsertOne) else write)
         return replace(operation, operations=writes)
     return None
 
 
-def asked(operation: InsertMany) -> InsertMany:
+def _guarded_insert(operation: InsertOne) -> InsertOne:
+    document = unguarded.identified(operation.document)
+    _ask(operation.guard, None, document)
+    return replace(operation, document=document, guard=None)
+
+
+async def asked(operation: InsertMany) -> InsertMany:
     """``operation`` without its guard, which has seen every document."""
-    given = operation.documents
-    documents = given if isinstance(given, Encoded) else [*map(unguarded.identified, given)]
-    for document in documents:
+    given, named = operation.documents, []
+    for index, document in enumerate(given):
+        await _pause(index)
+        if not isinstance(given, Encoded):
+            document = unguarded.identified(document)
+            named.append(document)
         _ask(operation.guard, None, document)
-    return replace(operation, documents=documents, guard=None)
+    return replace(operation, documents=named or given, guard=None)
+
+
+async def _pause(index: int) -> None:
+    """Let others have their turn of the event loop before the document at ``index``, after some."""
+    if index and not index % ASKED:
+        await asyncio.sleep(0)
 
 
 async def _insert(database: Database, operation: InsertOne | InsertMany | BulkWrite) -> Result:

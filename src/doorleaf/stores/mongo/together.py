@@ -91,7 +91,7 @@ async def one(database: Database, part: Any, session: AsyncClientSession) -> Res
     if isinstance(part, BulkWrite):
         return await guard.bulk(database, part, session)
     if isinstance(part, InsertMany):
-        inserts = guard.asked(part)
+        inserts = await guard.asked(part)
         return await bulks.insert_many(database, inserts, session)
     return await guard.seen(database, part, session)  # type: ignore[no-any-return]  # a result
 
