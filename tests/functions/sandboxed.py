@@ -19,16 +19,20 @@ class Recorder:
     def __init__(self, reply: bytes = b'{"value":null}', later: float | None = 0) -> None:
         self.process: Process | None = None
         self.requests: list[Any] = []
+        self.cancelled: list[int] = []
         self.asked: list[Any] = []
         self.lines: list[str] = []
         self._reply, self._later = reply, later
 
-    def request(self, number: int, text: bytes) -> None:
+    def request(self, number: int, text: bytes, *, sends: bool = False) -> None:
         self.requests.append(orjson.loads(text))
         process = self.process
         assert process is not None
         if self._later is not None:
             asyncio.get_running_loop().call_later(self._later, process.reply, number, self._reply)
+
+    def cancel(self, number: int) -> None:
+        self.cancelled.append(number)
 
     def ask(self, text: bytes) -> bytes | None:
         self.asked.append(orjson.loads(text))

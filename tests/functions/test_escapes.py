@@ -48,7 +48,7 @@ ESCAPES = [
     "realm(context.user)", "realm(context.values)", "realm(context.request)", "realm(given)", "realm(given[0])",
     "realm(URL)", "realm(new URL('http://a'))", "realm(new URL('http://a').searchParams)", "realm(Buffer)", "realm(Buffer.from('a'))", "realm(crypto)",
     "realm(crypto.getRandomValues)", "realm(new TextEncoder().encode('a'))", "realm(new TextDecoder())", "realm(structuredClone({ a: context.user }))",
-    "realm(atob)", "realm(queueMicrotask)", "realm(require('crypto'))", "realm(require('events'))", "realm(require('util').inspect)",
+    "realm(atob)", "realm(new AbortController().signal)", "realm(AbortSignal.abort().reason)", "realm(new Event('x'))", "realm(queueMicrotask)", "realm(require('crypto'))", "realm(require('events'))", "realm(require('util').inspect)",
     "realm(require('stream'))", "realm(require('process'))", "realm(require('process').env)", "realm(require('timers').setTimeout)", "realm(require('path').join)",
     "realm(require('string_decoder').StringDecoder)", "realm(require('http').request)", "realm(require('fs'))", "realm(require('net').connect)", "realm(require('url').parse)", "realm(new (require('stream').PassThrough)())", "realm(require('crypto').KeyObject)",
     "(() => { try { require('zlib').gunzipSync('x') } catch (e) { return realm(e) } })()", "(() => { try { require('fs').readFileSync('x') } catch (e) { return realm(e) } })()",

@@ -47,6 +47,7 @@ ENDS = [
     (message(Kind.REQUEST, length=0xFFFFFFFF), "more than 16 MiB"),
     (message(Kind.RESULT, length=MAX_RESULT + 1), "more than 16 MiB"),
     (REQUEST * (MOST_WAITING + 1), "1000 things at once"),
+    (message(Kind.SEND, b'{"to":"http"}', 7) * (MOST_WAITING + 1), "1000 things at once"),
     (message(Kind.SLEEP, b"60000") * 2, "has no meaning"),
     (b"".join(message(Kind.SLEEP, b"60000", number) for number in range(MOST_WAITING + 1)), "has no meaning"),
     (message(Kind.FAILED, b"not JSON", THIS), "the function failed"),
@@ -62,6 +63,9 @@ ENDS = [
     (message(Kind.RESULT, b'{"value":1}', number=12345), "answered"),
     (message(Kind.FAILED, b'{}'), "answered"),
     (message(Kind.FORGET, number=9) * 3, "answered"),
+    (message(Kind.CANCEL, number=9) * 3, "answered"),
+    (message(Kind.CANCEL, b"x" * 100_000, 1), "answered"),
+    (message(Kind.RESULT, b'{"value":1}', THIS) + message(Kind.SEND, b"{}", 7) + message(Kind.CANCEL, number=7), "answered"),
     (message(Kind.LINE, b"\xff\xfe"), "answered"),
     (message(Kind.LINE, b"x" * 100_000), "answered"),
     (message(Kind.ASK, b"\x00"), "answered"),  # and the process, which asked nothing, lets the answer be
@@ -71,7 +75,7 @@ ENDS = [
 class Believing(Recorder):
     """Answers what can be read of what it is asked."""
 
-    def request(self, number: int, text: bytes) -> None:
+    def request(self, number: int, text: bytes, *, sends: bool = False) -> None:
         self.requests.append(text)
 
     def ask(self, text: bytes) -> bytes:

@@ -134,6 +134,39 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
+SIGNALS = """async (url) => {
+  const axios = require('axios'), nodeFetch = require('node-fetch'), http = require('http'), told = {};
+  const node = (place, given, then = () => {}) => new Promise((done, failed) => then(http.get(place, given, done).on('error', failed)));
+  const ways = {
+    fetch: (place, signal) => fetch(place, { signal }),
+    context: (place, signal) => context.http.get({ url: place, signal }),
+    axios: (place, signal) => axios.get(place, { signal }),
+    'node-fetch': (place, signal) => nodeFetch(place, { signal }),
+    http: (place, signal) => node(place, { signal }),
+    destroy: (place, signal) => node(place, {}, (asking) => signal.addEventListener('abort', () => asking.destroy())),
+    abort: (place, signal) => node(place, {}, (asking) => signal.addEventListener('abort', () => asking.abort())),
+  };
+  const fails = async (work) => { try { return (await work).status } catch (error) { return [error.name, error.code ?? error.type ?? error.message] } };
+  for (const name in ways) {
+    const controller = new AbortController(), asking = fails(ways[name](`${url}/held?${name}`, controller.signal));
+    await fetch(`${url}/came?${name}`);
+    controller.abort();
+    told[name] = await asking;
+    await fetch(`${url}/left?${name}`);
+  }
+  const early = new AbortController(), late = new AbortController(), never = [fetch(`${url}/held?early`, { signal: early.signal }), fetch(`${url}/held?early`, { signal: AbortSignal.abort('why') })];
+  early.abort(5);
+  told.early = await Promise.all(never.map((one) => one.catch((reason) => reason)));
+  told.timeout = await fails(fetch(`${url}/held?timeout`, { signal: AbortSignal.any([late.signal, AbortSignal.timeout(1000)]) }));
+  await fetch(`${url}/left?timeout`);
+  told.answered = await fails(fetch(`${url}/a`, { signal: late.signal }));
+  late.abort();
+  try { await fetch(`${url}/a`, { signal: 5 }) } catch (error) { told.wrong = error.message }
+  return told;
+}"""
+FUNCTIONS["signals"] = SIGNALS
+
+
 class Crowd:
     """How many are there at once: each stays until there are as many as may be, and a moment longer."""
 
@@ -159,9 +192,12 @@ class Server(ThreadingHTTPServer):
 
 
 class Other(BaseHTTPRequestHandler):
-    """Answers with what it was asked; ``/to?URL`` redirects, ``/slow`` waits until the tests are over."""
+    """Answers with what it was asked; ``/to?URL`` redirects, ``/slow`` waits until the tests are over, ``/held?NAME`` until
+    its client has left, and ``/came?NAME`` and ``/left?NAME`` until that one has."""
 
     crowd = Crowd()
+    seen: set[str] = set()
+    change = threading.Condition()
 
     protocol_version = "HTTP/1.1"
     over = threading.Event()
@@ -173,6 +209,13 @@ class Other(BaseHTTPRequestHandler):
             self.over.wait(60)
         elif path == "/many":
             self.crowd.come()
+        elif path == "/held":
+            self.see(f"/came?{query}")
+            self.connection.recv(1)
+            self.see(f"/left?{query}")
+        elif path in ("/came", "/left"):
+            with self.change:
+                self.change.wait_for(lambda: self.path in self.seen, 60)
         headers = {name.lower(): value for name, value in self.headers.items()}
         told = {"method": self.command, "path": self.path, "headers": headers, "body": content}
         body, more = json.dumps(told).encode(), [("Content-Type", "application/json")]
@@ -192,6 +235,11 @@ class Other(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     do_POST = do_PUT = do_GET
+
+    def see(self, what: str) -> None:
+        with self.change:
+            self.seen.add(what)
+            self.change.notify_all()
 
     def log_message(self, *args: Any) -> None:
         pass
@@ -267,6 +315,16 @@ def test_a_request_ends_in_any_way(answers: dict[str, Any]) -> None:
     assert left == ["abort", "ECONNRESET", "close"]
     assert (aborted, destroyed, nobody) == (True, True, "read to its end")
     assert failed == [["ECONNREFUSED", "close"], ["ENOTFOUND", "close"], ["EACCES", "close"]]
+
+
+def test_a_signal_ends_a_request_in_the_server_too(answers: dict[str, Any]) -> None:
+    aborted = ["AbortError", 20]
+    assert told(answers, "signals") == {
+        "fetch": aborted, "context": aborted, "axios": ["CanceledError", "ERR_CANCELED"], "node-fetch": ["AbortError", "aborted"],
+        "http": ["AbortError", "ABORT_ERR"], "destroy": ["Error", "ECONNRESET"], "abort": ["Error", "ECONNRESET"],
+        "early": [5, "why"], "timeout": ["TimeoutError", 23], "answered": 200, "wrong": "signal: expected an AbortSignal",
+    }  # fmt: skip
+    assert {"/came?fetch", "/left?fetch", "/left?axios", "/left?timeout"} <= Other.seen
 
 
 def test_axios(answers: dict[str, Any]) -> None:

@@ -32,6 +32,8 @@ from doorleaf.operations.results import Result
 LOG = logging.getLogger("doorleaf.functions")
 AT_ONCE = 25
 """Requests of one call that are carried out at once; the others wait."""
+MOST_CANCELLED = 100
+"""Requests of one call that end before their time; more go on, since a name that is looked up is so to its end."""
 MOST_TRANSACTIONS = 10
 MOST_ENDED = 100_000
 """Transactions that one call may have one after the other."""
@@ -90,6 +92,8 @@ class Call:
         self._functions = functions
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sending: dict[int, asyncio.Task[None]] = {}
+        self._cancelled = 0
         self._context = contextvars.copy_context()
         self._context.run(DEPTH.set, depth)
 
@@ -119,16 +123,26 @@ class Call:
 
     # --- what a JavaScript process asks for ---
 
-    def request(self, number: int, text: bytes) -> None:
-        """Begin to answer; the answer goes to the process."""
-        task = asyncio.get_running_loop().create_task(self._answer(number, text), context=self._context)
+    def request(self, number: int, text: bytes, *, sends: bool = False) -> None:
+        """Begin to answer; the answer goes to the process. What ``sends`` can be cancelled."""
+        task = asyncio.get_running_loop().create_task(self._answer(number, text, sends=sends), context=self._context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if sends:
+            self._sending[number] = task
+            task.add_done_callback(lambda _: self._sending.pop(number, None))
 
-    async def _answer(self, number: int, text: bytes) -> None:
+    def cancel(self, number: int) -> None:
+        """End the request to another server that has this number, if there is one; nobody looks at its answer."""
+        task = self._sending.pop(number, None) if self._cancelled < MOST_CANCELLED else None
+        if task is not None and task.cancel() and self.process is not None:
+            self._cancelled += 1
+            self.process.reply(number, b'{"value":null}')
+
+    async def _answer(self, number: int, text: bytes, *, sends: bool) -> None:
         try:
             async with self._turns:
-                answer = b'{"value":' + await self._value(text) + b"}"
+                answer = b'{"value":' + await self._value(text, sends=sends) + b"}"
         except DoorleafError as error:
             answer = orjson.dumps({"error": described(error)})
             if self.over is not None and self.process is not None:
@@ -139,7 +153,7 @@ class Call:
         if self.process is not None:
             self.process.reply(number, answer)
 
-    async def _value(self, text: bytes) -> bytes:
+    async def _value(self, text: bytes, *, sends: bool) -> bytes:
         if len(text) < SMALL_BYTES:
             asked = ejson.loads(text)
         else:
@@ -157,7 +171,7 @@ class Call:
             case "transaction":
                 await self.end_transaction(asked.get("session"), commit=asked.get("commit") is True)
                 return b"null"
-            case "http":
+            case "http" if sends:
                 return orjson.dumps(await self.send(asked))
         raise InvalidParameter("the function asked for something that does not exist")
 

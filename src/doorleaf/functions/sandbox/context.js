@@ -1,6 +1,6 @@
 // What a function is given: context, its database, console, timers, require. A part of the prelude.
 
-const RESULT = 20, FAILED = 11, REQUEST = 12, LINE = 14;
+const RESULT = 20, FAILED = 11, REQUEST = 12, SEND = 13, LINE = 14, CANCEL = 19;
 const CALL = 2, REPLY = 3;
 const pending = new Map(), timers = new Map(), settings = { __proto__: null };
 // The lines of a call, as ``payload`` in call.py writes them.
@@ -26,12 +26,12 @@ const mongoError = once(() => class MongoError extends Error {
 });
 
 const request = (content) => requested(stringify(content));
-function requested(text) {
+function requested(text, kind = REQUEST) {
   // A promise of what the server answers.
-  if (pending.size >= 1000) return Promise.reject(new Error("a function may wait for 1000 things at once"));
   const number = (sequence += 1);
+  if (pending.size >= 1000) return Promise.reject(new Error("a function may wait for 1000 things at once"));
   return new Promise((done, failed) => {
-    sending(REQUEST, number, text);
+    sending(kind, number, text);
     pending.set(number, { done, failed });
   });
 }
@@ -456,6 +456,16 @@ class Global {
   set URL(value) { named("URL", value); }
   get URLSearchParams() { return named("URLSearchParams", web().URLSearchParams); }
   set URLSearchParams(value) { named("URLSearchParams", value); }
+  get AbortController() { return named("AbortController", events().AbortController); }
+  set AbortController(value) { named("AbortController", value); }
+  get AbortSignal() { return named("AbortSignal", events().AbortSignal); }
+  set AbortSignal(value) { named("AbortSignal", value); }
+  get DOMException() { return named("DOMException", events().DOMException); }
+  set DOMException(value) { named("DOMException", value); }
+  get Event() { return named("Event", events().Event); }
+  set Event(value) { named("Event", value); }
+  get EventTarget() { return named("EventTarget", events().EventTarget); }
+  set EventTarget(value) { named("EventTarget", value); }
   get crypto() { return named("crypto", web().crypto); }
   set crypto(value) { named("crypto", value); }
   atob(text) { return web().atob(text); }

@@ -8,7 +8,7 @@ import { setImmediate } from "node:timers";
 
 const SETUP = 1, CALL = 2, REPLY = 3, CHECK = 4, WOKEN = 5; // from the server
 // To the server. None is 10: Rust writes what comes before a newline apart, and the server would wake up twice.
-const RESULT = 20, FAILED = 11, REQUEST = 12, LINE = 14, ASK = 15, CHECKED = 16, SLEEP = 17, FORGET = 18;
+const RESULT = 20, FAILED = 11, REQUEST = 12, SEND = 13, LINE = 14, ASK = 15, CHECKED = 16, SLEEP = 17, FORGET = 18, CANCEL = 19;
 const WHOLE = { filename: "doorleaf:prelude" };
 
 const { stdin, stdout } = Deno;
@@ -157,12 +157,14 @@ const DOORS = {
       call.alive = false;
       call.kind = kind;
       call.told = text;
-    } else if (kind === REQUEST) {
+    } else if (kind === REQUEST || kind === SEND) {
       send(kind, number, text); // first: nothing is open if the stack is full
       call.open += 1;
     } else if (kind === LINE) {
       send(kind, number, text);
       flush(); // what comes behind it may never end
+    } else if (kind === CANCEL) {
+      send(kind, number, ""); // it is answered all the same
     }
   },
   load(call, name) {

@@ -266,11 +266,13 @@ const nodeEvents = once(() => {
   EventEmitter.defaultMaxListeners = 10;
   EventEmitter.setMaxListeners = () => {};
   EventEmitter.listenerCount = (of, name) => of.listenerCount(name);
-  EventEmitter.once = (of, name) => new Promise((done, failed) => {
-    const leave = () => { of.off(name, tell); of.off("error", lose); };
+  EventEmitter.once = (of, name, given) => new Promise((done, failed) => {
+    let heeds;
+    const leave = () => { of.off(name, tell); of.off("error", lose); heeds?.(); };
     const tell = (...given) => { leave(); done(given); }, lose = (error) => { leave(); failed(error); };
     of.on(name, tell);
     if (name !== "error") of.on("error", lose);
+    heeds = heeding(given?.signal, (reason) => lose(abortion(reason)));
   });
   return EventEmitter;
 });

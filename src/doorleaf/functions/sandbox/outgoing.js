@@ -12,8 +12,24 @@ function received(given) {
   return given.base64 === undefined ? new types.Binary(given.text) : new types.Binary(Uint8Array.fromBase64(given.base64));
 }
 
+function sent(content, signal) {
+  // What another server answers; a signal ends the request, in our server too.
+  let number, ended;
+  const leave = heeding(signal, (reason) => {
+    ended = { reason };
+    const waiting = pending.get(number);
+    if (waiting === undefined) return;
+    waiting.failed(reason);
+    sending(CANCEL, number, "");
+  });
+  if (ended !== undefined) return Promise.reject(ended.reason);
+  const answer = requested(stringify(content), SEND);
+  number = sequence;
+  return signal ? answer.finally(leave) : answer;
+}
+
 async function exchange(method, url, given) {
-  const { body, encodeBodyAsJSON, headers = {}, params, form, digestAuth, authUrl, cookies, followRedirects, ...rest } =
+  const { body, encodeBodyAsJSON, headers = {}, params, form, digestAuth, authUrl, cookies, followRedirects, signal, ...rest } =
     typeof url === "string" ? { ...given, url } : { ...url };
   if (digestAuth || authUrl || cookies) throw new Error("context.http has neither digestAuth nor authUrl nor cookies");
   const all = {};
@@ -32,8 +48,7 @@ async function exchange(method, url, given) {
   let target = whole ?? `${scheme ?? "https"}://${host}${path ?? ""}`;
   const pairs = Object.entries(params ?? query ?? {}).flatMap(([name, value]) => [].concat(value).map((one) => [name, one]));
   if (pairs.length) target += (target.includes("?") ? "&" : "?") + pairs.map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
-  const answer = await request({ to: "http", method, url: target, headers: all,
-    body: content(text), follow: followRedirects === true });
+  const answer = await sent({ to: "http", method, url: target, headers: all, body: content(text), follow: followRedirects === true }, signal);
   const got = received(answer.body);
   return { status: answer.status, statusCode: answer.statusCode, headers: answer.headers, body: got,
     cookies: {}, get contentLength() { return got?.length() ?? 0; } };
@@ -48,8 +63,8 @@ const http = once(() => {
 async function fetch(url, given = {}) {
   const headers = {};
   for (const [name, value] of Object.entries(given.headers ?? {})) headers[name] = [String(value)];
-  const answer = await request({ to: "http", method: String(given.method ?? "GET").toUpperCase(), url: String(url), headers,
-    body: content(given.body), follow: given.redirect !== "manual" });
+  const answer = await sent({ to: "http", method: String(given.method ?? "GET").toUpperCase(), url: String(url), headers,
+    body: content(given.body), follow: given.redirect !== "manual" }, given.signal);
   const got = received(answer.body) ?? new types.Binary("");
   const lower = Object.fromEntries(Object.entries(answer.headers).map(([name, all]) => [name.toLowerCase(), all.join(", ")]));
   return {

@@ -3,7 +3,15 @@
 const nodeTimers = once(() => {
   // As they are at this moment: a function may have put its own in their place.
   const { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval, clearImmediate } = Global.prototype;
-  const promises = { setTimeout: (time, value) => new Promise((done) => after(done, time, false, [value])), setImmediate: (value) => promises.setTimeout(0, value) };
+  const promises = {
+    setTimeout: (time, value, given) => new Promise((done, failed) => {
+      const timer = after(() => { leave(); done(value); }, time, false, []);
+      const leave = heeding(given?.signal, (reason) => { stop(timer); failed(abortion(reason)); });
+    }),
+    setImmediate: (value, given) => promises.setTimeout(0, value, given),
+    async *setInterval(time, value, given) { for (;;) yield promises.setTimeout(time, value, given); },
+    scheduler: { wait: (time, given) => promises.setTimeout(time, undefined, given), yield: () => promises.setImmediate() },
+  };
   return { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval, clearImmediate, promises };
 });
 

@@ -45,7 +45,7 @@ _HEAD = struct.Struct("<IBI")
 _FOLDER = Path(__file__).parent
 _PARTS = (
     *("bson.js", "web.js", "node.js", "keys.js", "ciphers.js", "stream.js", "plain.js", "library.js"),
-    *("requests.js", "outgoing.js", "context.js"),
+    *("events.js", "requests.js", "outgoing.js", "context.js"),
 )
 
 
@@ -60,23 +60,28 @@ class Kind(IntEnum):
     RESULT = 20  # not 10, as ``host.js`` says
     FAILED = 11
     REQUEST = 12
+    SEND = 13
     LINE = 14
     ASK = 15
     CHECKED = 16
     SLEEP = 17
     FORGET = 18
+    CANCEL = 19
 
 
 _ANSWERS = frozenset({Kind.RESULT, Kind.FAILED})
-_LATE = _ANSWERS | {Kind.LINE, Kind.REQUEST, Kind.SLEEP, Kind.FORGET}
+_LATE = _ANSWERS | {Kind.LINE, Kind.REQUEST, Kind.SEND, Kind.SLEEP, Kind.FORGET, Kind.CANCEL}
 """What may come of a call that is over."""
 
 
 class Server(Protocol):
     """The things that a call may ask for. Nothing here raises: a failure is an answer."""
 
-    def request(self, number: int, text: bytes) -> None:
-        """Begin to answer; the answer goes to :meth:`Process.reply`."""
+    def request(self, number: int, text: bytes, *, sends: bool = False) -> None:
+        """Begin to answer; the answer goes to :meth:`Process.reply`. What is to be sent elsewhere may be cancelled."""
+
+    def cancel(self, number: int) -> None:
+        """End the request ``number``, if it is one that sends and goes on; it is answered all the same."""
 
     def ask(self, text: bytes) -> bytes | None:
         """The answer to something that the function waits for in place; None if it goes to :meth:`Process.answer`."""
@@ -313,12 +318,12 @@ class Process(asyncio.SubprocessProtocol):
             done.set_exception(failure(text))
         elif server is None:
             self.end(FunctionFailed("the process said something that nobody asked for"))
-        elif kind == Kind.REQUEST:
+        elif kind == Kind.REQUEST or kind == Kind.SEND:
             self._waiting += 1
             if self._waiting > MOST_WAITING:
                 self.end(FunctionFailed(f"the function waits for more than {MOST_WAITING} things at once"))
             else:
-                server.request(number, text)
+                server.request(number, text, sends=kind == Kind.SEND)
         elif kind == Kind.ASK:
             answer = server.ask(text)
             if answer is not None:
@@ -328,6 +333,8 @@ class Process(asyncio.SubprocessProtocol):
         elif kind == Kind.FORGET:
             if (timer := self._timers.pop(number, None)) is not None:
                 timer.cancel()
+        elif kind == Kind.CANCEL:
+            server.cancel(number)
         elif kind == Kind.LINE:
             server.line(text)
         else:

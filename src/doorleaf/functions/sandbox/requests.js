@@ -96,19 +96,18 @@ const nodeHttp = once(() => {
       shouldKeepAlive: false, res: null, socket: socket(secure),
     });
     this.connection = this.socket;
-    define(this, "its", { value: { place, headers: new Map(), pieces: [], timer: undefined, answered: false } });
+    define(this, "its", { value: { place, headers: new Map(), pieces: [], timer: undefined, answered: false, ends: new (events().AbortController)() } });
     const headers = Array.isArray(found.headers) ? pairs(found.headers) : Object.entries(found.headers ?? {});
     for (const [name, value] of headers) if (value !== undefined) this.setHeader(name, value);
     if (found.auth && !this.hasHeader("authorization")) this.setHeader("Authorization", `Basic ${Buffer.from(String(found.auth)).toString("base64")}`);
     if (!this.hasHeader("host")) this.setHeader("Host", place);
     if (typeof listens === "function") this.once("response", listens);
     if (found.timeout) this.setTimeout(found.timeout);
-    if (found.signal) found.signal.aborted ? this.destroy(aborted(found.signal)) : found.signal.addEventListener("abort", () => this.destroy(aborted(found.signal)));
+    if (found.signal) this.once("close", heeding(found.signal, (reason) => this.destroy(abortion(reason))));
     later(() => { if (!this.destroyed) { this.emit("socket", this.socket); this.socket.emit("connect"); if (secure) this.socket.emit("secureConnect"); } });
   }
   inherits(ClientRequest, Writable);
   const pairs = (list) => (Array.isArray(list[0]) ? list : Array.from({ length: list.length / 2 }, (_, at) => [list[at * 2], list[at * 2 + 1]]));
-  const aborted = (signal) => Object.assign(new Error("The operation was aborted"), { name: "AbortError", code: "ABORT_ERR", cause: signal.reason });
   const CODES = [[/has no address/, "ENOTFOUND"], [/took too long/, "ETIMEDOUT"], [/functions_http_allow|may not reach/, "EACCES"], [/cannot be reached/, "ECONNREFUSED"]];
 
   const methods = {
@@ -148,8 +147,9 @@ const nodeHttp = once(() => {
     destroy(error) {
       if (this.destroyed) return this;
       stop(this.its.timer);
-      const { answered } = this.its;
+      const { answered, ends } = this.its;
       this.its.answered = true;
+      ends.abort();
       if (this.res !== null) { this.res.aborted = true; this.res.destroy(error); }
       const why = error ?? (answered ? undefined : Object.assign(new Error("socket hang up"), { code: "ECONNRESET" }));
       return Writable.prototype.destroy.call(this, why);
@@ -158,14 +158,14 @@ const nodeHttp = once(() => {
   for (const name in methods) define(ClientRequest.prototype, name, { value: methods[name], writable: true, configurable: true });
 
   async function send(asking) {
-    const { place, headers, pieces } = asking.its, told = {};
+    const { place, headers, pieces, ends } = asking.its, told = {};
     for (const [lower, [name, value]] of headers) {
       if (lower === "host" && String(value).toLowerCase() !== place.toLowerCase() && String(value).toLowerCase() !== asking.host.toLowerCase()) fail("http.request: the header Host is that of the address in a function");
       if (lower === "upgrade" || lower === "expect") fail(`http.request: the header ${name} is not available in a function`);
       if (!OURS.includes(lower)) told[name] = [].concat(value).map(String);
     }
     const body = pieces.length === 0 ? undefined : content(Buffer.concat(pieces));
-    return request({ to: "http", method: asking.method, url: `${asking.protocol}//${place}${asking.path}`, headers: told, body, follow: false });
+    return sent({ to: "http", method: asking.method, url: `${asking.protocol}//${place}${asking.path}`, headers: told, body, follow: false }, ends.signal);
   }
   function arrive(asking, answer) {
     if (asking.its.answered) return;

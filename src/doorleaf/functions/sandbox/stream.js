@@ -292,21 +292,26 @@ const nodeStream = once(() => {
     return leave;
   }
   function pipeline(...given) {
-    const told = typeof given.at(-1) === "function" ? given.pop() : () => {}, all = given.flat();
-    let over = false;
+    const told = typeof given.at(-1) === "function" ? given.pop() : () => {};
+    const { signal } = Array.isArray(given.at(-1)) || typeof given.at(-1)?.on === "function" ? {} : given.pop(), all = given.flat();
+    let over = false, leave;
     const end = (error) => {
       if (over) return;
       over = true;
+      leave?.();
       if (error) for (const one of all) one.destroy?.();
       told(error);
     };
     for (const one of all.slice(0, -1)) one.on("error", end);
     finished(all.at(-1), end);
+    leave = heeding(signal, (reason) => end(abortion(reason)));
     return all.reduce((from, to) => from.pipe(to));
   }
   const promised = (work) => (...given) => new Promise((done, failed) => work(...given, (error) => (error ? failed(error) : done())));
   return Object.assign(Stream, {
-    Stream, Readable, Writable, Duplex, Transform, PassThrough, pipeline, finished, promises: { pipeline: promised(pipeline), finished: promised(finished) },
+    Stream, Readable, Writable, Duplex, Transform, PassThrough, pipeline, finished,
+    addAbortSignal: (signal, stream) => { stream.once("close", heeding(signal, (reason) => stream.destroy(abortion(reason)))); return stream; },
+    promises: { pipeline: promised(pipeline), finished: promised(finished) },
   });
 });
 
