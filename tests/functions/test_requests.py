@@ -17,6 +17,7 @@ import installed
 import pytest
 from shop_app import write
 
+from doorleaf import __version__
 from doorleaf.access.callers import SYSTEM, Identity
 from doorleaf.errors import FunctionFailed
 from doorleaf.functions.call import AT_ONCE
@@ -39,7 +40,7 @@ OLD_AXIOS = """async (url) => {
 }"""
 FUNCTIONS = {
     "plain": """(url) => new Promise((done, failed) => {
-      const told = [], asking = require('http').request(`${url}/x?y=1`, { method: 'POST', headers: { 'X-One': '1' } }, (got) => {
+      const told = [], asking = require('http').request(`${url}/x?y=1`, { method: 'POST', headers: { 'X-One': '1', 'Accept-Encoding': 'br;q=1, gzip;q=0.8, compress' } }, (got) => {
         let all = '';
         got.setEncoding('utf8');
         got.on('data', (piece) => { all += piece });
@@ -305,7 +306,8 @@ def test_a_request_of_node(answers: dict[str, Any]) -> None:
     *rest, echo = told(answers, "plain")
     assert rest == [["socket", "finish", "response"], 200, "OK", *TWICE, 2]
     assert (echo["method"], echo["path"], echo["body"]) == ("POST", "/x?y=1", "hello")
-    assert echo["headers"].items() >= {"x-one": "1", "x-two": "3", "content-length": "5"}.items()
+    own = {"user-agent": f"doorleaf/{__version__}", "accept-encoding": "gzip;q=0.8"}
+    assert echo["headers"].items() >= {"x-one": "1", "x-two": "3", "content-length": "5", **own}.items()
 
 
 def test_a_request_ends_in_any_way(answers: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from doorleaf import __version__
 from doorleaf.documents import Document
 from doorleaf.errors import FunctionsUnavailable, InvalidParameter, PermissionDenied
 
@@ -23,6 +24,9 @@ METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "proxy-authorization", "te"})
 _SECRET = frozenset({"authorization", "cookie"})
+_USUAL = {"accept-encoding": ("Accept-Encoding", "identity"), "user-agent": ("User-Agent", f"doorleaf/{__version__}")}
+_CODINGS = frozenset({"gzip", "x-gzip", "deflate", "identity"})
+"""What ``zlib`` of functions undoes: nothing else is offered to a server, whatever a package would like."""
 
 
 class Outgoing:
@@ -162,7 +166,8 @@ def is_public(text: str) -> bool:
 def _headers(given: Any) -> list[tuple[str, str]]:
     if not isinstance(given, dict):
         raise InvalidParameter("headers: expected an object")
-    found = [] if any(name.lower() == "accept-encoding" for name in given) else [("Accept-Encoding", "identity")]
+    said = {name.lower() for name in given}
+    found = [header for name, header in _USUAL.items() if name not in said]
     for name, values in given.items():
         for value in values if isinstance(values, list) else [values]:
             text = str(value)
@@ -170,8 +175,14 @@ def _headers(given: Any) -> list[tuple[str, str]]:
                 raise InvalidParameter("headers: a name or value has characters that no header may have")
             if name.lower() in _OURS:
                 raise InvalidParameter(f"headers: {name} is not for a function to set")
+            if name.lower() == "accept-encoding":
+                text = ", ".join(one.strip() for one in text.split(",") if _coding(one) in _CODINGS) or "identity"
             found.append((name, text))
     return found
+
+
+def _coding(offer: str) -> str:
+    return offer.partition(";")[0].strip().lower()
 
 
 def _body(given: Any) -> bytes | None:

@@ -8,7 +8,7 @@ const nodeUrl = once(() => {
     // As Node.js had it before there were URLs: nothing is resolved, and hardly anything is wrong.
     if (typeof text !== "string") fail("url.parse takes text");
     const found = { protocol: null, slashes: null, auth: null, host: null, port: null, hostname: null, hash: null, search: null, query: null, pathname: null, path: null, href: "" };
-    let [, rest, hash] = /^([^#]*)(#[^]*)?$/.exec(text.trim()), [, protocol] = /^([a-z][a-z0-9.+-]*:)/i.exec(rest) ?? [];
+    let [, rest, hash = ""] = /^([^#]*)(#[^]*)?$/.exec(text.trim().replace(/^[^?#]*/, (before) => before.replaceAll("\\", "/"))), [, protocol] = /^([a-z][a-z0-9.+-]*:)/i.exec(rest) ?? [];
     if (protocol !== undefined) {
       found.protocol = protocol.toLowerCase();
       rest = rest.slice(protocol.length);
@@ -19,18 +19,21 @@ const nodeUrl = once(() => {
       if (slashed) found.slashes = true;
       const [, authority, after] = /^(?:\/\/)?([^/?]*)([^]*)$/.exec(rest), at = authority.lastIndexOf("@");
       if (at >= 0) found.auth = decodeURIComponent(authority.slice(0, at));
-      const [, hostname, port] = /^(\[[^\]]*\]|[^:]*)(?::(\d*))?$/.exec(authority.slice(at + 1)) ?? [, authority.slice(at + 1)];
+      const [, host, left] = /^([^\s"%';<>^`{|}]*)([^]*)$/.exec(authority.slice(at + 1)); // what no host has is of the path
+      let [, hostname, port] = /^(\[[^\]]*\]|[^:]*)(?::(\d*))?$/.exec(host) ?? [, host];
+      if (/[^\0-\x7f]/.test(hostname)) hostname = ascii(hostname);
       found.hostname = hostname.toLowerCase().replace(/^\[|\]$/g, "");
       if (port) found.port = port;
       found.host = hostname.toLowerCase() + (port ? `:${port}` : "");
-      rest = after;
+      rest = left + after;
     }
+    if (found.protocol !== "javascript:") [rest, hash] = [rest, hash].map((part) => part.replace(/[\t\n\r "'<>\\^`{|}]/g, (one) => (one === "'" ? "%27" : encodeURIComponent(one))));
     const mark = rest.indexOf("?");
     if (mark >= 0) [found.search, found.query, rest] = [rest.slice(mark), rest.slice(mark + 1), rest.slice(0, mark)];
     found.pathname = rest || (found.host !== null && SLASHED.includes(found.protocol) ? "/" : null);
     if (withQuery) { found.query = query(found.query ?? ""); found.search ??= ""; }
     if (found.pathname !== null || found.search) found.path = (found.pathname ?? "") + (found.search ?? "");
-    found.hash = hash ?? null;
+    found.hash = hash || null;
     found.href = format(found);
     return found;
   }
@@ -74,16 +77,15 @@ const nodeAssert = once(() => {
     if (good) return;
     throw message instanceof Error ? message : new AssertionError({ message, actual, expected, operator });
   };
-  const { isDeepStrictEqual } = nodeUtil();
   const assert = (value, message) => check(value, message, value, true, "==");
   const matches = (error, wanted) => wanted === undefined || typeof wanted === "string" || (wanted instanceof RegExp ? wanted.test(String(error))
-    : typeof wanted !== "function" ? Object.entries(wanted).every(([name, one]) => isDeepStrictEqual(error?.[name], one)) : error instanceof wanted || (!(wanted.prototype instanceof Error) && wanted !== Error && wanted(error) === true));
+    : typeof wanted !== "function" ? Object.entries(wanted).every(([name, one]) => same(error?.[name], one)) : error instanceof wanted || (!(wanted.prototype instanceof Error) && wanted !== Error && wanted(error) === true));
   Object.assign(assert, {
-    AssertionError, ok: assert, strict: assert,
+    AssertionError, ok: assert,
     equal: (a, b, message) => check(a == b || (a !== a && b !== b), message, a, b, "=="), notEqual: (a, b, message) => check(a != b, message, a, b, "!="),
     strictEqual: (a, b, message) => check(Object.is(a, b), message, a, b, "strictEqual"), notStrictEqual: (a, b, message) => check(!Object.is(a, b), message, a, b, "notStrictEqual"),
-    deepEqual: (a, b, message) => check(isDeepStrictEqual(a, b), message, a, b, "deepEqual"), deepStrictEqual: (a, b, message) => check(isDeepStrictEqual(a, b), message, a, b, "deepStrictEqual"),
-    notDeepEqual: (a, b, message) => check(!isDeepStrictEqual(a, b), message, a, b, "notDeepEqual"), notDeepStrictEqual: (a, b, message) => check(!isDeepStrictEqual(a, b), message, a, b, "notDeepStrictEqual"),
+    deepEqual: (a, b, message) => check(same(a, b, false), message, a, b, "deepEqual"), deepStrictEqual: (a, b, message) => check(same(a, b), message, a, b, "deepStrictEqual"),
+    notDeepEqual: (a, b, message) => check(!same(a, b, false), message, a, b, "notDeepEqual"), notDeepStrictEqual: (a, b, message) => check(!same(a, b), message, a, b, "notDeepStrictEqual"),
     match: (text, pattern, message) => check(pattern.test(text), message, text, pattern, "match"), doesNotMatch: (text, pattern, message) => check(!pattern.test(text), message, text, pattern, "doesNotMatch"),
     fail: (message = "Failed") => check(false, message), ifError: (error) => { if (error !== null && error !== undefined) throw error; },
     throws(work, wanted, message) {
@@ -96,6 +98,9 @@ const nodeAssert = once(() => {
       check(false, typeof wanted === "string" ? wanted : (message ?? "Missing expected rejection."), undefined, wanted, "rejects");
     },
   });
+  const { strictEqual: equal, notStrictEqual: notEqual, deepStrictEqual: deepEqual, notDeepStrictEqual: notDeepEqual } = assert;
+  assert.strict = Object.assign((value, message) => assert(value, message), assert, { equal, notEqual, deepEqual, notDeepEqual });
+  assert.strict.strict = assert.strict;
   return assert;
 });
 
@@ -156,6 +161,8 @@ const nodeZlib = once(() => {
     };
     found[`create${name}`] = (given) => new Type(given);
   }
+  // No createBrotliDecompress: by its being there packages decide whether they ask servers for brotli.
+  for (const name of ["brotliCompress", "brotliCompressSync", "brotliDecompress", "brotliDecompressSync"]) found[name] = () => fail(`zlib.${name} is not available in a function`);
   return found;
 });
 
@@ -172,7 +179,7 @@ function absent(name) {
 const more = once(() => {
   const began = Date.now();
   const found = {
-    url: nodeUrl, assert: nodeAssert, "assert/strict": nodeAssert, punycode: nodePunycode, zlib: nodeZlib,
+    url: nodeUrl, assert: nodeAssert, "assert/strict": () => nodeAssert().strict, punycode: nodePunycode, zlib: nodeZlib,
     http: once(() => nodeHttp()("http:")), https: once(() => nodeHttp()("https:")),
     os: once(() => ({
       EOL: "\n", arch: () => "", platform: () => "linux", type: () => "Linux", release: () => "", hostname: () => "localhost", tmpdir: () => "/tmp", homedir: () => "/",

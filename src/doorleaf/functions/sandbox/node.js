@@ -176,19 +176,49 @@ const nodeCrypto = once(() => {
   };
 });
 
-function same(a, b, seen) {
-  // Whether two values are alike, however deep.
+const BOXES = [Number, String, Boolean, Symbol, BigInt];
+const tagOf = (value) => Object.prototype.toString.call(value);
+function unordered(a, b, alike) {
+  // Whether each of `a` has one of its own in `b`.
+  const rest = [...b];
+  return a.length === b.length && a.every((one) => {
+    const at = rest.findIndex((other) => alike(one, other));
+    if (at >= 0) rest.splice(at, 1);
+    return at >= 0;
+  });
+}
+function same(a, b, strict = true, seen = new Map()) {
+  // Whether two values are alike, however deep; as `==` has it where that is not strict.
   if (Object.is(a, b)) return true;
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null || prototypeOf(a) !== prototypeOf(b)) return false;
-  if (a instanceof Date || a instanceof RegExp) return a instanceof Date ? a.getTime() === b.getTime() : String(a) === String(b) && a.lastIndex === b.lastIndex;
-  if (a instanceof ArrayBuffer) [a, b] = [new Uint8Array(a), new Uint8Array(b)];
-  else if ([Number, String, Boolean].some((Type) => a instanceof Type) && !Object.is(a.valueOf(), b.valueOf())) return false;
-  if (seen.get(a) === b) return true;
-  seen.set(a, b);
-  if (a instanceof Value) return stringify(a.toExtendedJSON()) === stringify(b.toExtendedJSON());
-  if (a instanceof Map || a instanceof Set) return a.size === b.size && same([...a], [...b], seen);
-  const names = Reflect.ownKeys(a);
-  return names.length === Reflect.ownKeys(b).length && names.every((name) => Object.hasOwn(b, name) && same(a[name], b[name], seen));
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) {
+    const plain = (one) => one === null || typeof one !== "object";
+    return !strict && plain(a) && plain(b) && (a == b || (a !== a && b !== b));
+  }
+  if (tagOf(a) !== tagOf(b) || (strict && prototypeOf(a) !== prototypeOf(b)) || Array.isArray(a) !== Array.isArray(b)) return false;
+  if (seen.get(a)?.has(b)) return true; // where they hold themselves
+  if (!seen.has(a)) seen.set(a, new Set());
+  seen.get(a).add(b);
+  const alike = insides(a, b, strict, (one, other) => same(one, other, strict, seen));
+  seen.get(a).delete(b);
+  return alike;
+}
+function insides(a, b, strict, alike) {
+  if (a instanceof Value && b instanceof Value) return prototypeOf(a) === prototypeOf(b) && stringify(a.toExtendedJSON()) === stringify(b.toExtendedJSON());
+  if (a instanceof Date && a.getTime() !== b.getTime()) return false;
+  if (a instanceof RegExp && (String(a) !== String(b) || a.lastIndex !== b.lastIndex)) return false;
+  if (a instanceof Error && (a.message !== b.message || a.name !== b.name)) return false;
+  if (BOXES.some((Type) => a instanceof Type) && !Object.is(a.valueOf(), b.valueOf())) return false;
+  if (a instanceof ArrayBuffer || a instanceof DataView) [a, b] = [web().view(a), web().view(b)];
+  if (Array.isArray(a) && a.length !== b.length) return false;
+  if (a instanceof Set) {
+    if (!unordered([...a].filter((one) => !b.has(one)), [...b].filter((one) => !a.has(one)), alike)) return false;
+  } else if (a instanceof Map) {
+    const other = (map) => ([key, value]) => !map.has(key) || !alike(map.get(key), value);
+    if (!unordered([...a].filter(other(b)), [...b].filter(other(a)), ([key, value], [its, one]) => alike(key, its) && alike(value, one))) return false;
+  }
+  const names = (of) => [...Object.keys(of), ...(strict ? Object.getOwnPropertySymbols(of).filter((name) => Object.prototype.propertyIsEnumerable.call(of, name)) : [])];
+  const all = names(a);
+  return all.length === names(b).length && all.every((name) => Object.prototype.propertyIsEnumerable.call(b, name) && alike(a[name], b[name]));
 }
 
 const nodeTypes = once(() => {
@@ -204,7 +234,7 @@ const nodeUtil = once(() => {
 const promised = Symbol("nodejs.util.promisify.custom"), { setTimeout, setImmediate, promises } = nodeTimers();
 const waits = (work) => (work === setTimeout ? promises.setTimeout : work === setImmediate ? promises.setImmediate : undefined);
 return {
-  TextEncoder: web().TextEncoder, TextDecoder: web().TextDecoder, types: nodeTypes(), isDeepStrictEqual: (a, b) => same(a, b, new Map()),
+  TextEncoder: web().TextEncoder, TextDecoder: web().TextDecoder, types: nodeTypes(), isDeepStrictEqual: (a, b) => same(a, b),
   inherits: (Type, Parent) => { Type.super_ = Parent; Object.setPrototypeOf(Type.prototype, Parent.prototype); },
   promisify: Object.assign((work) => work[promised] ?? waits(work) ?? function (...given) {
     return new Promise((done, failed) => work.call(this, ...given, (error, value) => (error ? failed(error) : done(value))));
