@@ -12,7 +12,7 @@ import pytest
 from asgi import application
 from people import PASSWORD, House, house
 
-from doorleaf.access.identity import tokens as tokens_module
+from doorleaf.access import system_store
 from doorleaf.access.identity.tokens import Sessions
 from doorleaf.settings.providers import PROVIDERS
 
@@ -83,7 +83,7 @@ def test_all_sessions_of_a_user_are_ended(home: House) -> None:
 
 
 def test_all_sessions_are_ended(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens_module, "MOST", 2)
+    monkeypatch.setattr(system_store, "PAGE", 2)
     replies = [login(home), home.login("anon-user").json, login(home), home.login("anon-user").json, login(home)]
     assert home.run(home.directory.sessions.revoke_all()) == 5
     for reply in replies:

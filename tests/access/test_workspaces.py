@@ -19,6 +19,7 @@ from placed import opened, place
 from typer.testing import CliRunner
 
 from doorleaf import ejson
+from doorleaf.access import system_store
 from doorleaf.access.callers import Credentials, Identity
 from doorleaf.access.workspaces.tenancy import SCOPES
 from doorleaf.access.workspaces.tickets import SECONDS, Tickets
@@ -50,6 +51,12 @@ def home(tmp_path_factory: pytest.TempPathFactory, trusted: Issuer) -> Iterator[
         ok(app, "POST", "/workspaces", {"tenant": "acme", "id": "one"}, status=201)
         ok(app, "POST", "/workspaces", {"tenant": "bolt", "id": "other"}, status=201)
         yield running
+
+
+@pytest.fixture(autouse=True)
+def read_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are more workspaces and keys than are read at once."""
+    monkeypatch.setattr(system_store, "PAGE", 2)
 
 
 def enter(home: House, workspace: str, **shown: Any) -> Identity:

@@ -33,6 +33,8 @@ TIME_LIMIT_MS = 2000
 RESERVE_LIMIT_MS = 10_000
 """Longest that a request waits for its part of a quota."""
 MOST = 50_000
+PAGE = 10_000
+"""Documents that are read at once where all are."""
 _INDEX_OPTIONS_CONFLICT = 85
 
 
@@ -90,6 +92,17 @@ class SystemStore:
             max_time_ms=TIME_LIMIT_MS,
         )
         return (await self._execute(operation)).documents.decode()
+
+    async def all(self, collection: str, filter: Document, *, projection: Document | None = None) -> list[Document]:
+        """The matching documents by ``_id``, however many; what is put in meanwhile may be missing."""
+        found: list[Document] = []
+        rest = filter
+        while True:
+            page = await self.find(collection, rest, sort={"_id": 1}, limit=PAGE, projection=projection)
+            found += page
+            if len(page) < PAGE:
+                return found
+            rest = {"$and": [filter, {"_id": {"$gt": page[-1]["_id"]}}]}
 
     async def insert(self, collection: str, document: Document) -> None:
         """Insert one document; DuplicateKey when its ``_id`` is taken."""

@@ -232,8 +232,8 @@ class Databases:
 
     async def all(self) -> list[Database]:
         """The databases of all users, those that are half dropped as well; without their collections."""
-        found = await self._system.find(COLLECTION, {}, sort={"user_id": 1, "name": 1}, projection={"collections": 0})
-        return [_database(document) for document in found]
+        found = await self._system.all(COLLECTION, {}, projection={"collections": 0})
+        return [_database(document) for document in sorted(found, key=lambda one: (one["user_id"], one["name"]))]
 
     def _made(self, collection: Mapping[str, Any]) -> Document:
         return {"id": str(ObjectId()), **collection, "created": as_date(self._clock())}

@@ -203,7 +203,7 @@ class CollectionCredentials:
 
     async def listed(self) -> list[Document]:
         """Every credential, oldest first, without its hash."""
-        return [_shown(document) for document in await self._system.find(CREDENTIALS, {}, sort={"_id": 1})]
+        return [_shown(document) for document in await self._system.all(CREDENTIALS, {})]
 
     async def _required(self, identifier: str) -> Document:
         document = await self._system.find_one(CREDENTIALS, {"_id": identifier})

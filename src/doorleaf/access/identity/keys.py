@@ -218,7 +218,7 @@ class Keys:
     async def reload(self) -> None:
         """Read the keys again; what was revoked since is unknown from here on, what did not change stays as it was."""
         is_latest = self._reading.begin()
-        documents = await self._system.find(COLLECTION, {"disabled": {"$ne": True}})
+        documents = await self._system.all(COLLECTION, {"disabled": {"$ne": True}})
         if not is_latest():
             return
         by_digest: dict[bytes, Key] = {}
@@ -382,7 +382,8 @@ class Keys:
 
     async def listed(self) -> list[Document]:
         """Every key, oldest first, without its hash."""
-        return [described(document) for document in await self._system.find(COLLECTION, {}, sort={"created": 1})]
+        found = await self._system.all(COLLECTION, {})
+        return [described(document) for document in sorted(found, key=lambda one: one["created"])]
 
     async def _required(self, name: str) -> Document:
         document = await self._system.find_one(COLLECTION, {"_id": name})

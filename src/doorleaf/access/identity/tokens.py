@@ -23,7 +23,7 @@ from bson import ObjectId
 from doorleaf.access import hs256
 from doorleaf.access.callers import Tell, untold
 from doorleaf.access.request import HttpRequest
-from doorleaf.access.system_store import MOST, SystemStore, as_date, as_seconds
+from doorleaf.access.system_store import SystemStore, as_date, as_seconds
 from doorleaf.documents import Document
 from doorleaf.errors import Unauthenticated
 
@@ -313,15 +313,9 @@ class Sessions:
     async def reload(self) -> None:
         """Read which sessions were revoked while access tokens of theirs may live, with as much again for clocks."""
         since, before = as_date(self._clock() - 2 * ACCESS_SECONDS), self._revoked
-        revoked: set[str] = set()
-        filter: Document = {"revoked": {"$gte": since}}
-        while found := await self._system.find(COLLECTION, filter, sort={"_id": 1}):
-            revoked.update(document["_id"] for document in found)
-            filter = {"revoked": {"$gte": since}, "_id": {"$gt": found[-1]["_id"]}}
-            if len(found) < MOST:
-                break
+        found = await self._system.all(COLLECTION, {"revoked": {"$gte": since}}, projection={"_id": 1})
         ended_meanwhile = self._revoked - before  # perhaps too late for what was read
-        self._revoked = frozenset(revoked) | ended_meanwhile
+        self._revoked = frozenset(document["_id"] for document in found) | ended_meanwhile
 
     async def prepare(self) -> None:
         """Make the indexes that are needed."""

@@ -280,7 +280,7 @@ class Quotas:
             for place, used in self._used.items()
             if used.period.name in current or used.pending or any(used.held.values())
         }
-        for document in await self._system.find(COLLECTION, {"period": {"$in": list(current)}}):
+        for document in await self._system.all(COLLECTION, {"period": {"$in": list(current)}}):
             identifier, _, name = str(document["_id"]).rpartition(":")
             self._at(identifier, str(document.get("key")), current[name]).stored = _amounts(document)
 

@@ -112,10 +112,10 @@ class Workspaces:
     async def reload(self) -> None:
         """Read everything again; a workspace that did not change stays the same object."""
         is_latest = self._reading.begin()
-        tenants = {str(one["_id"]): bytes(one["secret"]) for one in await self.system.find(TENANTS, {})}
+        tenants = {str(one["_id"]): bytes(one["secret"]) for one in await self.system.all(TENANTS, {})}
         read: dict[str, Document] = {}
         found: dict[str, Workspace] = {}
-        for document in await self.system.find(WORKSPACES, {}):
+        for document in await self.system.all(WORKSPACES, {}):
             name = str(document["_id"])
             read[name] = document
             if document == self._read.get(name):
@@ -123,7 +123,7 @@ class Workspaces:
             elif document["tenant"] in tenants:
                 found[name] = _workspace(document)
         keys = {}
-        for document in await self.system.find(KEYS, {"revoked": None}):
+        for document in await self.system.all(KEYS, {"revoked": None}):
             place = found.get(document["workspace"])
             if place is not None and document.get("birth", "") == place.birth:  # else it was for one that is no more
                 keys[bytes.fromhex(document["hash"])] = _key(document)
@@ -159,7 +159,7 @@ class Workspaces:
 
     async def tenants(self) -> list[Document]:
         """Every tenant, oldest first."""
-        return [_told(one) for one in await self.system.find(TENANTS, {}, sort={"created": 1, "_id": 1})]
+        return [_told(one) for one in sorted(await self.system.all(TENANTS, {}), key=_age)]
 
     async def delete_tenant(self, tenant: str, *, by: HttpRequest | None = None) -> None:
         """Forget a tenant that has no workspaces; TenantNotFound when there is none."""
@@ -220,7 +220,7 @@ class Workspaces:
     async def _require_free(self, document: Document) -> None:
         """Raise unless nobody else has the database, or all who have it share it."""
         needed = {"data_source": 1, "database": 1, "shared": 1}
-        for other in await self.system.find(WORKSPACES, {"_id": {"$ne": document["_id"]}}, projection=needed):
+        for other in await self.system.all(WORKSPACES, {"_id": {"$ne": document["_id"]}}, projection=needed):
             if other["_id"].casefold() == document["_id"].casefold():
                 raise _taken(document["_id"])
             if other["data_source"] != document["data_source"]:
@@ -233,7 +233,7 @@ class Workspaces:
     async def listed(self, tenant: str | None = None) -> list[Document]:
         """Every workspace, or those of one tenant, oldest first."""
         filter: Document = {} if tenant is None else {"tenant": tenant}
-        return [_shown(one) for one in await self.system.find(WORKSPACES, filter, sort={"created": 1, "_id": 1})]
+        return [_shown(one) for one in sorted(await self.system.all(WORKSPACES, filter), key=_age)]
 
     async def describe(self, workspace: str) -> Document:
         """One workspace; WorkspaceNotFound when there is none."""
@@ -329,8 +329,8 @@ class Workspaces:
     async def keys(self, workspace: str) -> list[Document]:
         """The keys of a workspace, oldest first, without their texts."""
         await self.describe(workspace)
-        found = await self.system.find(KEYS, {"workspace": workspace}, sort={"created": 1, "_id": 1})
-        return [_shown_key(document) for document in found]
+        found = await self.system.all(KEYS, {"workspace": workspace})
+        return [_shown_key(document) for document in sorted(found, key=_age)]
 
     async def revoke_key(self, workspace: str, key: str, *, by: HttpRequest | None = None) -> Document:
         """End a key of a workspace, by its id, for good. WorkspaceKeyNotFound when there is none."""
@@ -371,6 +371,10 @@ def _key(document: Document) -> WorkspaceKey:
     return WorkspaceKey(
         document["_id"], document["name"], document["workspace"], scopes, as_seconds(document["expires"])
     )
+
+
+def _age(document: Document) -> tuple[datetime, str]:
+    return document["created"], document["_id"]
 
 
 def _told(tenant: Document) -> Document:
