@@ -88,8 +88,10 @@ def test_a_token_opens_its_workspace_and_no_other(home: House) -> None:
     assert home.app.act("find", {"database": "one", "collection": "a"}, key=made["token"]).status == 401
     ok(home.app, "PATCH", "/workspaces/one", {"end_tokens": True})
     assert kept_out(home, "one", bearer=made["token"])[0] == 401
-    later = ok(home.app, "POST", "/workspaces/one/token", status=201)["token"]
-    assert enter(home, "one", bearer=later).tenancy is not None
+    later, elsewhere = (ok(home.app, "POST", f"/workspaces/{at}/token", status=201)["token"] for at in ("one", "other"))
+    second = enter(home, "one", bearer=later)
+    assert second.shown != caller.shown
+    assert second.turn == caller.turn != enter(home, "other", bearer=elsewhere).turn
 
 
 def test_a_key_opens_its_workspace_until_it_is_revoked(home: House) -> None:
@@ -97,6 +99,7 @@ def test_a_key_opens_its_workspace_until_it_is_revoked(home: House) -> None:
     caller = enter(home, "one", api_key=made["key"])
     assert caller.tenancy is not None
     assert caller.tenancy.scopes == {"mongo:write"}
+    assert caller.turn == caller.shown == made["id"]
     assert enter(home, "one", bearer=made["key"]) is caller
     assert kept_out(home, "other", api_key=made["key"]) == (403, "PermissionDenied")
     listed = ok(home.app, "GET", "/workspaces/one/keys")["keys"]
@@ -114,6 +117,7 @@ def test_a_trusted_issuer_opens_what_its_tokens_name(home: House) -> None:
     caller = enter(home, "one", bearer=whole)
     assert caller.tenancy is not None
     assert caller.tenancy.scopes == {"mongo:read", "mongo:write"}
+    assert caller.turn == caller.shown
     assert kept_out(home, "other", bearer=whole) == (403, "PermissionDenied")
     listed = signed(tenant_id="acme", workspaces=["else"], scopes=["mongo:read"])
     assert kept_out(home, "one", bearer=listed) == (403, "PermissionDenied")

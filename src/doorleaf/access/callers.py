@@ -67,6 +67,8 @@ class Identity:
     ends: bool = False
     caller: str = ""
     tenancy: Tenancy | None = None
+    together: str = ""
+    """Whose turn it shares, as anybody can become ever so many of them; "" for one of its own."""
 
     shown: str = field(init=False)
     """The id of whoever showed the credentials."""
@@ -77,7 +79,7 @@ class Identity:
     def __post_init__(self) -> None:
         shown = self.caller or self.id
         object.__setattr__(self, "shown", shown)
-        object.__setattr__(self, "turn", self.provider if self.provider == "anon-user" else shown)
+        object.__setattr__(self, "turn", self.provider if self.provider == "anon-user" else self.together or shown)
 
     @property
     def version(self) -> bytes:

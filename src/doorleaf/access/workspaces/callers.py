@@ -140,7 +140,8 @@ class WorkspaceCallers:
             raise _elsewhere()
         if found.issued <= place.tokens_after or found.birth not in (None, place.birth):
             raise Unauthenticated("the token was ended", code="InvalidSession")
-        return self._made(token, found.subject, place, found.scopes, found.expires)
+        # Each token of ours is for somebody of its own, so that who gets another one is one caller more.
+        return self._made(token, found.subject, place, found.scopes, found.expires, together=found.birth is not None)
 
     def _remembered(self, token: str) -> Said | None:
         found, secret = self._said.get(token, (None, None))
@@ -156,7 +157,15 @@ class WorkspaceCallers:
         return place
 
     def _made(
-        self, shown: str, name: str, place: Workspace, scopes: frozenset[str], ends: float | None, id: str = ""
+        self,
+        shown: str,
+        name: str,
+        place: Workspace,
+        scopes: frozenset[str],
+        ends: float | None,
+        id: str = "",
+        *,
+        together: bool = False,
     ) -> Identity:
         """The caller who showed something; the same object as long as nothing about them changes."""
         known = self._identities.get((shown, place.id))
@@ -165,7 +174,8 @@ class WorkspaceCallers:
             return known
         given = scopes | {REALTIME} if SUBSCRIBE in scopes else scopes
         identifier = id or sha256(f"{place.tenant}\0{name}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
-        return self._keep(shown, place, stands_for(name, identifier, Tenancy(place, given & _EVERYTHING, ends)))
+        tenancy = Tenancy(place, given & _EVERYTHING, ends)
+        return self._keep(shown, place, stands_for(name, identifier, tenancy, together=together))
 
     def _keep(self, shown: str, place: Workspace, identity: Identity) -> Identity:
         self._identities[shown, place.id] = identity

@@ -343,11 +343,12 @@ class Workspaces:
         return _shown_key(await self.system.find_one(KEYS, place) or {})
 
 
-def stands_for(name: str, identifier: str, tenancy: Tenancy) -> Identity:
-    """The caller who shows a key or a token of a workspace."""
+def stands_for(name: str, identifier: str, tenancy: Tenancy, *, together: bool) -> Identity:
+    """The caller who shows a key or a token of a workspace, who may have a turn ``together`` with others of it."""
     place = tenancy.workspace
     data = {"name": name, "tenant_id": place.tenant, "workspace_id": place.id}
-    return Identity(id=identifier, kind="server", provider="workspace", data=data, tenancy=tenancy)
+    turn = f"workspace {place.id}" if together else ""
+    return Identity(id=identifier, kind="server", provider="workspace", data=data, tenancy=tenancy, together=turn)
 
 
 def _workspace(document: Document) -> Workspace:
