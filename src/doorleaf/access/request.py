@@ -46,6 +46,8 @@ class Headers(Mapping[str, list[str]]):
 
 def raw_query(query: bytes) -> str:
     """The query as it came, without the parameter by which a caller shows a secret, however its name is written."""
+    if not query:
+        return ""
     parts = query.decode("latin-1").split("&")
     return "&".join(part for part in parts if unquote_plus(part.partition("=")[0]) != "secret")
 

@@ -22,7 +22,7 @@ from doorleaf.functions.gate import Refuse
 from doorleaf.functions.load import Function, HttpsEndpoint
 from doorleaf.functions.request import headers_told, query_told
 from doorleaf.functions.response import Response
-from doorleaf.functions.runtime import Functions
+from doorleaf.functions.runtime import Functions, object_answer, read_answer
 from doorleaf.functions.signatures import unproven
 from doorleaf.functions.version import Version
 
@@ -85,7 +85,7 @@ class _Endpoints:
 
     async def handle(self, request: Request) -> Reply:
         _, endpoint, _ = request.chosen
-        query = query_told(request)
+        query, mode = query_told(request), self._mode(request, endpoint)
         async with self._functions.admitted() as version:
             # The app may have changed while the body was read; what is called is what is there now.
             function = version.loaded.functions.get(endpoint.function)
@@ -110,18 +110,25 @@ class _Endpoints:
                     given = _incoming(request, query)
                 else:
                     given = await CODING.run(call.seconds, _incoming, request, query)
-                told = await self._functions.javascript(call, incoming=given)
+                text = await self._functions.javascript(call, incoming=given)
+                body = object_answer(text, mode) if endpoint.respond_result else None
+                if body is not None:
+                    return Reply(200, body, mode.content_type)
+                told = await read_answer(text, call)
                 value, said = told.get("value"), told.get("said")
         if not endpoint.respond_result:
             return Reply(204)
         if said is not None:
             return _said(said) if is_small(said) else await CODING.run(_WRITING_SECONDS, _said, said)
-        silent = ejson.Mode.CANONICAL if endpoint.return_type == "EJSON" else ejson.Mode.PLAIN
-        mode = ejson.mode_of(request.headers.get(b"accept"), silent)
-        mode = self._plain if mode is ejson.Mode.PLAIN else mode
         if is_small(value):
             return Reply(200, ejson.dumps(value, mode), mode.content_type)
         return Reply(200, await CODING.run(_WRITING_SECONDS, ejson.dumps, value, mode), mode.content_type)
+
+    def _mode(self, request: Request, endpoint: HttpsEndpoint) -> ejson.Mode:
+        """How an answer of ``endpoint`` is written."""
+        silent = ejson.Mode.CANONICAL if endpoint.return_type == "EJSON" else ejson.Mode.PLAIN
+        mode = ejson.mode_of(request.headers.get(b"accept"), silent)
+        return self._plain if mode is ejson.Mode.PLAIN else mode
 
 
 def _incoming(request: Request, query: dict[str, str]) -> bytes:

@@ -38,6 +38,8 @@ def request_facts(request: Request, headers: dict[str, list[str]]) -> Document:
 
 def query_told(request: Request) -> dict[str, str]:
     """The first value of each parameter in the query. InvalidParameter for too many."""
+    if not request.query:
+        return {}
     try:
         pairs = parse_qsl(request.query.decode("latin-1"), keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
     except ValueError:

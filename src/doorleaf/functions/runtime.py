@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from doorleaf import ejson
 from doorleaf.access.app_services.data_api import DataApi
@@ -43,6 +43,7 @@ from doorleaf.settings.model import Settings
 LOG = logging.getLogger("doorleaf.functions")
 _BARE = frozenset({"Error", "MongoError"})
 """What functions throw that clients are told by its message alone."""
+T = TypeVar("T")
 _VALUE = b'{"value":'
 """How the answer of a function begins that has said nothing with a response object."""
 
@@ -297,19 +298,13 @@ class Functions:
                 return await self._observed(call, python.run(call, _stored(arguments)))
             finally:
                 DEPTH.reset(token)
-        text = await _written(arguments, call)
-        return (await self.javascript(call, arguments=text)).get("value")
+        text = await self.javascript(call, arguments=await _written(arguments, call))
+        return (await read_answer(text, call)).get("value")
 
-    async def javascript(self, call: Call, **given: bytes) -> dict[str, Any]:
-        """Run the JavaScript function of ``call``: ``{"value"}`` with BSON values, or ``{"said"}`` with a response.
-        Raises FunctionFailed, FunctionTimeout, FunctionsUnavailable."""
-        text = await self._observed(call, self._in_process(call, payload(call, **given)))
-        if not text.startswith(_VALUE) and "said" in (told := await _read(text, result, call)):
-            return told
-        try:
-            return {"value": (await _read(text, ejson.loads, call)).get("value")}
-        except (DoorleafError, ValueError) as error:
-            raise FunctionFailed(f"the function answered what is no value: {error}") from None
+    async def javascript(self, call: Call, **given: bytes) -> bytes:
+        """Run the JavaScript function of ``call`` and return what it answered, for :func:`read_answer`. Raises
+        FunctionFailed, FunctionTimeout, FunctionsUnavailable."""
+        return await self._observed(call, self._in_process(call, payload(call, **given)))
 
     async def _in_process(self, call: Call, text: bytes) -> bytes:
         try:
@@ -318,7 +313,7 @@ class Functions:
             call.end()
             raise
 
-    async def _observed(self, call: Call, running: Awaitable[Any]) -> Any:
+    async def _observed(self, call: Call, running: Awaitable[T]) -> T:
         began, error = time.perf_counter(), None
         outcome = "ok"
         try:
@@ -428,6 +423,27 @@ class _Entered:
 def _stored(arguments: list[Any]) -> list[Any]:
     """``arguments`` with null for those that are missing."""
     return [None if argument is ABSENT else argument for argument in arguments]
+
+
+async def read_answer(text: bytes, call: Call) -> dict[str, Any]:
+    """The answer of a JavaScript function: ``{"value"}`` with BSON values, or ``{"said"}`` with a response. Raises
+    FunctionFailed."""
+    if not text.startswith(_VALUE) and "said" in (told := await _read(text, result, call)):
+        return told
+    try:
+        return {"value": (await _read(text, ejson.loads, call)).get("value")}
+    except (DoorleafError, ValueError) as error:
+        raise FunctionFailed(f"the function answered what is no value: {error}") from None
+
+
+def object_answer(text: bytes, mode: ejson.Mode) -> bytes | None:
+    """The short object that a JavaScript function answered, as most do, in ``mode``, without values made of it in
+    between; None for any other answer, which :func:`read_answer` reads."""
+    # An object whose first member begins with a dollar sign may be a wrapper of Extended JSON, which is another value.
+    if len(text) >= SMALL_BYTES or not text.startswith(b'{"value":{"') or text[11:12] == b"$" or text[-2:] != b"}}":
+        return None
+    found = ejson.loads_bson(text[len(_VALUE) : -1])
+    return None if found is None else ejson.encode_document(found, mode)
 
 
 async def _read(text: bytes, reader: Callable[[bytes], dict[str, Any]], call: Call) -> dict[str, Any]:
