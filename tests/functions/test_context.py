@@ -27,8 +27,20 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
      {"method": "POST", "url": "https://a.example/", "headers": {"Content-Type": ["application/json"]}, "body": {"text": '{"a":"é"}'}, "follow": False}),
     ("context.http.put({ url: 'https://a.example/', body: { a: 'x y' }, encodeBodyAsJSON: true, headers: { 'Content-Type': ['application/vnd.x+json'] } })",
      {"method": "PUT", "url": "https://a.example/", "headers": {"Content-Type": ["application/vnd.x+json"]}, "body": {"text": '{"a":"x y"}'}, "follow": False}),
-    ("context.http.patch({ url: 'https://a.example/', body: { a: 'x y', b: 'c&' }, form: true })",
-     {"method": "PATCH", "url": "https://a.example/", "headers": {"Content-Type": ["application/x-www-form-urlencoded"]}, "body": {"text": "a=x%20y&b=c%26"}, "follow": False}),
+    ("context.http.patch({ url: 'https://a.example/', form: { a: 'x y', b: ['c&', 2] } })",
+     {"method": "PATCH", "url": "https://a.example/", "headers": {"Content-Type": ["application/x-www-form-urlencoded"]}, "body": {"text": "a=x%20y&b=c%26&b=2"}, "follow": False}),
+    ("context.http.get({ host: 'a.example', path: '/p', query: { a: 1 }, fragment: 'f', username: 'u:', password: 'p', digestAuth: false, authUrl: '', cookies: { a: '1', b: 'x=y' }, headers: { cookie: ['z=0'] } })",
+     {"method": "GET", "url": "https://a.example/p?a=1", "headers": {"cookie": ["z=0; a=1; b=x=y"], "Authorization": ["Basic dTo6cA=="]}, "follow": False}),
+    ("context.http.get({ url: 'https://u%40x:p%C3%A9@a.example/x@y', cookies: 'c=1' })",
+     {"method": "GET", "url": "https://a.example/x@y", "headers": {"Cookie": ["c=1"], "Authorization": ["Basic dUB4OnDDqQ=="]}, "follow": False}),
+    ("context.http.get({ url: 'https://a.example/#x', query: { a: 1 }, username: 'u', password: 'p', headers: { authorization: 'own' } })",
+     {"method": "GET", "url": "https://a.example/?a=1", "headers": {"authorization": ["own"]}, "follow": False}),
+    ("context.http.get({ url: 'https://a.example/', username: 'u', password: 'p', digestAuth: true })",
+     {"method": "GET", "url": "https://a.example/", "headers": {}, "follow": False, "digest": ["u", "p"]}),
+    ("fetch('https://a.example/', { method: 'post', body: new URLSearchParams({ a: 'b c' }), headers: [['X-A', 1], ['Accept-Encoding', 'gzip']] })",
+     {"method": "POST", "url": "https://a.example/", "headers": {"X-A": ["1"], "Content-Type": ["application/x-www-form-urlencoded;charset=UTF-8"]}, "body": {"text": "a=b+c"}, "follow": True}),
+    ("fetch('https://a.example/', { method: 'PUT', body: 'x', headers: { 'content-type': 'a/b' } })",
+     {"method": "PUT", "url": "https://a.example/", "headers": {"content-type": ["a/b"]}, "body": {"text": "x"}, "follow": True}),
     ("context.http.post({ url: 'https://a.example/', body: 'as it is' })",
      {"method": "POST", "url": "https://a.example/", "headers": {}, "body": {"text": "as it is"}, "follow": False}),
     ("context.http.post({ url: 'https://a.example/', body: new BSON.Binary(new Uint8Array([255, 0])) })",
@@ -57,10 +69,29 @@ def test_requests_to_other_servers_and_their_answers() -> None:
     run(functions, work)
 
 
+def test_a_form_in_parts_has_its_boundary() -> None:
+    source = "exports = () => context.http.post({ url: 'https://a.example/', form: { 'a\"': 'x', b: ['1', '2'] }, headers: { 'content-type': ['multipart/form-data'] } })"
+    server = Recorder(orjson.dumps({"value": ANSWER}))
+    run({"f": source}, lambda sandbox: sandbox.run("f", server=server))
+    [asked] = server.requests
+    kind, _, boundary = asked["headers"]["content-type"][0].partition("; boundary=")
+    head = "Content-Disposition: form-data; name="
+    fields = [f'{head}"a%22"\r\n\r\nx', f'{head}"b"\r\n\r\n1', f'{head}"b"\r\n\r\n2']
+    assert (kind, asked["body"]["text"].split(f"--{boundary}")) == (
+        "multipart/form-data",
+        ["", *(f"\r\n{one}\r\n" for one in fields), "--\r\n"],
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{ url: 'https://a.example/', digestAuth: true }", "neither digestAuth nor authUrl nor cookies"),
+        ("{ url: 'https://a.example/', authUrl: 'https://b.example/' }", "the option authUrl is not available"),
+        ("{ url: 'https://a.example/', auth: { username: 'u' } }", "the option auth is not available"),
+        ("{ url: 'https://a.example/', digestAuth: true }", "digestAuth: expected a username and a password"),
+        ("{ url: 'https://a.example/', form: true, body: { a: 1 } }", "form: expected an object"),
+        ("{ url: 'https://a.example/', cookies: { a: '1; b=2' } }", "cookies: a has characters"),
+        ("{ path: '/x' }", "expected a url or a host"),
         ("{ url: 'https://a.example/', body: { a: 1 } }", "body: expected text or Binary"),
     ],
 )

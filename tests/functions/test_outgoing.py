@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -22,6 +24,16 @@ class Other(BaseHTTPRequestHandler):
     """Answers with what it was asked; ``/to?URL`` redirects, ``/long`` never ends."""
 
     def do_GET(self) -> None:
+        if self.path.startswith("/digest"):
+            said = self.headers.get("Authorization", "")
+            self.send_response(200 if said.startswith("Digest ") else 401)
+            self.send_header("WWW-Authenticate", 'Basic realm="x"')
+            self.send_header("WWW-Authenticate", unquote(self.path.removeprefix("/digest?")))
+            body = said.encode()
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            return
         if self.path.startswith("/to"):
             status, _, target = self.path.removeprefix("/to").partition("?")
             self.send_response(int(status or 302))
@@ -74,6 +86,36 @@ def test_an_answer(port: int) -> None:
     )
     assert (answer["statusCode"], answer["status"], answer["headers"]["X-Twice"]) == (200, "200 OK", ["1", "2"])
     assert answer["body"] == {"text": f"POST /a?b=1 localhost:{port} x hé"}
+
+
+def test_digest(port: int) -> None:
+    """The proof is that of RFC 7616; what is no challenge is answered as it came."""
+    outgoing = Outgoing(["localhost"], here)
+
+    def answer(challenge: str, user: Any) -> Any:
+        path = f"/digest?{quote(challenge, safe='')}"
+        told = ask(outgoing, f"http://localhost:{port}{path}", "POST", body={"text": "x"}, digest=user)
+        return told["statusCode"], told["body"]["text"], path
+
+    for algorithm, make in (("MD5", hashlib.md5), ("SHA-256", hashlib.sha256)):
+        challenge = f'Digest realm="r",nonce="n",qop="auth",algorithm={algorithm}'
+        status, said, path = answer(challenge, ["u", "p"])
+        fields = {
+            key: value.strip('"') for key, _, value in (part.strip().partition("=") for part in said[7:].split(", "))
+        }
+
+        def digest(*parts: str, make: Any = make) -> str:
+            return str(make(":".join(parts).encode()).hexdigest())
+
+        between = (fields["nc"], fields["cnonce"], "auth")
+        assert (status, fields["username"], fields["uri"]) == (200, "u", path)
+        assert fields["response"] == digest(digest("u", "r", "p"), "n", *between, digest("POST", path))
+    for challenge in ("Digest nonsense", 'Digest realm="r"', 'Digest realm="r",nonce="n",algorithm=none', "Negotiate"):
+        assert answer(challenge, ["u", "p"])[:2] == (401, ""), challenge
+    assert answer('Digest realm="r",nonce="n"', None)[:2] == (401, "")
+    for user in (["u"], "up", ["", ""], ["u\r\nX: y", "p"], ['u"', "p"]):
+        with pytest.raises(InvalidParameter, match="digestAuth"):
+            answer("Negotiate", user)
 
 
 def test_redirects_are_followed_when_asked_and_judged_anew(port: int) -> None:

@@ -40,7 +40,9 @@ class Outgoing:
         self._reachable = reachable or is_public
 
     async def send(self, asked: Document, seconds: float) -> Document:
-        """The answer to ``{method, url, headers, body, follow}``: ``{status, statusCode, headers, body}``.
+        """The answer to ``{method, url, headers, body, follow, digest}``: ``{status, statusCode, headers, body}``.
+
+        ``digest`` is a name and a password, for the server that asks for them so (RFC 7616).
 
         PermissionDenied for hosts that are not allowed and for addresses that nobody may reach.
         """
@@ -54,15 +56,18 @@ class Outgoing:
         if method not in METHODS:
             raise InvalidParameter(f"method: expected one of {', '.join(sorted(METHODS))}")
         headers, body = _headers(asked.get("headers")), _body(asked.get("body"))
+        user = _user(asked.get("digest"))
         try:
             async with asyncio.timeout(min(seconds, MAX_SECONDS)):
                 for _ in range(MOST_REDIRECTS + 1):
                     answer = await self._once(httpx, Transport(), method, url, headers, body)
+                    if answer["statusCode"] == 401 and (proof := _digest(httpx, user, method, url, answer)):
+                        answer = await self._once(httpx, Transport(), method, url, [*headers, proof], body)
                     to = answer.pop("location")
                     if to is None or not asked.get("follow"):
                         return answer
                     if urlsplit(to := urljoin(url, to)).netloc != urlsplit(url).netloc:
-                        headers = [(name, value) for name, value in headers if name.lower() not in _SECRET]
+                        headers, user = [(name, value) for name, value in headers if name.lower() not in _SECRET], None
                     if answer["statusCode"] == 303 or (answer["statusCode"] in (301, 302) and method == "POST"):
                         method, body = "GET", None
                     url = to
@@ -183,6 +188,32 @@ def _headers(given: Any) -> list[tuple[str, str]]:
 
 def _coding(offer: str) -> str:
     return offer.partition(";")[0].strip().lower()
+
+
+def _user(given: Any) -> tuple[str, str] | None:
+    if given is None:
+        return None
+    name, secret = (str(part) for part in given) if isinstance(given, list) and len(given) == 2 else ("", "")
+    if not name or not (name + secret).isascii() or any(c in name + secret for c in '\r\n\0"\\'):
+        raise InvalidParameter("digestAuth: expected a username and a password of characters that a header may have")
+    return name, secret
+
+
+def _digest(
+    httpx: Any, user: tuple[str, str] | None, method: str, url: str, answer: Document
+) -> tuple[str, str] | None:
+    """The header by which ``user`` answers to what a server wants proof of; None where it wants none of this kind."""
+    if user is None:
+        return None
+    request = httpx.Request(method, url)
+    said = [("WWW-Authenticate", value) for value in answer["headers"].get("Www-Authenticate", [])]
+    steps = httpx.DigestAuth(*user).auth_flow(request)
+    next(steps)
+    try:
+        steps.send(httpx.Response(401, headers=said, request=request))
+    except (StopIteration, httpx.ProtocolError, LookupError, ValueError, NotImplementedError):
+        return None
+    return "Authorization", request.headers["Authorization"]
 
 
 def _body(given: Any) -> bytes | None:

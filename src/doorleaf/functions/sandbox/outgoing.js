@@ -28,27 +28,57 @@ function sent(content, signal) {
   return signal ? answer.finally(leave) : answer;
 }
 
+const OFFERED = [
+  "url", "scheme", "host", "path", "query", "params", "fragment", "username", "password", "digestAuth", "headers", "cookies", "body", "encodeBodyAsJSON", "form",
+  "followRedirects", "signal",
+];
+const each = (given) => Object.entries(given).flatMap(([name, value]) => [].concat(value).map((one) => [name, String(one)]));
+const queried = (given) => each(given).map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
+
+function sections(form, boundary) {
+  // The fields of a form as multipart/form-data (RFC 7578).
+  const quoted = (name) => name.replace(/["\r\n]/g, encodeURIComponent);
+  return each(form).map(([name, one]) => `--${boundary}\r\nContent-Disposition: form-data; name="${quoted(name)}"\r\n\r\n${one}\r\n`).join("") + `--${boundary}--\r\n`;
+}
+
+function jar(cookies) {
+  // What the header Cookie says (RFC 6265, section 4.2).
+  if (typeof cookies === "string") return cookies;
+  const written = ([name, value]) => (/^[^\s;,="]+$/.test(name) && /^[^\s;,"\\]*$/.test(value) ? `${name}=${value}` : fail(`cookies: ${name} has characters that no cookie may have`));
+  return each(cookies).map(written).join("; ");
+}
+
 async function exchange(method, url, given) {
-  const { body, encodeBodyAsJSON, headers = {}, params, form, digestAuth, authUrl, cookies, followRedirects, signal, ...rest } =
-    typeof url === "string" ? { ...given, url } : { ...url };
-  if (digestAuth || authUrl || cookies) throw new Error("context.http has neither digestAuth nor authUrl nor cookies");
-  const all = {};
-  for (const [name, value] of Object.entries(headers)) all[name] = [].concat(value).map(String);
+  const options = typeof url === "string" ? { ...given, url } : { ...url };
+  for (const name of Object.keys(options)) if (options[name] && !OFFERED.includes(name)) fail(`context.http: the option ${name} is not available in a function`);
+  const { body, encodeBodyAsJSON, form, cookies, username, password, digestAuth, scheme, host, path, query, params, signal, followRedirects } = options;
+  const headers = {}, header = (name) => Object.keys(headers).find((one) => one.toLowerCase() === name.toLowerCase()) ?? name;
+  for (const [name, value] of Object.entries(options.headers ?? {})) headers[name] = [].concat(value).map(String);
   let text = body;
   if (form) {
-    text = Object.entries(body ?? {}).map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
-    all["Content-Type"] ??= ["application/x-www-form-urlencoded"];
+    if (typeof form !== "object" || body) fail("form: expected an object with the fields, in place of a body");
+    const kind = header("Content-Type"), boundary = randomBytes(16).toHex(), parted = /^multipart\/form-data/i.test(headers[kind]?.[0]);
+    text = parted ? sections(form, boundary) : queried(form);
+    if (parted) headers[kind] = [`multipart/form-data; boundary=${boundary}`];
+    else headers[kind] ??= ["application/x-www-form-urlencoded"];
   } else if (encodeBodyAsJSON) {
     text = stringify(body);
-    all["Content-Type"] ??= ["application/json"];
+    headers[header("Content-Type")] ??= ["application/json"];
   } else if (typeof body === "object" && body !== null && !(body instanceof types.Binary) && !ArrayBuffer.isView(body)) {
     throw new TypeError("body: expected text or Binary; encodeBodyAsJSON writes an object as JSON");
   }
-  const { scheme, host, path, query, fragment, url: whole } = rest;
-  let target = whole ?? `${scheme ?? "https"}://${host}${path ?? ""}`;
-  const pairs = Object.entries(params ?? query ?? {}).flatMap(([name, value]) => [].concat(value).map((one) => [name, one]));
-  if (pairs.length) target += (target.includes("?") ? "&" : "?") + pairs.map((pair) => pair.map(encodeURIComponent).join("=")).join("&");
-  const answer = await sent({ to: "http", method, url: target, headers: all, body: content(text), follow: followRedirects === true }, signal);
+  if (cookies) headers[header("Cookie")] = [[...(headers[header("Cookie")] ?? []), jar(cookies)].join("; ")];
+  let target = options.url ?? `${scheme ?? "https"}://${host ?? fail("context.http: expected a url or a host")}${path ?? ""}`;
+  const pairs = queried(params ?? query ?? {});
+  if (pairs) target = target.replace(/#[^]*$/, "") + (target.includes("?") ? "&" : "?") + pairs;
+  // Who is named in the address, or beside it.
+  const [, start, named, rest] = /^(https?:\/\/)([^/?#]*)@([^]*)$/i.exec(target) ?? [];
+  if (named !== undefined) target = start + rest;
+  const [, name, secret] = /^([^:]*):?([^]*)$/.exec(named ?? ""), user = [username ?? decodeURIComponent(name), password ?? decodeURIComponent(secret)];
+  const known = username !== undefined || named !== undefined;
+  if (digestAuth && !known) fail("digestAuth: expected a username and a password beside it");
+  if (known && !digestAuth) headers[header("Authorization")] ??= [`Basic ${toBase64(user.join(":"))}`];
+  const answer = await sent({ to: "http", method, url: target, headers, body: content(text), follow: followRedirects === true, digest: digestAuth ? user : undefined }, signal);
   const got = received(answer.body);
   return { status: answer.status, statusCode: answer.statusCode, headers: answer.headers, body: got,
     cookies: {}, get contentLength() { return got?.length() ?? 0; } };
@@ -61,10 +91,17 @@ const http = once(() => {
 });
 
 async function fetch(url, given = {}) {
-  const headers = {};
-  for (const [name, value] of Object.entries(given.headers ?? {})) headers[name] = [String(value)];
+  const headers = {}, of = given.headers ?? {};
+  // What an answer is packed in is for whoever unpacks it, which fetch does for a function: nothing is.
+  for (const [name, value] of typeof of[Symbol.iterator] === "function" ? of : Object.entries(of)) if (!/^accept-encoding$/i.test(name)) headers[name] = [String(value)];
+  let { body } = given;
+  const kind = typeof body === "string" ? "text/plain" : typeof body === "object" && body instanceof web().URLSearchParams ? "application/x-www-form-urlencoded" : undefined;
+  if (kind !== undefined) {
+    body = String(body);
+    if (!Object.keys(headers).some((name) => /^content-type$/i.test(name))) headers["Content-Type"] = [`${kind};charset=UTF-8`];
+  }
   const answer = await sent({ to: "http", method: String(given.method ?? "GET").toUpperCase(), url: String(url), headers,
-    body: content(given.body), follow: given.redirect !== "manual" }, given.signal);
+    body: content(body), follow: given.redirect !== "manual" }, given.signal);
   const got = received(answer.body) ?? new types.Binary("");
   const lower = Object.fromEntries(Object.entries(answer.headers).map(([name, all]) => [name.toLowerCase(), all.join(", ")]));
   return {
