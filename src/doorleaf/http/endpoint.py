@@ -360,8 +360,11 @@ class Endpoint:
             raise Unsupported("this path is for WebSocket sessions (RFC 6455): ask to upgrade the connection")
         if route.reads == "stream" and route.handle is not None:
             check = taking(self._authenticator, request)
-            request.upload = Upload(request.headers, receive, route.limit or limit, check)
-            return await self._held(await route.handle(request), request)
+            request.upload = upload = Upload(request.headers, receive, route.limit or limit, check)
+            try:
+                return await self._held(await route.handle(request), request)
+            finally:
+                upload.let_go()
         if is_small(request.headers):
             body = None if (answer := answer_of(scope)) is None else answer.take(limit)
             request.body = await read(request.headers, receive, limit) if body is None else body

@@ -34,6 +34,10 @@ class Upload:
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._pieces
 
+    def let_go(self) -> None:
+        """Hold nothing of the request any more, which holds this; nobody reads on."""
+        del self.check, self._pieces, self._receive
+
     async def _coming(self) -> AsyncIterator[bytes]:
         more = True
         while more:

@@ -43,10 +43,10 @@ class Source:
 
     def __init__(self, file: BinaryIO, name: str = "") -> None:
         self.name = name
-        self.taken = 0
         self._file = file
         self.size, self.stamp = _measured(file)
-        self._plain: IO[bytes] = cast("IO[bytes]", io.BufferedReader(_Counted(self), CHUNK_BYTES))
+        self._counted = _Counted(file)
+        self._plain: IO[bytes] = cast("IO[bytes]", io.BufferedReader(self._counted, CHUNK_BYTES))
         start = self._plain.peek(4)[:4]  # type: ignore[attr-defined]  # it is a BufferedReader
         if start[:2] == GZIP:
             self._plain = cast("IO[bytes]", gzip.GzipFile(fileobj=self._plain))
@@ -59,11 +59,10 @@ class Source:
         if self._begin[:2] in _UTF16:
             raise Unreadable("the file is UTF-16; write it anew as UTF-8")
 
-    def read_raw(self, size: int) -> bytes:
-        """Read from the file itself, compressed as it may be."""
-        chunk: bytes = self._file.read1(size)  # type: ignore[attr-defined]  # it is a BufferedReader
-        self.taken += len(chunk)
-        return chunk
+    @property
+    def taken(self) -> int:
+        """How many bytes of the file itself were read."""
+        return self._counted.taken
 
     def read(self, size: int) -> bytes:
         """Read the file, decompressed; raises Unreadable where it is not as it was compressed."""
@@ -111,16 +110,19 @@ class Source:
 
 
 class _Counted(io.RawIOBase):
-    """The file itself, for what decompresses it."""
+    """The file itself, compressed as it may be. It knows no source, which nothing but a search for garbage would end
+    then, and 512 KiB with it."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.taken = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        chunk = self._source.read_raw(len(buffer))
+        chunk = self._file.read1(len(buffer))  # type: ignore[attr-defined]  # it is a BufferedReader
+        self.taken += len(chunk)
         buffer[: len(chunk)] = chunk
         return len(chunk)
 
