@@ -311,3 +311,36 @@ def test_a_second_opening_in_the_process_takes_no_lock_from_the_first(tmp_path: 
         alone = subprocess.run(command, capture_output=True, text=True, check=False)
         assert "BlockingIOError" in alone.stderr or "PermissionError" in alone.stderr
     subprocess.run(command, check=True)
+
+
+@pytest.mark.parametrize("moment", ["FROM watched", "FROM d1"])
+def test_what_others_drop_while_a_file_is_opened_is_no_damage(tmp_path: Path, moment: str) -> None:
+    async def filled(store: EmbeddedStore) -> None:
+        for name in ("c", "dropped"):
+            await store.execute(InsertOne(namespace=Namespace("db", name), document={}))
+
+    with_store(tmp_path, filled)
+    drops = ["DROP TABLE d2", "DELETE FROM collections WHERE id = 2", "DELETE FROM counts WHERE collection = 2"]
+    drops.append("UPDATE state SET catalog = catalog + 1")
+
+    def traced(cursor: apsw.Cursor, statement: str, values: Any) -> bool:
+        while moment in statement and drops:
+            alter(tmp_path, drops.pop(0))
+        return True
+
+    def hook(connection: apsw.Connection) -> None:
+        connection.exec_trace = traced
+
+    storage = Storage(tmp_path, "OFF")
+    apsw.connection_hooks.append(hook)
+    try:
+        storage.prepare()
+    finally:
+        apsw.connection_hooks.remove(hook)
+    assert not drops
+    storage.inspect()
+    with closing(storage.session()) as session:
+        session.begin()
+        assert [*session.catalog.collections] == [("db", "c")]
+        session.end()
+    storage.close()

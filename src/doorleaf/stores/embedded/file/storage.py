@@ -201,8 +201,10 @@ class Storage:
             self._check_format(connection)
             self._switch_to_wal(connection)
             _upgrade(connection)
-            self._look_for_damage(connection)
+            connection.execute("BEGIN")  # others may make and drop collections and indexes meanwhile
             self.latest = load(connection)
+            self._look_for_damage(connection, self.latest)
+            connection.execute("ROLLBACK")
             self.sharing.open()
             self.sharing.release()  # what an earlier process left counts no more
         except (apsw.Error, BSONError) as error:
@@ -222,7 +224,8 @@ class Storage:
                 self._check_format(connection)
                 found: int = connection.execute("PRAGMA user_version").get
                 if found == FORMAT:
-                    self._look_for_damage(connection)
+                    connection.execute("BEGIN")
+                    self._look_for_damage(connection, load(connection))
                 return found
         except OSError as error:
             raise StoreUnavailable(f"cannot open the database file {self.path}: {error.strerror}") from error
@@ -241,7 +244,8 @@ class Storage:
             connection.execute("PRAGMA query_only = ON")
         session = Session(self, connection)
         if writing:
-            session.refresh()
+            session.begin()
+            session.end()
             self.presence.writing()
         return session
 
@@ -335,14 +339,15 @@ class Storage:
         if version < 1:
             raise DamagedDatabase(f"the database file {self.path} is damaged: its format number is {version}")
 
-    def _look_for_damage(self, connection: apsw.Connection) -> None:
+    def _look_for_damage(self, connection: apsw.Connection, catalog: Catalog) -> None:
+        """Check the file as the transaction at hand sees it, to which ``catalog`` belongs, for a while."""
         until = time.monotonic() + CHECK_SECONDS
         connection.set_progress_handler(lambda: time.monotonic() >= until, _PROGRESS_STEPS)
         try:
             answer = connection.execute("PRAGMA quick_check(1)").get
             if answer != "ok":
                 raise DamagedDatabase(f"the database file {self.path} is damaged: {' '.join(answer.split())}")
-            for collection in load(connection).collections.values():
+            for collection in catalog.collections.values():
                 documents = connection.execute(f"SELECT document, sum FROM {collection.table}")  # noqa: S608
                 for document, checksum in documents:
                     if crc32(document) != checksum:
