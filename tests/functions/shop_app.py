@@ -74,7 +74,7 @@ FUNCTIONS: dict[str, str] = {
         const result = await items.find({{}}, {{ _id: 0, uuid: 0 }}).sort({{ count: -1 }}).limit(parseInt(limit)).toArray();
         const page = new URL("https://example.com/a?limit=" + limit);
         page.searchParams.set("next", "1 2");
-        const hash = require("crypto").createHash("sha256").update(arg).update(doc.name).digest("hex");
+        const hash = require("crypto").createHash("sha256").update(arg).copy().update(doc.name).digest("hex");
         response.setStatusCode(200);
         response.setHeader("Content-Type", "application/json");
         response.setBody(JSON.stringify({{ result, types: contentTypes, arg, hash, etag: Buffer.from(doc.name).toString("base64"), page: page.pathname + page.search }}));
@@ -201,7 +201,7 @@ def shop(folder: Path) -> Path:
         "functions/node_modules/left/lib/index.js": "const { fill } = require('./fill'); module.exports = (text, size) => fill(text, size, require('../data').a)",
         "functions/node_modules/left/lib/fill.js": "const process = require('process'), global = globalThis; exports.fill = (text, size, a) => String(text).padStart(size, a)",
         "functions/node_modules/left/inner.js": "const parts = require('./parts'); module.exports.name = parts.same && parts.dep",
-        "functions/node_modules/left/parts/index.js": "exports.dep = require('dep'); exports.same = require('.') === exports && this === exports && global === globalThis && typeof process.env",
+        "functions/node_modules/left/parts/index.js": "exports.dep = require('dep'); exports.same = require('.') === exports && this === exports && global === globalThis && __filename === `${__dirname}/index.js` && typeof process.env",
         "functions/node_modules/left/data.json": {"a": "0"},
         "functions/node_modules/left/node_modules/dep/index.js": "module.exports = 'dep of left'",
         "functions/node_modules/@scope/two/package.json": {"exports": {".": {"import": "./no.mjs", "require": "./yes.cjs"}}},

@@ -274,7 +274,7 @@ function required(id, parent) {
   else {
     const got = moduling(found.file, found.text);
     if (typeof got === "string") throw new SyntaxError(`${found.file}: ${got}`);
-    got(nodeProcess(), globalThis).call(holder.exports, holder.exports, (wanted) => required(wanted, found.file), holder);
+    got(nodeProcess(), globalThis, found.file, found.file.replace(/\/[^/]*$/, "")).call(holder.exports, holder.exports, (wanted) => required(wanted, found.file), holder);
   }
   return holder.exports;
 }

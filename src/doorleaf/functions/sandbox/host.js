@@ -146,7 +146,7 @@ function compiled(name, text, file) {
 }
 const wrapped = (text) => `(function (exports, require, module) { ${text}\n;return [exports, module] })`;
 // What packages have besides, and may declare for themselves.
-const ofPackage = (text) => `(function (process, global) { return ${wrapped(text)} })`;
+const ofPackage = (text) => `(function (process, global, __filename, __dirname) { return ${wrapped(text)} })`;
 
 // What the prelude of a call's realm may have done here, by name, for that call.
 const DOORS = {

@@ -168,11 +168,14 @@ const nodeZlib = once(() => {
 
 // What packages load and hardly use: what is named of these is there, and refused when it is called.
 function absent(name) {
-  const of = {};
+  const of = {}, later = /promises$/.test(name);
   return () => new Proxy(of, {
     get(target, key) {
       if (typeof key !== "string" || ["then", "default", "__esModule", "toJSON"].includes(key)) return target[key];
-      return (target[key] ??= key === "promises" || key === "constants" ? absent(`${name}.${key}`)() : function refused() { return fail(`${name}.${key} is not available in a function`); });
+      return (target[key] ??= key === "promises" || key === "constants" ? absent(`${name}.${key}`)() : function refused() {
+        if (later && new.target === undefined) return Promise.reject(new TypeError(`${name}.${key} is not available in a function`));
+        return fail(`${name}.${key} is not available in a function`);
+      });
     },
   });
 }
@@ -185,13 +188,17 @@ const more = once(() => {
       EOL: "\n", arch: () => "", platform: () => "linux", type: () => "Linux", release: () => "", hostname: () => "localhost", tmpdir: () => "/tmp", homedir: () => "/",
       cpus: () => [], totalmem: () => 0, freemem: () => 0, loadavg: () => [0, 0, 0], uptime: () => 0, networkInterfaces: () => ({}), endianness: () => "LE", constants: { signals: {} },
     })),
+    diagnostics_channel: once(() => {
+      const channel = (name) => ({ name, hasSubscribers: false, publish() {}, subscribe() {}, unsubscribe: () => false }); // of which nobody hears
+      return { channel, hasSubscribers: () => false, subscribe() {}, unsubscribe: () => false };
+    }),
     tty: once(() => ({ isatty: () => false })), console: () => globalThis.console, constants: () => ({}),
     perf_hooks: once(() => ({ performance: { now: () => Date.now() - began, timeOrigin: began } })),
     "timers/promises": () => nodeTimers().promises, "stream/promises": () => nodeStream().promises, "util/types": () => nodeUtil().types, "path/posix": nodePath,
   };
   for (const name of [
     "fs", "fs/promises", "net", "tls", "dns", "dns/promises", "dgram", "child_process", "cluster", "http2", "inspector", "module", "readline", "repl", "v8", "vm",
-    "worker_threads", "async_hooks", "diagnostics_channel", "trace_events", "wasi", "domain",
+    "worker_threads", "async_hooks", "trace_events", "wasi", "domain",
   ]) found[name] = once(absent(name));
   return found;
 });

@@ -142,18 +142,24 @@ return callable(Buffer);
 
 const nodeCrypto = once(() => {
   const Buffer = buffers();
-  const digesting = (finish) => {
-    const parts = [];
+  const digesting = (finish, before = []) => {
+    const parts = [...before];
     const object = {
       update(given, encoding) { parts.push(typeof given === "string" ? Buffer.from(given, encoding) : Buffer.from(view(given))); return object; },
       digest(encoding) {
         const found = Buffer.from(finish(Buffer.concat(parts)));
         return encoding === undefined ? found : found.toString(encoding);
       },
+      copy: () => digesting(finish, parts),
     };
     return object;
   };
-  const { crypto, view } = web(), keys = nodeKeys();
+  const { crypto, view } = web(), keys = nodeKeys(), refused = {};
+  // Which packages name when they are loaded.
+  for (const name of [
+    "generateKeyPair", "generateKeyPairSync", "generateKey", "generateKeySync", "generatePrime", "hkdf", "createECDH", "createDiffieHellman", "getDiffieHellman", "diffieHellman",
+    "createCipher", "createDecipher", "publicEncrypt", "publicDecrypt", "privateEncrypt", "privateDecrypt",
+  ]) refused[name] = () => fail(`crypto.${name} is not available in a function`);
   return {
     ...keys, ...nodeCiphers(),
     createHash: (algorithm) => digesting((all) => utils().crypto.hash(algorithm, all)),
@@ -172,7 +178,7 @@ const nodeCrypto = once(() => {
       for (let at = 0; at < a.byteLength; at++) other |= a[at] ^ b[at];
       return other === 0;
     },
-    webcrypto: crypto,
+    webcrypto: crypto, ...refused,
   };
 });
 

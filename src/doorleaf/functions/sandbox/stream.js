@@ -156,24 +156,26 @@ const nodeStream = once(() => {
     },
     async *[Symbol.asyncIterator]() {
       const state = its(this), cut = () => state.error ?? (state.endTold ? undefined : premature());
-      let wake, error = state.closed ? cut() : undefined, over = state.endTold;
+      let wake, ends = true, error = state.closed ? cut() : undefined, over = state.endTold;
       const waiting = [], ready = () => wake?.();
       const listening = [["data", (piece) => { waiting.push(piece); ready(); }], ["end", () => { over = true; ready(); }], ["close", () => { error ??= cut(); over = true; ready(); }], ["error", (failed) => { error = failed; ready(); }]];
       for (const [name, work] of listening) this.on(name, work);
       try {
         for (;;) {
           while (waiting.length > 0) yield waiting.shift();
+          if (error !== undefined || over) ends = !state.lasts;
           if (error !== undefined) throw error;
           if (over) return;
           await new Promise((done) => { wake = done; });
         }
       } finally {
         for (const [name, work] of listening) this.off(name, work);
-        this.destroy();
+        if (ends) this.destroy();
       }
     },
   });
   shows(Readable, {
+    _readableState() { return (its(this).shown ??= { autoDestroy: !its(this).lasts, objectMode: its(this).objects }); }, // which packages look for, and change
     readable() { return !its(this).destroyed && !its(this).endTold; }, destroyed() { return its(this).destroyed; }, closed() { return its(this).closed; },
     readableEnded() { return its(this).endTold; }, readableFlowing() { return its(this).flowing; }, readableObjectMode() { return its(this).objects; },
     readableLength() { return its(this).queue.reduce((size, one) => size + (its(this).objects ? 1 : one.length), 0); }, readableHighWaterMark() { return its(this).open; },
@@ -244,6 +246,7 @@ const nodeStream = once(() => {
   };
   method(Writable, { ...ending, ...writing });
   const writable = {
+    _writableState() { return (its(this).shown ??= { autoDestroy: !its(this).lasts, objectMode: its(this).objects }); },
     writable() { return !its(this).destroyed && !its(this).ending; }, writableEnded() { return its(this).ending; }, writableFinished() { return its(this).finished; },
     writableLength() { return its(this).size; }, writableHighWaterMark() { return its(this).open; }, writableNeedDrain() { return its(this).drains; },
     writableObjectMode() { return its(this).objects; },
@@ -315,7 +318,7 @@ const nodeStream = once(() => {
   });
 });
 
-// For packages: `versions` is empty, and `browser` true, so that those that run anywhere do without the rest of Node.js.
+// For packages, of which many look here for what they run in.
 const nodeProcess = once(() => {
   const began = Date.now();
   const hrtime = (before = [0, 0]) => {
@@ -323,9 +326,15 @@ const nodeProcess = once(() => {
     return rest < 0 ? [seconds - 1, rest + 1e9] : [seconds, rest];
   };
   hrtime.bigint = () => BigInt(Date.now()) * 1000000n;
+  const output = (fd) => {
+    // What is written there is a line of the log.
+    const made = { fd, isTTY: false, columns: 80, writable: true, write(text) { log(fd === 1 ? "info" : "error")(String(text).replace(/\n$/, "")); return true; }, end() {}, emit: () => false };
+    for (const name of ["on", "once", "off", "removeListener"]) made[name] = () => made;
+    return made;
+  };
   const process = {
-    title: "doorleaf", browser: true, version: "v20.0.0", versions: {}, platform: "linux", arch: "", pid: 1, argv: [], execArgv: [], env: {},
-    cwd: () => "/", uptime: () => (Date.now() - began) / 1000, hrtime, emitWarning() {},
+    title: "doorleaf", version: "v20.0.0", versions: { node: "20.0.0" }, release: { name: "node" }, platform: "linux", arch: "", pid: 1, argv: [], execArgv: [], env: {},
+    stdout: output(1), stderr: output(2), cwd: () => "/", umask: () => 18, uptime: () => (Date.now() - began) / 1000, hrtime, emitWarning() {},
     nextTick: (work, ...given) => web().queueMicrotask(() => fallible(work, given)),
   };
   for (const name of ["on", "once", "off", "addListener", "removeListener", "removeAllListeners"]) process[name] = () => process;

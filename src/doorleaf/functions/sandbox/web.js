@@ -40,18 +40,30 @@ class TextEncoder {
   }
 }
 
+// The names of encodings that WHATWG's standard has for these three, as far as anybody writes them.
+const LABELS = { "utf-8": /^(?:unicode-1-1-)?utf-?8$/, "windows-1252": /^(?:us-)?ascii$|^latin1$|^l1$|^iso-?8859-?1$|^(?:windows-|x-cp|cp)1252$/, "utf-16le": /^utf-16(?:le)?$|^ucs-2$|^unicode$/ };
+// What windows-1252 has in place of U+0080 to U+009F.
+const WESTERN = "\u20ac\x81\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\x8d\u017d\x8f\x90\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\x9d\u017e\u0178";
+
 class TextDecoder {
-  #fatal; #keepsMark;
+  #fatal; #keepsMark; #encoding;
   constructor(label = "utf-8", given = {}) {
-    if (!/^utf-?8$/i.test(String(label).trim())) throw new RangeError(`TextDecoder: the only encoding is utf-8, not ${label}`);
+    this.#encoding = Object.keys(LABELS).find((name) => LABELS[name].test(String(label).trim().toLowerCase()));
+    if (this.#encoding === undefined) throw new RangeError(`TextDecoder: the encodings are utf-8, utf-16le and windows-1252, not ${label}`);
     [this.#fatal, this.#keepsMark] = [given?.fatal === true, given?.ignoreBOM === true];
   }
-  get encoding() { return "utf-8"; }
+  get encoding() { return this.#encoding; }
   get fatal() { return this.#fatal; }
   get ignoreBOM() { return this.#keepsMark; }
   decode(value, given) {
     if (given?.stream) fail("TextDecoder: stream is not available");
     if (value === undefined) return "";
+    if (this.#encoding === "windows-1252") return binaryText(view(value)).replace(/[\x80-\x9f]/g, (one) => WESTERN[one.charCodeAt(0) - 128]);
+    if (this.#encoding === "utf-16le") {
+      const text = buffers().from(view(value)).toString("utf16le").toWellFormed() + (view(value).length % 2 ? "\ufffd" : "");
+      if (this.#fatal && text.includes("\ufffd")) fail("the bytes are no UTF-16");
+      return this.#keepsMark ? text : text.replace(/^\ufeff/, "");
+    }
     const bytes = view(value), text = decoded(bytes);
     const mark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? "\ufeff" : "";
     if (this.#fatal && (text.includes("\ufffd") || mark) && encoded(mark + text).toHex() !== bytes.toHex()) fail("the bytes are no UTF-8");
