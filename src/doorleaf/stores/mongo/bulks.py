@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import bson
-from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from pymongo import operations as models
 from pymongo.errors import BulkWriteError, PyMongoError
@@ -34,7 +33,7 @@ from doorleaf.operations.results import BulkWriteResult, InsertManyResult
 from doorleaf.stores.base import Failures
 from doorleaf.stores.mongo.arguments import check_replacement, check_update, hinted, present
 from doorleaf.stores.mongo.codes import RETRYABLE
-from doorleaf.stores.mongo.errors import OUTCOME_UNKNOWN, mapped_write, operation_failure, write_error
+from doorleaf.stores.mongo.errors import MALFORMED, OUTCOME_UNKNOWN, mapped_write, operation_failure, write_error
 from doorleaf.stores.mongo.writes import Database, Session, identified
 
 PARTS = 2_000
@@ -134,7 +133,7 @@ class Outcome:
                 # A failure is the end of a transaction.
                 if self.fail(error, start, end) or session is not None:
                     break
-            except (PyMongoError, BSONError) as error:
+            except (PyMongoError, *MALFORMED) as error:
                 if not start or session is not None:
                     raise
                 raise self.broken_off(error, fields()) from error

@@ -19,7 +19,7 @@ from doorleaf.ejson.parts import decode
 from doorleaf.operations import Watch
 from doorleaf.operations.results import Event
 from doorleaf.stores.mongo.arguments import present, time_limit
-from doorleaf.stores.mongo.errors import mapped, overlook
+from doorleaf.stores.mongo.errors import MALFORMED, mapped, overlook
 from doorleaf.stores.mongo.lanes import connections
 
 WAIT_MS = 1_000
@@ -86,13 +86,13 @@ class Changes:
         try:
             async with asyncio.timeout(SILENCE_SECONDS):
                 events = await asyncio.shield(task)
-        except (PyMongoError, TimeoutError) as error:
+            self._asking = None
+            found = [bytes(event.raw) for event in events]
+            if sum(map(len, found)) < _AT_ONCE_BYTES:
+                return _decoded(found)
+            return await CODING.run(_DECODING_SECONDS, _decoded, found)
+        except (PyMongoError, TimeoutError, *MALFORMED) as error:
             raise mapped(error) from error
-        self._asking = None
-        found = [bytes(event.raw) for event in events]
-        if sum(map(len, found)) < _AT_ONCE_BYTES:
-            return _decoded(found)
-        return await CODING.run(_DECODING_SECONDS, _decoded, found)
 
     async def _taken(self) -> list[Any]:
         """The next event, if one comes, and those that came with it: for them nobody waits."""

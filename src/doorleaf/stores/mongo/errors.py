@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from struct import error as StructError
 from typing import Any
 
 import bson
-from bson.errors import BSONError, InvalidDocument
+from bson.errors import BSONError, InvalidBSON, InvalidDocument
 from bson.raw_bson import RawBSONDocument
 from pymongo import errors as driver
 
@@ -43,6 +44,13 @@ _TRANSACTIONS_MISSING = frozenset({20, 59, 115, 238, 251, 263})
 _SHUTTING_DOWN = "the connection to the database is closed"
 _ATLAS = 8000
 """AtlasError: what MongoDB's cloud puts in front of its servers refuses, for reasons that only its text tells."""
+
+MALFORMED = (
+    *(BSONError, StructError, LookupError, ValueError, TypeError, AttributeError, OverflowError),
+    *(AssertionError, ZeroDivisionError),
+)
+"""What reading a reply raises that is no BSON, or whose fields are of other kinds than MongoDB's."""
+UNREADABLE = "the database answered what cannot be read"
 
 OUTCOME_UNKNOWN = "the write's answer never came from the database: the write may have been carried out, or not"
 NOT_REPLICATED = "the write was carried out and not replicated as the connection string asks; it may be lost again"
@@ -83,10 +91,33 @@ def mapped(error: Exception) -> DoorleafError:
     if isinstance(error, (driver.ConnectionFailure, driver.ProtocolError)):
         return StoreUnavailable(UNREACHABLE)
     if isinstance(error, driver.OperationFailure):
-        return operation_failure(error)
+        return _refused(error)
+    if isinstance(error, InvalidBSON):
+        return StoreUnavailable(UNREADABLE)
     if isinstance(error, (BSONError, OverflowError)):
         return _unencodable(error)
-    return _misuse(error)
+    return StoreUnavailable(UNREADABLE) if isinstance(error, MALFORMED) else _misuse(error)
+
+
+def array(value: Any) -> list[Any]:
+    """``value``, which has to be a list; else TypeError, which :data:`MALFORMED` has."""
+    if type(value) is not list:
+        raise TypeError("expected an array")
+    return value
+
+
+def _refused(error: driver.OperationFailure) -> DoorleafError:
+    try:
+        return StoreUnavailable(UNREADABLE) if _says_nothing(error) else operation_failure(error)
+    except MALFORMED:
+        return StoreUnavailable(UNREADABLE)
+
+
+def _says_nothing(error: Exception) -> bool:
+    """Whether the server's reply was neither an answer nor a refusal."""
+    if not isinstance(error, driver.OperationFailure) or error.details is None or error.code is not None:
+        return False
+    return error.details.keys().isdisjoint(("errmsg", "writeErrors", "writeConcernErrors", "writeConcernError"))
 
 
 def mapped_write(error: Exception) -> DoorleafError:
@@ -120,7 +151,9 @@ def _leaves_open(error: Exception) -> bool:
     if isinstance(error, driver.ConnectionFailure):
         # The driver says of connections that could not be made that the system is overloaded.
         return not error.has_error_label("SystemOverloadedError") and "connection pool paused" not in str(error)
-    return isinstance(error, (TimeoutError, driver.ProtocolError))
+    if isinstance(error, (BSONError, OverflowError)):
+        return isinstance(error, InvalidBSON)  # the others are of what was to be sent
+    return isinstance(error, (TimeoutError, driver.ProtocolError, *MALFORMED)) or _says_nothing(error)
 
 
 def _attempts_before(error: Exception) -> tuple[int, Exception | None]:
@@ -146,7 +179,7 @@ def operation_failure(error: driver.OperationFailure) -> DoorleafError:
     if isinstance(error, driver.WriteConcernError) or details.get("writeConcernErrors"):
         return WriteOutcomeUnknown(NOT_REPLICATED)
     message = str(details.get("errmsg") or error).partition(", full error:")[0]
-    return _explained(_refusal(error.code or 8, message, details.get("codeName")), details)
+    return _explained(_refusal(int(error.code or 8), message, details.get("codeName")), details)
 
 
 def write_error(entry: dict[str, Any]) -> DoorleafError:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from bson.errors import BSONError
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
@@ -21,7 +20,7 @@ from doorleaf.operations import Find, Scan
 from doorleaf.stores.base import Batches
 from doorleaf.stores.mongo.arguments import GRACE, aggregating, hinted, ordering, time_limit
 from doorleaf.stores.mongo.codes import UNREACHABLE
-from doorleaf.stores.mongo.errors import mapped, overlook
+from doorleaf.stores.mongo.errors import MALFORMED, mapped, overlook
 
 Database = AsyncDatabase[Document]
 
@@ -53,7 +52,7 @@ class Flow(Batches):
             if self._database.client.topology_description.has_readable_server():
                 raise StoreTimeout("operation exceeded time limit") from error
             raise StoreUnavailable(UNREACHABLE) from error
-        except (PyMongoError, BSONError) as error:
+        except (PyMongoError, *MALFORMED) as error:
             raise mapped(error) from error
 
     async def read(self) -> bytes | None:

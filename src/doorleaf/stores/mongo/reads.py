@@ -45,6 +45,7 @@ from doorleaf.stores.mongo.arguments import (
     require_small,
     time_limit,
 )
+from doorleaf.stores.mongo.errors import array
 from doorleaf.stores.mongo.lanes.retries import repeated
 
 Database = AsyncDatabase[Document]
@@ -141,7 +142,8 @@ async def estimated_document_count(database: Database, operation: EstimatedDocum
 
 async def distinct(database: Database, operation: Distinct) -> DistinctResult:
     collection = database[operation.namespace.collection]
-    return DistinctResult(await collection.distinct(operation.key, operation.filter, **distinct_options(operation)))
+    values = await collection.distinct(operation.key, operation.filter, **distinct_options(operation))
+    return DistinctResult(array(values))
 
 
 async def list_indexes(database: Database, operation: ListIndexes) -> IndexesResult:

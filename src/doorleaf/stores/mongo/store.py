@@ -28,13 +28,13 @@ from pymongo.errors import PyMongoError
 import doorleaf
 from doorleaf import operations as op
 from doorleaf.documents import CODEC, Document
-from doorleaf.errors import DoorleafError, InvalidParameter, StoreUnavailable, Unsupported
+from doorleaf.errors import DoorleafError, InvalidParameter, StoreError, StoreUnavailable, Unsupported
 from doorleaf.operations import OWN_TURN, Effect, Operation, R
 from doorleaf.operations.results import ChangesResult, ScanResult
 from doorleaf.stores.mongo import admin, bulks, changes, flows, guard, held, reads, scans, together, writes
 from doorleaf.stores.mongo.arguments import DEFAULT_TIME_LIMIT, GRACE, may_write
 from doorleaf.stores.mongo.codes import UNREACHABLE
-from doorleaf.stores.mongo.errors import Misconfigured, mapped, mapped_write
+from doorleaf.stores.mongo.errors import MALFORMED, UNREADABLE, Misconfigured, mapped, mapped_write
 from doorleaf.stores.mongo.lanes import reads as short_reads
 from doorleaf.stores.mongo.lanes import writes as short_writes
 from doorleaf.stores.mongo.lanes.commands import ShortWay
@@ -227,6 +227,8 @@ class MongoStore:
             raise self._told(operation, error) from error
         except RecursionError as error:
             raise InvalidParameter("a document is nested too deeply") from error
+        except MALFORMED as error:
+            raise self._told(operation, error) from error
 
     async def _carried_out(self, operation: Operation[R], deadline: float, way: ShortWay) -> R:
         """The result of an operation whose turn it is."""
@@ -332,9 +334,12 @@ class MongoStore:
             told = StoreUnavailable(UNREACHABLE)
         else:
             told = mapped(error)
-        if isinstance(told, Misconfigured) and time.monotonic() >= self._quiet_until:
+        is_odd = isinstance(error, MALFORMED) and isinstance(told, StoreError)
+        if (is_odd or isinstance(told, Misconfigured)) and time.monotonic() >= self._quiet_until:
             self._quiet_until = time.monotonic() + _QUIET_SECONDS
-            LOG.error("%s", told.advice)
+            # Where it is odd, it may be a mistake of ours as well: then only the traceback tells.
+            text = told.advice if isinstance(told, Misconfigured) else f"{UNREADABLE}: {operation.name}"
+            LOG.error("%s", text, exc_info=error if is_odd else None)
         return told
 
     def _reachable(self) -> bool:

@@ -42,9 +42,9 @@ from doorleaf.documents import CODEC, Document
 from doorleaf.ejson.transcoder import encode
 from doorleaf.stores.mongo.arguments import RAW
 from doorleaf.stores.mongo.codes import NOT_PRIMARY
+from doorleaf.stores.mongo.errors import MALFORMED
 from doorleaf.stores.mongo.lanes.connections import Lane, Lanes
 from doorleaf.stores.mongo.lanes.replies import (
-    MALFORMED,
     Counts,
     batch,
     carried_out,

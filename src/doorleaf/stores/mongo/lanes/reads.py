@@ -39,6 +39,7 @@ from doorleaf.stores.mongo.arguments import (
     require_small,
     time_limit,
 )
+from doorleaf.stores.mongo.errors import array
 from doorleaf.stores.mongo.lanes.commands import Follow, ShortWay, encoded
 
 _FIRST_BATCH = 1_000
@@ -173,7 +174,7 @@ async def distinct(way: ShortWay, operation: Distinct, deadline: float) -> Disti
     place = operation.namespace
     command = {"distinct": place.collection, "key": operation.key, "query": operation.filter}
     reply = await way.reply(place.database, command | distinct_options(operation), deadline, operation.turn)
-    return None if reply is None else DistinctResult(reply["values"])
+    return None if reply is None else DistinctResult(array(reply["values"]))
 
 
 READS: dict[type[Operation[Any]], Callable[[ShortWay, Any, float], Awaitable[Result | None]]] = {

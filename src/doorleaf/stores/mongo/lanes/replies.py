@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from operator import index
 from struct import Struct
-from struct import error as StructError
 from typing import Any
 
 import bson
-from bson.errors import BSONError
 from pymongo.errors import (
     ExecutionTimeout,
     NotPrimaryError,
@@ -21,6 +19,7 @@ from pymongo.errors import (
 
 from doorleaf.documents import CODEC, Document
 from doorleaf.stores.mongo.codes import NOT_PRIMARY
+from doorleaf.stores.mongo.errors import MALFORMED
 
 _CURSOR = b"\x03cursor\x00"
 _FIRST = b"\x04firstBatch\x00"
@@ -38,8 +37,6 @@ _LONG = Struct("<q").unpack_from
 _STAMP = Struct("<Q").unpack_from
 
 _TIME_LIMIT = 50
-MALFORMED = (BSONError, StructError, LookupError, ValueError, TypeError, AttributeError, OverflowError)
-"""What reading a reply raises that is no BSON, or whose fields are of other kinds than MongoDB's."""
 
 Counts = tuple[int, int]
 """How many documents a write matched, inserted or deleted, and how many it changed."""
