@@ -41,11 +41,6 @@ const events = once(() => {
     stopImmediatePropagation() { this.#stopped = true; }
     composedPath() { return this.#at === null ? [] : [this.#at]; }
   }
-  class CustomEvent extends Event {
-    #detail;
-    constructor(type, given) { super(type, given); this.#detail = given?.detail ?? null; }
-    get detail() { return this.#detail; }
-  }
 
   class EventTarget {
     #all = [];
@@ -121,8 +116,8 @@ const events = once(() => {
   }
 
   // What packages read of these.
-  for (const Type of [DOMException, Event, CustomEvent, EventTarget, AbortSignal, AbortController]) define(Type.prototype, Symbol.toStringTag, { value: Type.name, configurable: true });
-  return { DOMException, Event, CustomEvent, EventTarget, AbortSignal, AbortController, aborted };
+  for (const Type of [DOMException, Event, EventTarget, AbortSignal, AbortController]) define(Type.prototype, Symbol.toStringTag, { value: Type.name, configurable: true });
+  return { DOMException, Event, EventTarget, AbortSignal, AbortController, aborted };
 });
 
 function heeding(signal, end) {
