@@ -155,6 +155,7 @@ def configure_logging(level: str, *, json_lines: bool = False, quiet: Iterable[s
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("pymongo").setLevel(logging.WARNING)
+    for name in ("pymongo", "httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for name in quiet:
         logging.getLogger(name).disabled = True

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 
 from doorleaf.errors import DoorleafError, FunctionsUnavailable, InvalidParameter, PermissionDenied
 from doorleaf.functions.outgoing import MAX_BYTES, Outgoing, is_public
+from doorleaf.observability import configure_logging
 
 
 class Other(BaseHTTPRequestHandler):
@@ -86,6 +88,23 @@ def test_an_answer(port: int) -> None:
     )
     assert (answer["statusCode"], answer["status"], answer["headers"]["X-Twice"]) == (200, "200 OK", ["1", "2"])
     assert answer["body"] == {"text": f"POST /a?b=1 localhost:{port} x hé"}
+
+
+def test_no_log_has_what_is_asked(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Addresses have secrets in their queries, and answers have cookies."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    configure_logging("debug")
+    try:
+        ask(Outgoing(["localhost"], here), f"http://localhost:{port}/?key=a-secret")
+        logging.getLogger("doorleaf").info("other lines")
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    said = capsys.readouterr().err
+    assert "other lines" in said
+    assert "a-secret" not in said
+    assert "X-Twice" not in said
 
 
 def test_digest(port: int) -> None:
