@@ -311,6 +311,22 @@ def test_more_calls_than_processes_wait_for_their_turn() -> None:
     assert run(GOOD, work, most=2) == list(range(1, 41))
 
 
+def test_a_process_begins_its_next_call_before_the_answer_of_the_last_is_looked_at() -> None:
+    async def work(sandbox: Sandbox) -> None:
+        servers = [Recorder(), Recorder(), Recorder()]
+        begun: list[bool] = []
+
+        async def called(number: int) -> None:
+            assert await sandbox.run("good", number, server=servers[number]) == number + 1
+            begun.append(all(server.process is None for server in servers[number + 2 :]))
+            begun.append(all(server.process is not None for server in servers[number + 1 : number + 2]))
+
+        await asyncio.gather(*map(called, range(3)))
+        assert begun == [True] * 6
+
+    run(GOOD, work)
+
+
 def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
