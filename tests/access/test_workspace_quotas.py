@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from asgi import Application
 from placed import Place, directory, opened, place
 
-from doorleaf.access.system_store import SystemStore, as_seconds
+from doorleaf.access.system_store import SystemStore
 from doorleaf.access.workspaces import metering
 from doorleaf.access.workspaces.tenancy import Workspace
 from doorleaf.errors import ServerBusy
@@ -269,33 +270,71 @@ def test_a_quota_counts_what_was_there_before(app: Application) -> None:
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_place_is_held_for_as_long_as_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
     monkeypatch.setattr(metering, "RENEWED_SECONDS", -1.0)
-    at, now = Workspace("w", "acme", "default", "d", quotas={"documents": 9}), [1e9]
-    left: list[float] = []
-    write = InsertOne(namespace=at.namespace("c0"), document=dict(at.predicate), max_time_ms=1000)
+    at, since = Workspace("w", "acme", "default", "d", quotas={"documents": 9}), list[datetime]()
+    write = InsertOne(namespace=at.namespace("c0"), document=dict(at.predicate), max_time_ms=30_000)
 
-    async def live() -> int:
-        store = EmbeddedStore(tmp_path, system_database="doorleaf")
-        system = SystemStore(store, "doorleaf")
-
+    async def live(store: EmbeddedStore, system: SystemStore) -> int:
         async def execute(operation: Operation[Any]) -> Any:
             held = await system.find_one(metering.COLLECTION, {"_id": "w"}) or {}
-            left.append((as_seconds(held["until"]) or 0.0) - now[0])
-            now[0] += 2.0
-            if lost and len(left) == 4:
+            assert held["seconds"] == 30.0 + metering.SLACK_SECONDS
+            since.append(held["at"])
+            await asyncio.sleep(0.005)
+            if lost and len(since) == 4:
                 await system.update(metering.COLLECTION, {"_id": "w"}, {"$set": {"holder": "somebody else"}})
             return await store.execute(operation)
 
+        for number in range(3):
+            await store.execute(InsertOne(namespace=at.namespace(f"c{number}"), document=dict(at.predicate)))
+        with pytest.raises(ServerBusy) if lost else nullcontext():
+            await metering.Metering(system).carry_out(write, at, execute)
+        counted = await store.execute(CountDocuments(namespace=at.namespace("c0"), filter={}))
+        return int(counted.count)
+
+    assert in_store(tmp_path, live) == (1 if lost else 2)
+    assert len(since) == (4 if lost else 5)
+    assert since == sorted(set(since)), "each operation renews it"
+
+
+def in_store(folder: Path, live: Callable[[EmbeddedStore, SystemStore], Awaitable[Any]]) -> Any:
+    async def scenario() -> Any:
+        store = EmbeddedStore(folder, system_database="doorleaf")
         await store.open()
         try:
-            for number in range(3):
-                await store.execute(InsertOne(namespace=at.namespace(f"c{number}"), document=dict(at.predicate)))
-            with pytest.raises(ServerBusy) if lost else nullcontext():
-                await metering.Metering(system, clock=lambda: now[0]).carry_out(write, at, execute)
-            counted = await store.execute(CountDocuments(namespace=at.namespace("c0"), filter={}))
-            return int(counted.count)
+            return await live(store, SystemStore(store, "doorleaf"))
         finally:
             await store.close()
 
-    assert asyncio.run(live()) == (1 if lost else 2)
-    assert len(left) == (4 if lost else 5)
-    assert min(left) > 1.0
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("left", "free"),
+    [
+        ({"seconds": 3600.0}, False),
+        ({"seconds": 0.0}, True),
+        ({"until": datetime(2001, 1, 1)}, False),
+        ({"holder": None, "until": datetime(2999, 1, 1)}, True),
+    ],
+)
+def test_a_place_that_was_left_comes_free_by_the_clock_of_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: dict[str, Any], free: bool
+) -> None:
+    """Whatever clock the server has: it asks none of its own."""
+    monkeypatch.setattr(metering, "WAIT_SECONDS", 0.3 if not free else 60.0)
+    monkeypatch.setattr(metering, "LOOK_SECONDS", 0.01)
+    at = Workspace("w", "acme", "default", "d", quotas={"documents": 9})
+    write = InsertOne(namespace=at.namespace("c"), document=dict(at.predicate), max_time_ms=30_000)
+
+    async def live(store: EmbeddedStore, system: SystemStore) -> Any:
+        made = {"_id": "w", "holder": "gone", "begun": 1, "ended": 0, **left}
+        await system.insert(metering.COLLECTION, made)
+        if "seconds" in left:
+            await system.update(metering.COLLECTION, {"_id": "w"}, {"$currentDate": {"at": True}})
+        with nullcontext() if free else pytest.raises(ServerBusy):
+            await metering.Metering(system).carry_out(write, at, store.execute)
+        return await system.find_one(metering.COLLECTION, {"_id": "w"})
+
+    found = in_store(tmp_path, live)
+    assert found["holder"] == (None if free else "gone")
+    assert ("until" not in found) is (free or "seconds" in left)
+    assert free or found["at"] > datetime(2001, 1, 1), "held from when it was found"

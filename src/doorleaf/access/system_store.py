@@ -166,6 +166,18 @@ class SystemStore:
         document = result.document
         return bson.decode(document, CODEC) if isinstance(document, bytes) else document or {}
 
+    async def dated(self, collection: str, identifier: str, field: str) -> Document | None:
+        """One document as it is, with the time by the database's own clock put into ``field``; None where there is
+        none."""
+        operation = FindOneAndUpdate(
+            namespace=self._at(collection),
+            filter={"_id": identifier},
+            update={"$currentDate": {field: True}},
+            max_time_ms=TIME_LIMIT_MS,
+        )
+        document = (await self._execute(operation)).document
+        return bson.decode(document, CODEC) if isinstance(document, bytes) else document
+
     async def reserve(
         self, collection: str, identifier: str, field: str, amount: int, most: int, fields: Mapping[str, Any]
     ) -> Document | None:

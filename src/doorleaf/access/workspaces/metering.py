@@ -1,14 +1,16 @@
 """The quotas of workspaces, exactly: the writes of a workspace that has some are done one after the other.
 
 What a workspace has is a document of ``workspace_usage``: ``documents`` and ``bytes``, who writes now (``holder``,
-until ``until`` at the longest), and how many writes ``begun`` and ``ended``. Whoever finds that one did not end, or was
-not sure what it did, counts anew. Nothing is written that would be beyond a quota.
+for ``seconds`` from ``at`` on at the longest), and how many writes ``begun`` and ``ended``. Whoever finds that one did
+not end, or was not sure what it did, counts anew. Nothing is written that would be beyond a quota. Times are by the
+clock of the database, the one that all servers have in common.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +22,7 @@ from typing import Any, Protocol
 import bson
 from bson import Int64
 
-from doorleaf.access.system_store import SystemStore, as_date
+from doorleaf.access.system_store import SystemStore, as_seconds
 from doorleaf.access.workspaces.ledger import Ledger
 from doorleaf.access.workspaces.tenancy import Workspace
 from doorleaf.apart import JUDGING, time_limit
@@ -66,6 +68,8 @@ RENEWED_SECONDS = 1.0
 """How long a place is held until the next operation begins by renewing it."""
 LATE_SECONDS = 6.0
 """How long after a change of quotas another process may write without knowing of it."""
+LOOK_SECONDS = 0.25
+"""How often it is looked whether whoever has a place has had it for too long."""
 _PAUSE = 0.01
 _SIMULATED_SECONDS = 1.0
 
@@ -92,11 +96,10 @@ class Usage:
 
 
 class Metering:
-    """Carries out writes within the quotas of their workspace; ``clock`` gives seconds since 1970."""
+    """Carries out writes within the quotas of their workspace."""
 
-    def __init__(self, system: SystemStore, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, system: SystemStore) -> None:
         self._system = system
-        self._clock = clock
         self._locks: dict[str, asyncio.Lock] = {}
 
     @staticmethod
@@ -155,7 +158,7 @@ class Metering:
                 if _is_sure(state, place):
                     usage = Usage(int(state["documents"]), int(state["bytes"]), state["measured"])
                 else:
-                    usage = await _measured(place, operation, in_place, self._clock())
+                    usage = await _measured(place, operation, in_place, as_seconds(state.get("at")) or 0.0)
                 yield usage, in_place
             finally:
                 await asyncio.shield(self._release(place, holder, usage))
@@ -163,22 +166,38 @@ class Metering:
     async def _acquire(self, place: Workspace, holder: str, seconds: float, until: float) -> None:
         """Take the place for ``holder``. ServerBusy after ``until``, by the loop's clock, once what was asked for is
         answered: it could have taken the place."""
-        while True:
-            now = self._clock()
-            free = {"_id": place.id, "$or": [{"holder": None}, {"until": {"$lt": as_date(now)}}]}
-            held = {"$set": {"holder": holder, "until": as_date(now + seconds)}, "$inc": {"begun": 1}}
-            if await self._system.update(COLLECTION, free, held):
-                return
-            if asyncio.get_running_loop().time() > until:
+        held: Document = {"$set": {"holder": holder, "seconds": seconds}, "$currentDate": {"at": True}}
+        held |= {"$inc": {"begun": 1}, "$unset": {"until": ""}}
+        loop, looked = asyncio.get_running_loop(), -math.inf
+        free: Document = {"_id": place.id, "holder": None}
+        while not await self._system.update(COLLECTION, free, held):
+            if loop.time() > until:
                 raise _busy()
+            free = {"_id": place.id, "holder": None}
+            if loop.time() - looked > LOOK_SECONDS:
+                looked = loop.time()
+                free = await self._left_behind(place, seconds) or free
+            await asyncio.sleep(_PAUSE)
+
+    async def _left_behind(self, place: Workspace, seconds: float) -> Document | None:
+        """What finds a place whose holder has had it for too long, as long as nothing happens there; None where nobody
+        has. One that does not say since when is held for ``seconds`` from now on."""
+        found = await self._system.dated(COLLECTION, place.id, "looked")
+        if found is None:
             with contextlib.suppress(DuplicateKey):
                 await self._system.insert(COLLECTION, {"_id": place.id, "holder": None, "begun": 0, "ended": 0})
-            await asyncio.sleep(_PAUSE)
+            return None
+        as_found = {"_id": place.id, "holder": found["holder"], "at": found.get("at")}
+        if found.get("at") is None:
+            change = {"$set": {"seconds": seconds}, "$currentDate": {"at": True}}
+            await self._system.update(COLLECTION, as_found, change)
+            return None
+        return as_found if (found["looked"] - found["at"]).total_seconds() > found["seconds"] else None
 
     async def _renew(self, place: Workspace, holder: str, seconds: float) -> None:
         """Hold the place for longer. ServerBusy where somebody else has it."""
-        until = as_date(self._clock() + seconds)
-        if not await self._system.update(COLLECTION, {"_id": place.id, "holder": holder}, {"$set": {"until": until}}):
+        mine, change = {"_id": place.id, "holder": holder}, {"$set": {"seconds": seconds}, "$currentDate": {"at": True}}
+        if not await self._system.update(COLLECTION, mine, change):
             raise _busy()
 
     async def _release(self, place: Workspace, holder: str, usage: Usage) -> None:

@@ -260,8 +260,6 @@ class Workspaces:
         away: Document = {}
         for kind, most in check_quotas(quotas or {}).items():
             (away if most is None else put)[f"quotas.{kind}"] = "" if most is None else Int64(most)
-        if quotas:
-            put["quotas_since"] = as_date(self._clock())
         for user, scopes in (members or {}).items():
             check_id(user, "a member")
             (away if scopes is None else put)[f"members.{user}"] = "" if scopes is None else check_scopes(scopes)
@@ -269,7 +267,8 @@ class Workspaces:
             put["capabilities"] = check_capabilities(capabilities)
         if end_tokens:
             put["tokens_after"] = as_date(self._clock())
-        change = {name: fields for name, fields in (("$set", put), ("$unset", away)) if fields}
+        dated = {"quotas_since": True} if quotas else {}  # by the clock that writes are dated by
+        change = {name: it for name, it in (("$set", put), ("$unset", away), ("$currentDate", dated)) if it}
         if not change:
             return await self.describe(workspace)
         if not await self.system.update(WORKSPACES, {"_id": workspace}, change):
