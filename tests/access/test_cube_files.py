@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import itertools
 import json
+import resource
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from asgi import Answer, Application
 from cube_app import Crud, ask, database, key_of, ok, on_engine, refused, registered
 
 from doorleaf.dialects.datacube.importing import RUNNING
-from doorleaf.transfer import rows
+from doorleaf.transfer import importing, rows
 
 NAMES = itertools.count()
 PATH = "/api/import_data"
@@ -159,6 +160,25 @@ def test_all_or_nothing(events: Crud) -> None:
         assert events.all() == [{"_id": "there", "mine": True}]
     assert put_in(events, b'{"_id":1}\n{"n":2}\n', all_or_nothing="true")["inserted_count"] == 2
     assert len(events.all()) == 3
+
+
+def test_all_or_nothing_without_room_on_the_disk(
+    events: Crud, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "mongo" not in request.node.name:
+        pytest.skip("the database is in this process, whose files may not grow")
+    monkeypatch.setattr(importing, "FIRST_WAIT", 0.01)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for number in (1500, 4000):  # the file itself finds room, and then not even that
+        file = b'{"n":1}\n' * number
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
+        try:
+            answer = put(events, file, all_or_nothing="true")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        refused(answer, 503, "StoreUnavailable")
+        assert answer.json.get("inserted_count", 0) == 0
+        assert events.all() == []
 
 
 def test_what_was_cut_off_is_taken_up_again(events: Crud) -> None:

@@ -64,7 +64,8 @@ class OverHttp:
             with session:
                 for one in said:
                     if isinstance(one, bytes):
-                        session.socket.sendall(one)
+                        with contextlib.suppress(OSError):  # it has ended, and what is said next tells how
+                            session.socket.sendall(one)
                     else:
                         session.send(one)
                 session.send('{"type": "ping"}')

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -49,6 +51,21 @@ def post(server: Doorleaf, who: str, body: bytes) -> None:
         return
 
 
+def without_room(server: Doorleaf, who: str, identifier: str) -> None:
+    """A small file is refused as a large one is where the disk is full."""
+    limits = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+    headers = {"Authorization": who, "Content-Type": "multipart/form-data; boundary=b"}
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        answer = server.call(
+            "POST", "/api/import_data", form(identifier, "few", b'[{"t":"%b"}]' % (b"x" * 2000)), headers
+        )
+    finally:
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, limits)
+    assert (answer.status, answer.json["error_code"]) == (503, "StoreUnavailable")
+    assert count(server, who, identifier, "few") == 0
+
+
 def test_an_import_that_was_killed_is_taken_up_again(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     server = start_doorleaf(folder, env=ENVIRONMENT)
@@ -83,5 +100,7 @@ def test_an_import_that_was_killed_is_taken_up_again(tmp_path: Path) -> None:
             answer = server.call("GET", path, None, {"Authorization": who})
             numbers = [json.loads(line)["n"] for line in answer.body.splitlines()]
             assert sorted(numbers) == [*range(ROWS)]
+        if sys.platform == "linux":
+            without_room(server, who, identifier)
     finally:
         server.stop()

@@ -256,7 +256,7 @@ def test_who_may_not_write_is_told_at_once_and_no_row_is_called_rejected() -> No
     report = asyncio.run(
         Importer(refuse, Plan(Namespace("d", "c"), b""), lambda r: None, lambda r: None).run(rows(LINES))
     )
-    assert report == Report(stopped="you may not")
+    assert report == Report(stopped="you may not", refused=(403, "PermissionDenied"))
 
 
 def test_a_row_for_which_a_whole_batch_is_refused_is_found_out() -> None:

@@ -79,7 +79,8 @@ class Plan:
 @dataclass(slots=True)
 class Report:
     """The outcome for the rows. ``present`` were there already as they are in the file; ``problems`` are the first rows
-    that were rejected, with number and reason; ``stopped`` says why the rest was not read."""
+    that were rejected, with number and reason; ``stopped`` says why the rest was not read, and ``refused`` is the
+    status and code of the error that was why."""
 
     rows: int = 0
     inserted: int = 0
@@ -89,6 +90,7 @@ class Report:
     upserted: int = 0
     rejected: int = 0
     stopped: str = ""
+    refused: tuple[int, str] | None = None
     problems: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -173,7 +175,7 @@ class Importer:
             try:
                 await self._take_in(batch.rows)
             except DoorleafError as error:
-                self.report.stopped = error.message
+                self.report.stopped, self.report.refused = error.message, (error.status, error.code)
             finally:
                 read = batch if following is None else await following
             self._tell(self.report)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 import bson
@@ -28,7 +28,7 @@ from doorleaf.dialects.datacube.databases import add_collections
 from doorleaf.dialects.datacube.handling import PREFIXES, Made, finished
 from doorleaf.dialects.datacube.models import LONGEST, CubeBody, mistake
 from doorleaf.dialects.datacube.ownership import Cubes, Inside
-from doorleaf.dialects.datacube.uploads import MOST_BYTES, Form, Room, read_form, temporary
+from doorleaf.dialects.datacube.uploads import MOST_BYTES, Form, Room, put, read_again, read_form, temporary
 from doorleaf.documents import CODEC, Document, ids_of
 from doorleaf.errors import WriteFailed
 from doorleaf.operations import DeleteMany, InsertMany, Operation
@@ -200,7 +200,8 @@ class Imports:
             report = await importer.run(await _READING.run(_SECONDS, _rows, form, asked))
             if undo is not None and (report.rejected or report.stopped):
                 await undo.run()
-                return _answer(asked, Report(stopped=report.stopped), "nothing was put in: some rows cannot be")
+                why = report.stopped if report.refused is not None else "some rows cannot be"
+                return _answer(asked, Report(refused=report.refused), f"nothing was put in: {why}")
         except BaseException:
             if undo is not None:
                 await undo.run()
@@ -251,15 +252,16 @@ class _Watched:
         if self._request.upload is not None:
             await self._request.upload.check()
         await self._cubes.databases.find(self._request.identity, database.id, "write")
+        if self._undo is None or not isinstance(operation, InsertMany):
+            return await self._cubes.put(self._request, self._inside, operation, _BATCH_BYTES)
+        noted = self._undo.note(operation.documents)
         try:
             result = await self._cubes.put(self._request, self._inside, operation, _BATCH_BYTES)
         except WriteFailed as error:
-            if self._undo is not None and isinstance(operation, InsertMany):
-                # In order, so that what is behind the first error was not tried: it may be somebody's from before.
-                self._undo.note(operation.documents[: error.fields["insertedCount"]])
+            # In order, so that what is behind the first error was not tried: it may be somebody's from before.
+            self._undo.keep(noted[: error.fields["insertedCount"]])
             raise
-        if self._undo is not None and isinstance(operation, InsertMany):
-            self._undo.note(operation.documents)
+        self._undo.keep(noted)
         return result
 
 
@@ -270,15 +272,24 @@ class _Undo:
         self._inside = inside
         self._asked = asked
         self._file = temporary(folder)
+        self._size = 0
 
-    def note(self, documents: Any) -> None:
-        """Remember documents that were put in."""
-        self._file.write(b"".join(bson.encode({"_id": one}, codec_options=CODEC) for one in ids_of(documents)))
+    def note(self, documents: Any) -> list[int]:
+        """Write down the ids of documents before they are put in, since there may be no room to do so afterwards; the
+        bytes that each takes."""
+        noted = [bson.encode({"_id": one}, codec_options=CODEC) for one in ids_of(documents)]
+        self._file.seek(self._size)
+        put(self._file, b"".join(noted))
+        return [*map(len, noted)]
+
+    def keep(self, noted: list[int]) -> None:
+        """Take the first that were noted for put in."""
+        self._size += sum(noted)
 
     async def run(self) -> None:
         """Take everything out."""
-        self._file.seek(0)
-        ids = (one["_id"] for one in bson.decode_file_iter(cast("Any", self._file), CODEC))
+        self._file.truncate(self._size)
+        ids = (one["_id"] for one in bson.decode_file_iter(read_again(self._file), CODEC))
         place = self._inside.at(self._asked.collection)
         while some := list(islice(ids, _UNDONE)):
             await self._inside.run(DeleteMany(namespace=place, filter={"_id": {"$in": some}}), _BATCH_BYTES)
@@ -340,8 +351,7 @@ def _plan(inside: Inside, asked: _Asked) -> Plan:
 
 def _rows(form: Form, asked: _Asked) -> Rows:
     """The rows of the file from its beginning."""
-    form.file.seek(0)
-    source = Source(cast("Any", form.file))
+    source = Source(read_again(form.file))
     read = _bounded(source.read)
     if asked.format in ("csv", "tsv"):
         return Table(read, delimiter="\t" if asked.format == "tsv" else ",", skip_blank=True).rows()
@@ -410,7 +420,8 @@ def _fields(sample: list[Row]) -> list[Document]:
 
 
 def _answer(asked: _Asked, report: Report, why: str) -> Made:
-    """What became of the rows; a 400 where only rejected ones were there, or the file could not be read on."""
+    """What became of the rows; a 400 where only rejected ones were there, or the file could not be read on, and the
+    status of the error that ended the import."""
     inserted = report.inserted + (report.present if asked.key else 0)
     rejected = max(report.rejected, len(asked.rejected))
     told: Document = {"success": True, "collection": asked.collection, "inserted_count": inserted}
@@ -418,8 +429,9 @@ def _answer(asked: _Asked, report: Report, why: str) -> Made:
     stopped = why or (report.stopped and f"The file was not read on: {report.stopped}")
     if stopped or (rejected and not inserted and not report.present):
         message = stopped or f"No row was put in: line {asked.rejected[0]['line']}: {asked.rejected[0]['reason']}"
-        told |= {"success": False, "error": "InvalidParameter", "error_code": "InvalidParameter"}
-        return Made(400, told | {"message": message, "detail": message})
+        status, code = report.refused or (400, "InvalidParameter")
+        told |= {"success": False, "error": code, "error_code": code}
+        return Made(status, told | {"message": message, "detail": message})
     if not inserted and not report.present:
         return Made(200, told | {"message": "The file has no rows."})
     return Made(201, told)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 from multipart import (  # type: ignore[import-untyped]  # has no types of its own
     MultipartError,
@@ -71,8 +71,28 @@ class Room:
 
 
 def temporary(folder: Path) -> IO[bytes]:
-    """A file without a name, in ``folder`` if that is there, and else where the system has such files."""
-    return tempfile.TemporaryFile(dir=folder if folder.is_dir() else None)
+    """A file without a name, in ``folder`` if that is there, and else where the system has such files. What :func:`put`
+    puts into it is there: no buffer has it, which a full disk would find out about later."""
+    try:
+        return cast("IO[bytes]", tempfile.TemporaryFile(dir=folder if folder.is_dir() else None, buffering=0))
+    except OSError as error:
+        raise StoreUnavailable("there is no room for the file") from error
+
+
+def read_again(file: IO[bytes]) -> BinaryIO:
+    """A reader of what was put into ``file``, from its beginning; its own end closes nothing."""
+    file.seek(0)
+    return open(file.fileno(), "rb", closefd=False)
+
+
+def put(file: IO[bytes], data: Any) -> None:
+    """Write bytes at the place where ``file`` is; StoreUnavailable where the disk has no room for them."""
+    left = memoryview(data)
+    try:
+        while left:
+            left = left[file.write(left) :]
+    except OSError as error:
+        raise StoreUnavailable("there is no room for the file") from error
 
 
 async def read_form(request: Request, form: Form, seen: Callable[[dict[str, str]], Awaitable[None]]) -> None:
@@ -122,8 +142,6 @@ class _Reader:
             raise mistake("json_file", "The form has too many parts, or too large heads of parts.") from None
         except MultipartError:
             raise mistake("json_file", "The form is malformed: it is no multipart/form-data.") from None
-        except OSError as error:
-            raise StoreUnavailable("there is no room for the file") from error
 
     def end(self) -> None:
         """Raise where the form has no end."""
@@ -131,7 +149,6 @@ class _Reader:
             self._parser.close()
         except MultipartError:
             raise mistake("json_file", "The form ends within a part.") from None
-        self._form.file.seek(0)
 
     def _begin(self, part: MultipartSegment) -> None:
         name, form = part.name or "", self._form
@@ -148,7 +165,7 @@ class _Reader:
 
     def _add(self, data: Any) -> None:
         if self._part.filename is not None or self._part.name in FILES:
-            self._form.file.write(data)
+            put(self._form.file, data)
             self._form.hash.update(data)
             return
         self._field += data
