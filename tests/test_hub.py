@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import tempfile
 import threading
-from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from counted import C, Counting, fill, keys, run, watch
 from live import watching
 from servers import doorleaf, mortal_mongodb
 
@@ -19,97 +18,11 @@ from doorleaf.apart import TURN
 from doorleaf.dialects.events import written
 from doorleaf.documents import Document
 from doorleaf.errors import DataError, DoorleafError, StoreTimeout, StoreUnavailable, TooManyRequests
-from doorleaf.operations import OWN_TURN, SYSTEM_TURN, DropCollection, InsertMany, InsertOne, Namespace, Watch
-from doorleaf.operations.results import ChangesResult, ChangeStream, Event, Events
+from doorleaf.operations import OWN_TURN, SYSTEM_TURN, DropCollection, InsertOne, Namespace, Watch
+from doorleaf.operations.results import ChangeStream, Event, Events
 from doorleaf.stores import feeds, hub
-from doorleaf.stores.embedded.store import EmbeddedStore
 from doorleaf.stores.mongo import MongoStore
 from doorleaf.stores.router import Router
-
-C = Namespace("db", "c")
-
-
-class Counting:
-    """A store that counts the streams that it opens, and can be away."""
-
-    def __init__(self, store: EmbeddedStore) -> None:
-        self.store = store
-        self.opened = 0
-        self.open_now = 0
-        self.away = False
-
-    async def open(self) -> None:
-        await self.store.open()
-
-    async def close(self) -> None:
-        await self.store.close()
-
-    async def execute(self, operation: Any) -> Any:
-        if not isinstance(operation, Watch):
-            return await self.store.execute(operation)
-        if self.away:
-            raise StoreUnavailable("the database cannot be reached")
-        self.opened += 1
-        self.open_now += 1
-        return ChangesResult(Counted((await self.store.execute(operation)).changes, self))
-
-
-class Counted:
-    def __init__(self, stream: ChangeStream, store: Counting) -> None:
-        self._stream = stream
-        self._store = store
-        self._closed = False
-        self.moment = stream.moment  # type: ignore[attr-defined]
-
-    @property
-    def token(self) -> Document | None:
-        return self._stream.token
-
-    async def next(self) -> list[Document] | None:
-        if self._store.away:
-            raise StoreUnavailable("the database cannot be reached")
-        return await self._stream.next()
-
-    async def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._store.open_now -= 1
-        await self._stream.close()
-
-
-Body = Callable[[Router, Counting], Awaitable[None]]
-
-
-def run(body: Body, **options: Any) -> None:
-    async def whole() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            store = Counting(EmbeddedStore(Path(folder), synchronous="OFF"))
-            router = Router({"a": store}, "a", **options)
-            await router.open()
-            try:
-                await body(router, store)
-            finally:
-                await router.close()
-
-    asyncio.run(whole())
-
-
-async def watch(router: Router, **options: Any) -> ChangeStream:
-    return (await router.execute(Watch(namespace=C, **options))).changes
-
-
-async def fill(router: Router, *identities: Any, **fields: Any) -> None:
-    await router.execute(InsertMany(namespace=C, documents=[{"_id": one, **fields} for one in identities]))
-
-
-async def keys(stream: ChangeStream, count: int) -> list[Any]:
-    found: list[Any] = []
-    async with asyncio.timeout(60):
-        while len(found) < count:
-            events = await stream.next()
-            assert events is not None
-            found += [event["documentKey"]["_id"] for event in events]
-    return found
 
 
 def test_many_subscribers_share_one_stream() -> None:

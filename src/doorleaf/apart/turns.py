@@ -15,7 +15,7 @@ HALF_LIFE = 10.0
 _REMEMBERED = 1_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     caller: str
     amount: int
@@ -88,22 +88,26 @@ class Turns:
             for other, entries in self._waiting.items()
         )
 
+    def is_wanted(self, caller: str) -> bool:
+        """Whether somebody waits for what ``caller`` would give back."""
+        return any(other == caller or self._may(other, entries[0].amount) for other, entries in self._waiting.items())
+
     def try_take(self, caller: str, amount: int = 1) -> Turn | None:
         """A turn at once, or None when there is no room or others have waited for it."""
         if self.free < amount or not self._may(caller, amount) or self._next() is not None:
             return None
         return self._taken(caller, amount)
 
-    async def take(self, caller: str, until: float, amount: int = 1, *, first: bool = False) -> Turn:
+    async def take(self, caller: str, until: float | None, amount: int = 1, *, first: bool = False) -> Turn:
         """A turn when it comes, with ``first`` before others of the same caller.
 
-        Raises ``StoreTimeout`` at ``until``, an instant of ``time.monotonic()``.
+        Raises ``StoreTimeout`` at ``until``, an instant of ``time.monotonic()``; None is never.
         """
         turn = self.try_take(caller, amount)
         if turn is not None:
             return turn
-        left = until - time.monotonic()
-        if left <= 0:
+        left = None if until is None else until - time.monotonic()
+        if left is not None and left <= 0:
             raise StoreTimeout("operation exceeded time limit")
         entry = _Waiting(caller, amount, asyncio.get_running_loop().create_future())
         entries = self._waiting.setdefault(caller, deque())

@@ -49,6 +49,8 @@ class Watch(Operation[results.ChangesResult]):
     start_at_operation_time: Timestamp | None = parameter(
         Kind.VALUE, "The time of the cluster to begin at, a timestamp."
     )
+    wait_ms: int = 1_000
+    """How long the stream waits for an event, at most that second, before it says that there is none."""
 
     def require_possible(self) -> None:
         """Raise InvalidParameter for options that cannot be."""

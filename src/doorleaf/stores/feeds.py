@@ -1,7 +1,7 @@
 """A change stream of the database that many listen to, and their places in it.
 
 A feed reads one stream and keeps its latest events; a subscriber is a place in them. Who asks for older ones, or has
-fallen behind what is kept, reads a stream of its own until it has come up to the feed: it delays nobody, and has one
+fallen behind what is kept, reads a backlog of its own until it has come up to the feed: it delays nobody, and has one
 page of events in memory. It has come up when the feed knows its resume token, or where that is behind the oldest one
 that is kept: tokens of MongoDB and of the embedded database are in the order of the events.
 """
@@ -12,7 +12,7 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from itertools import islice
 from typing import Protocol, runtime_checkable
 
@@ -20,12 +20,14 @@ import bson
 from bson.timestamp import Timestamp
 
 from doorleaf.apart import JUDGING, TURN
+from doorleaf.apart.turns import Turns
 from doorleaf.documents import CODEC, Document
 from doorleaf.errors import DataError, DoorleafError, StoreError, StoreUnavailable
 from doorleaf.mql.context import Context
 from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.operations import OWN_TURN, Watch, altered
 from doorleaf.operations.results import ChangeStream, Event, Events
+from doorleaf.stores.backlog import WAIT_SECONDS, Backlog, Open
 
 KEPT_EVENTS = 1_000
 KEPT_BYTES = 4 * 1024 * 1024
@@ -36,9 +38,6 @@ PAGE_BYTES = 256 * 1024
 KEPT_PAGES = 8
 """How much a subscriber is told at once, and how many such pages are kept for others who are at the same place."""
 
-WAIT_SECONDS = 1.0
-"""How long a subscriber waits for an event before it says that there is none."""
-
 LINGERING_SECONDS = 10.0
 """How long a feed goes on without subscribers: those that were cut off come back."""
 
@@ -46,14 +45,15 @@ AWAY_SECONDS = 120.0
 """How long a database may be away before subscribers are told."""
 
 SLOW_SECONDS = 60.0
-"""How long a subscriber that fell behind may take to come up again."""
+"""How long a subscriber that fell behind may take to come up again, without the time that it waits for its turn."""
+
+REST_SECONDS = 60.0
+"""How long a subscriber that was told all there was does not look again, while its feed has nothing new either."""
 
 _PAUSES = (0.05, 0.1, 0.25, 0.5, 1.0)
 """Seconds between attempts to reach a database that is away; the last one from then on."""
 
 JUDGING_SECONDS = 1.0
-
-Open = Callable[[Watch], Awaitable[ChangeStream]]
 
 
 @runtime_checkable
@@ -154,17 +154,25 @@ class Feed:
         if self._reading is not None:
             await asyncio.wait({self._reading})
 
-    async def subscribe(self, operation: Watch) -> Subscriber:
-        """A place in the events: from now on, or behind a token."""
+    async def subscribe(self, operation: Watch, turns: Turns) -> Subscriber:
+        """A place in the events: from now on, or behind a token. What is not kept any more is read in ``turns``."""
         token = operation.start_after or operation.resume_after
         if operation.start_at_operation_time is None:
             stream = self._stream
             moment = await stream.moment() if token is None and isinstance(stream, Dated) else None
             place = self.end if token is None else self.place_of(_data(token))
             if place is not None:
-                return Subscriber(self, operation, token, place, moment)
-        own = await self.opening(altered(operation, filter={}))
-        return Subscriber(self, operation, own.token or token, self.end, own=own)
+                return Subscriber(self, operation, turns, token, place, moment)
+        own = Backlog(altered(operation, filter={}), self.opening, turns, operation.turn)
+        try:
+            await own.open()
+            subscriber = Subscriber(self, operation, turns, own.token or token, self.end, own=own)
+            if token is not None:
+                await subscriber.join(own)
+        except BaseException:
+            await own.close()
+            raise
+        return subscriber
 
     def place_of(self, token: str | None) -> int | None:
         """The number of the first event behind ``token``, where this feed has seen that."""
@@ -290,21 +298,25 @@ class Subscriber:
         self,
         feed: Feed,
         operation: Watch,
+        turns: Turns,
         token: Document | None,
         place: int,
         moment: Timestamp | None = None,
         *,
-        own: ChangeStream | None = None,
+        own: Backlog | None = None,
     ) -> None:
         self._feed = feed
         self._caller = operation.turn
         self._filter = operation.filter
+        self._turns = turns
         self._own = own
         self._moment = moment
         self._place = place
         self._passed: str | None = None
         """The token up to which everything was told, while it may come once more."""
         self._fell = 0.0
+        self._rested, self._rest = -1, 0.0
+        """The number of the feed's next event when all was told, and until when that is so."""
         self._over = False
         self.token = token or feed.token
 
@@ -374,38 +386,58 @@ class Subscriber:
         elif self._passed is None and self._moment is None and self._place == self._feed.end:
             self.token = token or self.token
 
-    async def _fall(self, feed: Feed) -> list[Document]:
-        """Go on by a stream of its own: what the feed keeps has run away from this place."""
+    async def _fall(self, feed: Feed) -> list[Document] | None:
+        """Go on by what is older: what the feed keeps has run away from this place."""
         if self.token is None:
             raise _slow()
         self._fell = self._fell or time.monotonic()
-        try:
-            self._own = await feed.opening(altered(feed.operation, start_after=self.token))
-        except StoreError:
-            if feed.ended:
-                raise
-            await asyncio.sleep(WAIT_SECONDS)  # the feed finds out whether the database comes back
-        return []
+        behind = altered(feed.operation, start_after=self.token)
+        self._own = Backlog(behind, feed.opening, self._turns, self._caller)
+        return await self._catch_up(self._own)
 
-    async def _catch_up(self, own: ChangeStream) -> list[Document] | None:
-        """What an own stream has, until that has come up to the feed."""
+    async def _catch_up(self, own: Backlog) -> list[Document] | None:
+        """What is older than what the feed has, until there is no more of it."""
+        feed, began, was_open, end = self._feed, time.monotonic(), own.is_open, self._feed.end
+        if not was_open and end == self._rested and began < self._rest and not feed.ended:
+            await feed.arrival(WAIT_SECONDS)
+            return []
         try:
             events = await own.next()
         except StoreError:
-            self._own, self._place = None, -1
-            await own.close()
+            if not was_open:
+                if feed.ended:
+                    raise
+                await asyncio.sleep(WAIT_SECONDS)  # the feed finds out whether the database comes back
             return []
         if events is None:
             return None
+        if not events and own.is_waiting:
+            self._fell += time.monotonic() - began if self._fell else 0.0
+            return []
         self.token = own.token or self.token
-        if self._joins(self._feed, _data(self.token)):
-            self._own, self._fell = None, 0.0
-            await own.close()
-        elif not events:
-            self._fell = 0.0
-        elif self._fell and time.monotonic() - self._fell > SLOW_SECONDS:
-            raise _slow()
+        if await self.join(own):
+            return events
+        if events:
+            if self._fell and time.monotonic() - self._fell > SLOW_SECONDS:
+                raise _slow()
+            return events
+        self._fell = 0.0
+        if feed.error is not None:
+            raise feed.error
+        if not _in_order(_data(self.token)):  # it comes up by the next event, for which both need not look
+            self._rested, self._rest = end, time.monotonic() + REST_SECONDS
+            await own.rest()
+            if feed.end == end:
+                await feed.arrival(WAIT_SECONDS)
         return events
+
+    async def join(self, own: Backlog) -> bool:
+        """Go on by the feed if it has all that comes behind what ``own`` has told; whether it does."""
+        if own.over or not self._joins(self._feed, _data(own.token)):
+            return False
+        self._own, self._fell = None, 0.0
+        await own.close()
+        return True
 
     def _joins(self, feed: Feed, token: str | None) -> bool:
         """Take the place in the feed that is behind ``token``, if it has one."""

@@ -5,16 +5,19 @@ How many there may be is bounded, for each has a connection to MongoDB: one WebS
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
 from doorleaf.apart import JUDGING
+from doorleaf.apart.turns import Turns
 from doorleaf.errors import TooManyRequests
 from doorleaf.mql.context import Context
 from doorleaf.mql.filters.compile import compile_filter
 from doorleaf.operations import OWN_TURN, SYSTEM_TURN, Watch, altered
 from doorleaf.operations.results import ChangesResult
-from doorleaf.stores.feeds import JUDGING_SECONDS, Feed, Open
+from doorleaf.stores.backlog import Open
+from doorleaf.stores.feeds import JUDGING_SECONDS, Feed
 
 LINGERING_FEEDS = 16
 """How many may go on without subscribers at once: whoever listens to one thing after the other leaves one behind for
@@ -34,6 +37,8 @@ class Hub:
     def __init__(self, most: int) -> None:
         self._most = most
         self._feeds: dict[Key, Feed] = {}
+        self._turns = Turns(max(1, most // 4), max(1, most // 16))
+        self._our_turns = Turns(sys.maxsize)
 
     async def watch(self, operation: Watch, key: Any, opening: Open) -> ChangesResult:
         """A subscription to what ``operation`` asks for. ``opening`` opens a stream of the store that ``key`` stands
@@ -45,7 +50,8 @@ class Hub:
         options = (operation.full_document, operation.full_document_before_change, repr(operation.comment))
         feed = await self._feed((key, *place, *options), operation, opening)
         try:
-            return ChangesResult(await feed.subscribe(operation))
+            turns = self._our_turns if operation.turn in _OURS else self._turns
+            return ChangesResult(await feed.subscribe(operation, turns))
         except BaseException:
             feed.leave(operation.turn)
             raise

@@ -137,7 +137,7 @@ async def watch(client: AsyncMongoClient[Any], operation: Watch) -> Changes:
         before = None
     options: dict[str, Any] = {
         "full_document": operation.full_document,
-        "max_await_time_ms": min(WAIT_MS, time_limit(operation)),
+        "max_await_time_ms": min(WAIT_MS, operation.wait_ms, time_limit(operation)),
         **present(
             full_document_before_change=before,
             resume_after=operation.resume_after,

@@ -82,6 +82,7 @@ class Changes:
         self._key = key_of(operation)
         self._filter = operation.filter
         self._turn = operation.turn
+        self._wait = operation.wait_ms / 1000
         self._full = operation.full_document != "default"
         self._before = operation.full_document_before_change != "off"
         self._from = operation.start_at_operation_time
@@ -99,7 +100,7 @@ class Changes:
         """The events that have come; see :class:`doorleaf.operations.results.ChangeStream`."""
         if self._over:
             return None
-        until = time.monotonic() + WAIT_SECONDS
+        until = time.monotonic() + min(WAIT_SECONDS, self._wait)
         if until - self._renewed > change_log.RENEW_SECONDS:
             self._renewed = until
             await self._store.write(lambda transaction: change_log.renew(transaction.session, self._watch), _brief())
