@@ -457,8 +457,8 @@ def test_channels_that_are_not_there_and_too_many(home: Home) -> None:
         say(session, type="subscribe", channel="postgres:orders")
         frame, code, reason = ended(session)
         assert (frame["channel"], code, reason) == ("postgres:orders", 4010, "channel_unavailable")
-    own = home.token("one")
-    with home.connected("one", own) as session, home.connected("one", own) as other:
+    home.make("acme", "full")  # whose caller has listened to nothing before
+    with home.connected("full") as session, home.connected("full") as other:
         for number in range(100):
             subscribe(session, f"mongo:many{number}")
         subscribe(other, "mongo:many7")  # which is watched already
