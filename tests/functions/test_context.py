@@ -69,6 +69,21 @@ def test_requests_to_other_servers_and_their_answers() -> None:
     run(functions, work)
 
 
+def test_what_fetch_answers() -> None:
+    source = """exports = async () => {
+      const got = await fetch('https://a.example/', null), { headers } = got, told = [];
+      headers.forEach((value, name, of) => told.push([name, value, of === headers]));
+      return [got.status, got.statusText, got.ok, got.url, got.type, told, [...headers].length, [...headers.keys()], headers.get('X-A'), headers.has('none'), headers.getSetCookie(),
+        await got.text(), (await got.bytes()).length, (await got.clone().arrayBuffer()).byteLength];
+    }"""
+    answer = {**ANSWER, "headers": {"X-A": ["1", "2"], "Set-Cookie": ["a=1", "b=2"]}}
+    server = Recorder(orjson.dumps({"value": answer}))
+    assert run({"f": source}, lambda sandbox: sandbox.run("f", server=server)) == [
+        200, "OK", True, "https://a.example/", "basic", [["set-cookie", "a=1", True], ["set-cookie", "b=2", True], ["x-a", "1, 2", True]],
+        3, ["set-cookie", "set-cookie", "x-a"], "1, 2", False, ["a=1", "b=2"], "hé", 3, 3,
+    ]  # fmt: skip
+
+
 def test_a_form_in_parts_has_its_boundary() -> None:
     source = "exports = () => context.http.post({ url: 'https://a.example/', form: { 'a\"': 'x', b: ['1', '2'] }, headers: { 'content-type': ['multipart/form-data'] } })"
     server = Recorder(orjson.dumps({"value": ANSWER}))

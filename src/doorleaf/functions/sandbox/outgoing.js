@@ -90,8 +90,8 @@ const http = once(() => {
   return all;
 });
 
-async function fetch(url, given = {}) {
-  const headers = {}, of = given.headers ?? {};
+async function fetch(url, options) {
+  const given = options ?? {}, headers = {}, of = given.headers ?? {};
   // What an answer is packed in is for whoever unpacks it, which fetch does for a function: nothing is.
   for (const [name, value] of typeof of[Symbol.iterator] === "function" ? of : Object.entries(of)) if (!/^accept-encoding$/i.test(name)) headers[name] = [String(value)];
   let { body } = given;
@@ -102,14 +102,21 @@ async function fetch(url, given = {}) {
   }
   const answer = await sent({ to: "http", method: String(given.method ?? "GET").toUpperCase(), url: String(url), headers,
     body: content(body), follow: given.redirect !== "manual" }, given.signal);
-  const got = received(answer.body) ?? new types.Binary("");
-  const lower = Object.fromEntries(Object.entries(answer.headers).map(([name, all]) => [name.toLowerCase(), all.join(", ")]));
+  return fetched(String(url), answer);
+}
+function fetched(url, answer) {
+  // What a Response and its Headers are asked for.
+  const got = received(answer.body) ?? new types.Binary(""), all = new Map(Object.entries(answer.headers).map(([name, values]) => [name.toLowerCase(), values]).sort(([one], [other]) => (one < other ? -1 : 1)));
+  const entries = () => [...all].flatMap(([name, values]) => (name === "set-cookie" ? values.map((one) => [name, one]) : [[name, values.join(", ")]]));
+  const headers = {
+    get: (name) => all.get(String(name).toLowerCase())?.join(", ") ?? null, has: (name) => all.has(String(name).toLowerCase()), getSetCookie: () => [...(all.get("set-cookie") ?? [])],
+    entries: () => entries().values(), keys: () => entries().map(([name]) => name).values(), values: () => entries().map(([, value]) => value).values(),
+    forEach: (visit, self) => { for (const [name, value] of entries()) visit.call(self, value, name, headers); }, [Symbol.iterator]: () => entries().values(),
+  };
+  const copy = () => got.buffer.slice();
   return {
-    status: answer.statusCode, statusText: answer.status, ok: answer.statusCode >= 200 && answer.statusCode < 300, url: String(url),
-    headers: { get: (name) => lower[String(name).toLowerCase()] ?? null, has: (name) => String(name).toLowerCase() in lower,
-      entries: () => Object.entries(lower), [Symbol.iterator]: () => Object.entries(lower)[Symbol.iterator]() },
-    text: async () => got.text(), json: async () => parse(got.text()),
-    arrayBuffer: async () => got.buffer.slice().buffer,
+    status: answer.statusCode, statusText: answer.status.slice(String(answer.statusCode).length + 1), ok: answer.statusCode >= 200 && answer.statusCode < 300, url, type: "basic", headers,
+    text: async () => got.text(), json: async () => parse(got.text()), arrayBuffer: async () => copy().buffer, bytes: async () => copy(), clone: () => fetched(url, answer),
   };
 }
 
