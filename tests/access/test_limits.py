@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,11 @@ def test_windows_that_ended_are_forgotten() -> None:
     assert len(windows._windows) < 12_000
     assert windows.counted("address/24999") == 1
     assert windows.counted("address/0") == 0
+
+
+def test_windows_do_not_last_longer_when_the_time_of_day_is_put_back() -> None:
+    limits = RateLimits({"key": "1/second"})
+    assert limits._clock is limits._local._clock is time.monotonic
 
 
 def test_the_cap_on_requests_at_once() -> None:

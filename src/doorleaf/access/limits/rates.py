@@ -107,7 +107,7 @@ def _rate(text: str) -> Rate:
 class RateLimits:
     """Counts requests against ``rates_by_subject``; a subject without a rate is not limited.
 
-    ``clock`` gives seconds since 1970; Redis has a clock of its own.
+    ``clock`` gives seconds, and is never put back; Redis has a clock of its own.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class RateLimits:
         rates_by_subject: Mapping[str, str],
         *,
         redis_url: str | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rates = {subject: rates(text) for subject, text in rates_by_subject.items() if text}
         self._clock = clock
@@ -133,17 +133,17 @@ class RateLimits:
         ``own`` is a rate of its own, which replaces the general one.
         """
         for rate in rates(own) if own else self._rates.get(subject, ()):
-            if (ends := await self._used_up("hit", rate, subject, name)) is not None:
-                raise self._refusal(rate, subject, ends)
+            if (wait := await self._used_up("hit", rate, subject, name)) is not None:
+                raise _refusal(rate, subject, wait)
 
     async def require(self, subject: Subject, name: str) -> None:
         """Raise :class:`TooManyRequests` when a rate is used up, and count nothing."""
         for rate in self._rates.get(subject, ()):
-            if (ends := await self._used_up("test", rate, subject, name)) is not None:
-                raise self._refusal(rate, subject, ends)
+            if (wait := await self._used_up("test", rate, subject, name)) is not None:
+                raise _refusal(rate, subject, wait)
 
     async def _used_up(self, act: Literal["hit", "test"], rate: Rate, subject: str, name: str) -> float | None:
-        """The end of the window if it is used up. While Redis does not answer, this process counts for itself."""
+        """The seconds until the window ends, if it is used up. Without Redis this process counts for itself."""
         if self._shared is not None and time.monotonic() >= self._without_redis_until:
             try:
                 async with asyncio.timeout(REDIS_PATIENCE):
@@ -155,23 +155,24 @@ class RateLimits:
         window = (subject, name, rate.amount, rate.seconds)
         local = self._local
         count = local.count(window, rate.seconds) if act == "hit" else local.counted(window) + 1
-        return local.ends(window) if count > rate.amount else None
-
-    def _refusal(self, rate: Rate, subject: str, ends: float) -> TooManyRequests:
-        wait = min(max(1, math.ceil(ends - self._clock())), rate.seconds)
-        return TooManyRequests(
-            f"too many requests: the limit is {rate.amount} in {rate.seconds} s; try again in {wait} s",
-            headers={
-                "Retry-After": str(wait),
-                "RateLimit-Policy": f'"{subject}";q={rate.amount};w={rate.seconds}',
-                "RateLimit": f'"{subject}";r=0;t={wait}',
-            },
-        )
+        return local.ends(window) - self._clock() if count > rate.amount else None
 
     async def close(self) -> None:
         """Let go of Redis."""
         if self._shared is not None:
             await self._shared.close()
+
+
+def _refusal(rate: Rate, subject: str, seconds: float) -> TooManyRequests:
+    wait = min(max(1, math.ceil(seconds)), rate.seconds)
+    return TooManyRequests(
+        f"too many requests: the limit is {rate.amount} in {rate.seconds} s; try again in {wait} s",
+        headers={
+            "Retry-After": str(wait),
+            "RateLimit-Policy": f'"{subject}";q={rate.amount};w={rate.seconds}',
+            "RateLimit": f'"{subject}";r=0;t={wait}',
+        },
+    )
 
 
 def account(name: str) -> str:
@@ -191,9 +192,9 @@ def _shared(url: str) -> Shared:
 
 
 class Windows:
-    """Counters in memory. A window begins with its first request, and counts until it ends."""
+    """Counters in memory. A window begins with its first request, and counts until it ends, by ``clock``."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._windows: dict[Hashable, tuple[int, float]] = {}
         self._sweep_above = SWEEP_ABOVE
@@ -217,7 +218,7 @@ class Windows:
         return count if end > self._clock() else 0
 
     def ends(self, window: Hashable) -> float:
-        """The end of ``window``, in seconds since 1970; now where there is none."""
+        """The end of ``window`` by the clock; now where there is none."""
         return self._windows.get(window, (0, self._clock()))[1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 from typing import Literal
 
@@ -29,14 +30,14 @@ class Shared:
         self._limiter = FixedWindowRateLimiter(storage)
 
     async def used_up(self, act: Literal["hit", "test"], text: str, subject: str, name: str) -> float | None:
-        """The end of the window of the rate ``text``, in seconds since 1970, if it is used up; ``hit`` counts, too.
+        """The seconds until the window of the rate ``text`` ends, if it is used up; ``hit`` counts, too.
 
         Raises errors of the library, of the client, and of the socket: which, depends on when it broke.
         """
         item = _item(text)
         if await getattr(self._limiter, act)(item, subject, name):
             return None
-        return (await self._limiter.get_window_stats(item, subject, name)).reset_time
+        return (await self._limiter.get_window_stats(item, subject, name)).reset_time - time.time()
 
     async def close(self) -> None:
         """Let go of Redis."""
