@@ -179,6 +179,21 @@ def test_bytes_of_all_kinds_are_binary_and_no_module_of_node_takes_the_place_of_
     assert [asked["id"] for asked in server.asked] == ["stream/web", "buffer/"]  # which the server refuses or finds
 
 
+def test_all_of_console_is_lines_of_the_log() -> None:
+    source = """exports = () => {
+      const { log, assert, count, group, time, timeEnd } = console;
+      log('a', 1); assert(true, 'never'); assert(false, 'why'); count(); count('x'); count(); console.countReset(); count(); group('g'); group(); console.groupEnd();
+      console.dir({ a: 1 }); console.table([1]); console.trace('t'); time('t'); timeEnd('t');
+    }"""
+    server = Recorder()
+    run({"f": source}, lambda sandbox: sandbox.run("f", server=server))
+    *lines, last = server.lines
+    counted = ["default: 1", "x: 1", "default: 2", "default: 1"]
+    assert lines == ["a 1", "Assertion failed why", *counted, "g", '{"a":1}', "[1]", "Trace t"]
+    assert last.startswith("t: ")
+    assert last.endswith("ms")
+
+
 def test_the_global_scope_itself_has_what_the_language_has_and_no_more() -> None:
     """What is more is ours, and comes by its prototype: nothing of V8's or Deno's is in front of it."""
     source = "exports = () => Reflect.ownKeys(globalThis).filter((key) => typeof key === 'symbol' || !/^[A-Z]/.test(key)).map(String)"

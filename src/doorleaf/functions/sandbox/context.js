@@ -420,7 +420,7 @@ const cause = once(() => {
   return found;
 });
 const values = once(() => inward(own("values"))), environment = once(() => inward(own("environment")));
-const logging = once(() => ({ log: log("info"), info: log("info"), debug: log("debug"), warn: log("warning"), error: log("error") }));
+const logging = once(() => new (consoles())());
 const surroundings = once(() => ({
   get app() { return own("app"); },
   get environment() { return environment(); },

@@ -15,6 +15,31 @@ const nodeTimers = once(() => {
   return { setTimeout, setInterval, setImmediate, clearTimeout, clearInterval, clearImmediate, promises };
 });
 
+const consoles = once(() => {
+  const begun = new Map(), counts = new Map();
+  const passed = (label, ...given) => log("info")(`${label}: ${Date.now() - (begun.get(label) ?? Date.now())}ms`, ...given);
+  return class Console {
+    constructor() {
+      this.log = this.info = log("info");
+      this.debug = log("debug");
+      this.warn = log("warning");
+      this.error = log("error");
+    }
+    assert(good, ...given) { if (!good) log("error")("Assertion failed", ...given); }
+    trace(...given) { log("error")("Trace", ...given); }
+    dir(value) { log("info")(value); }
+    table(value) { log("info")(value); }
+    group(...given) { if (given.length > 0) log("info")(...given); }
+    groupCollapsed(...given) { if (given.length > 0) log("info")(...given); }
+    groupEnd() {}
+    count(label = "default") { counts.set(label, (counts.get(label) ?? 0) + 1); log("info")(`${label}: ${counts.get(label)}`); }
+    countReset(label = "default") { counts.delete(label); }
+    time(label = "default") { begun.set(label, Date.now()); }
+    timeLog(label = "default", ...given) { passed(label, ...given); }
+    timeEnd(label = "default") { passed(label); begun.delete(label); }
+  };
+});
+
 const nodePath = once(() => {
   // The paths of POSIX, as text: there are no files.
   const text = (path) => (typeof path === "string" ? path : fail("path: expected text"));
