@@ -394,3 +394,33 @@ def test_one_caller_and_all_watch_so_many_different_things() -> None:
             await watched("two", 70 + number)
 
     run(body, most_feeds=8)
+
+
+def test_what_others_left_to_one_caller_keeps_nobody_out() -> None:
+    async def body(router: Router, store: Counting) -> None:
+        async def watched(caller: str, number: int) -> ChangeStream:
+            return await watch(router, namespace=Namespace("db", f"c{number}"), turn=caller)
+
+        opened = [await watched(f"caller {number // 2}", number) for number in range(8)]
+        kept = [await watched("greedy", number) for number in range(8)]
+        beside = [await watched("friend", 1), await watched(SYSTEM_TURN, 2)]
+        for stream in opened:
+            await stream.close()
+        with pytest.raises(TooManyRequests, match="one caller"):
+            await watched("greedy", 9)
+        assert await going_on(kept) == [True] * 8
+        others = [await watched(f"other {number // 2}", 10 + number) for number in range(6)]
+        assert await going_on(kept) == [False, True, True, False, False, False, False, True]
+        with pytest.raises(TooManyRequests, match="the limit of this process is 8"):
+            await watched("late", 9)
+        assert await going_on([*others, *beside]) == [True] * 8
+        for stream in (*kept, *others, *beside):
+            await stream.close()
+
+    async def going_on(streams: list[ChangeStream]) -> list[bool]:
+        """Which of them go on."""
+        told = await asyncio.gather(*(stream.next() for stream in streams), return_exceptions=True)
+        assert all(one == [] or isinstance(one, TooManyRequests) for one in told)
+        return [one == [] for one in told]
+
+    run(body, most_feeds=8)

@@ -79,7 +79,7 @@ class Feed:
         self.token: Document | None = None
         self.error: DoorleafError | None = None
         self.over = False
-        self._callers: dict[str, int] = {}
+        self.callers: dict[str, int] = {}
         """How often each caller listens, in the order of their coming."""
         self._stream: ChangeStream | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -97,26 +97,21 @@ class Feed:
         """The number that the next event will have."""
         return self.first + len(self.events)
 
-    @property
-    def payer(self) -> str | None:
-        """The caller whose share it counts in: who came first of those who listen; None where nobody does."""
-        return next(iter(self._callers), None)
-
     def enter(self, caller: str) -> None:
         """Count a subscriber of ``caller``."""
-        self._callers[caller] = self._callers.get(caller, 0) + 1
+        self.callers[caller] = self.callers.get(caller, 0) + 1
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None
 
     def leave(self, caller: str) -> None:
         """Count one less of ``caller``; a feed without any ends after a while."""
-        self._callers[caller] -= 1
-        if not self._callers[caller]:
-            del self._callers[caller]
-        if not self._callers and not self.ended:
+        self.callers[caller] -= 1
+        if not self.callers[caller]:
+            del self.callers[caller]
+        if not self.callers and not self.ended:
             self._lingering = asyncio.get_running_loop().call_later(LINGERING_SECONDS, self.stop)
-        elif not self._callers:
+        elif not self.callers:
             self._forget(self)
 
     async def open(self) -> None:
@@ -146,11 +141,15 @@ class Feed:
         if self._reading is not None:
             self._reading.cancel()
 
-    async def close(self) -> None:
+    def refuse(self, error: DoorleafError) -> None:
         """End the feed; who still listens is told."""
-        if self._callers and not self.ended:
-            self._fail(StoreUnavailable("the database is closed"))
+        if self.callers and not self.ended:
+            self._fail(error)
         self.stop()
+
+    async def close(self) -> None:
+        """End the feed with its store."""
+        self.refuse(StoreUnavailable("the database is closed"))
         if self._reading is not None:
             await asyncio.wait({self._reading})
 

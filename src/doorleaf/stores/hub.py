@@ -31,7 +31,9 @@ Key = tuple[Any, ...]
 class Hub:
     """The feeds of one set of stores: ``most`` that anybody listens to, and a quarter of these for one caller.
 
-    Whoever shares one that others listen to is not refused, nor is the system itself, which watches for triggers.
+    Whoever shares one that others listen to is not refused, nor is the system itself, which watches for triggers. Who
+    came first of those who listen pays for it; when others have left more than a quarter to one caller, that is ended
+    as soon as somebody else needs the place.
     """
 
     def __init__(self, most: int) -> None:
@@ -79,12 +81,20 @@ class Hub:
         """Raise TooManyRequests where one more feed would be too many, of ``caller`` or of all."""
         if caller in _OURS:
             return
-        payers = [feed.payer for feed in self._feeds.values() if feed.payer is not None and not feed.ended]
+        paid: dict[str, list[Feed]] = {}
+        for feed in self._feeds.values():
+            if feed.callers and not feed.ended and feed.callers.keys().isdisjoint(_OURS):
+                paid.setdefault(next(iter(feed.callers)), []).append(feed)
         of_one = max(1, self._most // 4)
-        if payers.count(caller) >= of_one:
+        if len(paid.get(caller, ())) >= of_one:
             raise _refusal(f"different places watched by one caller at once: the limit is {of_one}")
-        if sum(payer not in _OURS for payer in payers) >= self._most:
-            raise _refusal(f"different places watched at once: the limit of this process is {self._most}")
+        if sum(map(len, paid.values())) >= self._most:
+            full = _refusal(f"different places watched at once: the limit of this process is {self._most}")
+            largest = max(paid.values(), key=len)
+            if len(largest) <= of_one:
+                raise full
+            # Others have left to that caller what it shared with them.
+            min(largest, key=lambda feed: len(feed.callers)).refuse(full)
 
     def _make_room(self) -> None:
         """End feeds that nobody listens to where there are too many, the oldest first."""
