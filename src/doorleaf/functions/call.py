@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import time
@@ -82,6 +83,8 @@ class Call:
         self.depth = depth
         self.standing = standing
         """How its caller stands; None where it does not run as one who showed who they are."""
+        self.limit: asyncio.Timeout | None = None
+        """What ends a function in Python."""
         self.custom_data = True
         """Whether the function is told the caller's custom data."""
         self.is_over = False
@@ -246,8 +249,15 @@ class Call:
     async def require_caller(self) -> None:
         """Go on with the rights that its caller has by now. AccessError where they may go on no longer."""
         standing = self.standing
-        if standing is not None and standing.due <= time.monotonic():
+        if standing is None or standing.due > time.monotonic():
+            return
+        try:
             self.identity = await standing.look()
+        except DoorleafError:
+            if self.limit is not None:
+                with contextlib.suppress(RuntimeError):  # what it left behind may ask as well
+                    self.limit.reschedule(0.0)  # whatever it does with the error
+            raise
 
     async def execute(self, name: str, arguments: list[Any]) -> Any:
         """Call another function for this one."""

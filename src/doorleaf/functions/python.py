@@ -41,7 +41,7 @@ async def run(call: Call, arguments: list[Any]) -> Any:
         main = call.version.python(call.function)
         if not callable(main):
             raise FunctionFailed(f"{call.function.file} has no function main")
-        async with asyncio.timeout(call.seconds):
+        async with asyncio.timeout(call.seconds) as call.limit:
             answer = main(*arguments, Context(call))
             return await answer if inspect.isawaitable(answer) else answer
     except TimeoutError:
