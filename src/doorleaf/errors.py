@@ -443,3 +443,16 @@ CODES: dict[str, Code] = {
     ),
 }
 """Every ``error_code`` of ours. What the database refuses has MongoDB's name of its number, :data:`CODE_NAMES`."""
+
+
+def let_go(error: BaseException | None) -> None:
+    """Take from an error that has been told what it was raised through.
+
+    Those frames hold the error in turn, and with it the request and all that was made of it, until somebody looks for
+    garbage.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        before = error.__cause__ or error.__context__
+        error.__cause__ = error.__context__ = None
+        error = before

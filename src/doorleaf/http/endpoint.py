@@ -29,6 +29,7 @@ from doorleaf.errors import (
     InternalError,
     RequestError,
     Unsupported,
+    let_go,
 )
 from doorleaf.http import faults
 from doorleaf.http.body import Gone, Message, Receive, Send, check_length, decompressed, read
@@ -37,7 +38,7 @@ from doorleaf.http.cors import PREFLIGHT, Cors
 from doorleaf.http.heads import id_of, joined_headers, repeated_headers, segments
 from doorleaf.http.lifespan import lives
 from doorleaf.http.marks import DRAINING, READING
-from doorleaf.http.memory import MEMORY, Bodies, Coming, is_small, let_go
+from doorleaf.http.memory import MEMORY, Bodies, Coming, is_small
 from doorleaf.http.sending import send_whole
 from doorleaf.http.short import Short, Whole, answer_of, sends_short, short_ways
 from doorleaf.http.streams import Identifying, held, listening, live, taking, while_let_in

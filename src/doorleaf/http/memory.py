@@ -172,16 +172,3 @@ async def _taken(turns: Turns, caller: str, size: int, seconds: float) -> Turn:
             "the server has no room in memory for the body at present; try again in a moment",
             headers={"Retry-After": str(RETRY_SECONDS)},
         ) from None
-
-
-def let_go(error: BaseException | None) -> None:
-    """Take from an error that has been told what it was raised through.
-
-    Those frames hold the error in turn, and with it the request and all that was made of it, until somebody looks for
-    garbage.
-    """
-    while error is not None:
-        error.__traceback__ = None
-        before = error.__cause__ or error.__context__
-        error.__cause__ = error.__context__ = None
-        error = before

@@ -28,7 +28,7 @@ from pymongo.errors import PyMongoError
 import doorleaf
 from doorleaf import operations as op
 from doorleaf.documents import CODEC, Document
-from doorleaf.errors import DoorleafError, InvalidParameter, StoreError, StoreUnavailable, Unsupported
+from doorleaf.errors import DoorleafError, InvalidParameter, StoreError, StoreUnavailable, Unsupported, let_go
 from doorleaf.operations import OWN_TURN, Effect, Operation, R
 from doorleaf.operations.results import ChangesResult, ScanResult
 from doorleaf.stores.mongo import admin, bulks, changes, flows, guard, held, reads, scans, together, writes
@@ -229,6 +229,9 @@ class MongoStore:
             raise InvalidParameter("a document is nested too deeply") from error
         except MALFORMED as error:
             raise self._told(operation, error) from error
+        except DoorleafError as error:
+            let_go(error.__cause__)
+            raise
 
     async def _carried_out(self, operation: Operation[R], deadline: float, way: ShortWay) -> R:
         """The result of an operation whose turn it is."""
@@ -340,6 +343,7 @@ class MongoStore:
             # Where it is odd, it may be a mistake of ours as well: then only the traceback tells.
             text = told.advice if isinstance(told, Misconfigured) else f"{UNREADABLE}: {operation.name}"
             LOG.error("%s", text, exc_info=error if is_odd else None)
+        let_go(error)
         return told
 
     def _reachable(self) -> bool:
