@@ -94,7 +94,7 @@ def test_memory_that_grows_is_searched_though_little_was_long(tmp_path: Path, mo
                 await asyncio.sleep(0.01)
         giving.cancel()
 
-    monkeypatch.setattr(live, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(live, "GROWN_SECONDS", 0.01)
     monkeypatch.setattr(live, "MUCH_BYTES", -1)
     monkeypatch.setattr(collecting, "_settled", False)
     try:

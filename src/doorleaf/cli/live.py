@@ -30,6 +30,9 @@ LOOK_SECONDS = 0.05
 QUIET_SECONDS = 5.0
 """How often it is looked whether nobody asks for anything, so that memory that is free can be given back."""
 
+GROWN_SECONDS = 1.0
+"""How often it is looked whether memory has grown by :data:`MUCH_BYTES`."""
+
 _WORKED_SECONDS = 0.05
 """Processor time without which there is nothing to give back, and with which a while was not quiet."""
 
@@ -116,13 +119,16 @@ class Live:
         """Give back memory that requests have left, once nobody has asked for anything for a while: whoever needs
         memory waits meanwhile, and under load it would be taken anew at once."""
         given = last = process_time()
-        settled, size = monotonic(), resident()
+        looked = settled = monotonic()
+        size = resident()
         while True:
-            await asyncio.sleep(QUIET_SECONDS)
-            now = process_time()
-            is_quiet = now - last < _WORKED_SECONDS and not self._endpoint.in_flight
-            is_due = collecting.is_due() and (is_quiet or monotonic() - settled > BUSY_SECONDS)
+            await asyncio.sleep(GROWN_SECONDS)
             has_grown = resident() - size > MUCH_BYTES
+            if not has_grown and monotonic() - looked < QUIET_SECONDS:
+                continue
+            now, looked = process_time(), monotonic()
+            is_quiet = now - last < _WORKED_SECONDS and not self._endpoint.in_flight
+            is_due = collecting.is_due() and (is_quiet or looked - settled > BUSY_SECONDS)
             if is_due or has_grown:
                 collecting.settle()
                 settled = monotonic()
