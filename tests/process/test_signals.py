@@ -39,8 +39,12 @@ def workers(server: Doorleaf) -> list[psutil.Process]:
 
 
 def held_back(pid: int) -> set[int]:
-    """The signals that a process holds back."""
-    [line] = re.findall(r"SigBlk:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    """The signals that a process holds back, which may have ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return set()
+    [line] = re.findall(r"SigBlk:\s*(\w+)", status)
     return {number for number in range(1, 64) if int(line, 16) >> number - 1 & 1}
 
 
