@@ -31,6 +31,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def aged(router: Router, count: int = 20) -> tuple[ChangeStream, Document]:
     """Somebody who listens, and a token that is older than what is kept: ``count`` events come behind it."""
+    await router.execute(DropCollection(namespace=C))
     live = await watch(router)
     await fill(router, "first")
     token = (await _events(live, 1))[0]["_id"]
@@ -142,6 +143,37 @@ def test_the_end_is_told_to_who_reads_it_in_turns() -> None:
         assert told == [[*["insert"] * 20, "drop", "invalidate"]] * 6
 
     run(body, most_feeds=4)
+
+
+def test_the_end_is_told_to_who_comes_back_between_a_drop_and_that() -> None:
+    async def body(router: Router, _: Counting) -> None:
+        for more in (0, 1):
+            live = await watch(router)
+            await fill(router, "one")
+            await router.execute(DropCollection(namespace=C))
+            dropped = (await _events(live, 3))[1]
+            assert dropped["operationType"] == "drop"
+            await fill(router, *range(more))
+            for start in ("resume_after", "start_after"):
+                stream = await watch(router, **{start: dropped["_id"]})
+                assert [event["operationType"] for event in await _events(stream, 1)] == ["invalidate"]
+                assert await stream.next() is None
+                await stream.close()
+
+    run(body)
+
+
+def test_a_stream_of_mongodb_knows_no_place_before_what_came_with_it_is_taken(mongodb_uri: str) -> None:
+    async def body(router: Router, store: Counting) -> None:
+        live, token = await aged(router)
+        stream = (await store.execute(Watch(namespace=C, start_after=token))).changes
+        assert stream.token is None
+        events = await stream.next()
+        assert stream.token == events[-1]["_id"]
+        await stream.close()
+        await live.close()
+
+    run(body, mongodb_uri)
 
 
 def test_who_waits_is_told_what_is_wrong_and_the_system_waits_for_nobody() -> None:

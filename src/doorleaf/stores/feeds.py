@@ -71,6 +71,7 @@ class Feed:
         self.opening = opening
         self._forget = forget
         self.floor: str | None = None
+        self._begin: str | None = None
         self.first = 0
         """The number of the first event that is kept; they are counted from when the feed began."""
         self.events: deque[Event] = deque()
@@ -124,7 +125,7 @@ class Feed:
                     self._fail(error)
                     raise
                 self.token = self._stream.token
-                self.floor = _data(self.token)
+                self.floor = self._begin = _data(self.token)
                 self._reading = asyncio.create_task(self._read(), name="change feed")
 
     @property
@@ -159,7 +160,9 @@ class Feed:
         if operation.start_at_operation_time is None:
             stream = self._stream
             moment = await stream.moment() if token is None and isinstance(stream, Dated) else None
-            place = self.end if token is None else self.place_of(_data(token))
+            # Where the feed began the end of what is watched may be yet to come for others, which was before it.
+            known = token is None or _data(token) != self._begin
+            place = self.end if token is None else self.place_of(_data(token)) if known else None
             if place is not None:
                 return Subscriber(self, operation, turns, token, place, moment)
         own = Backlog(altered(operation, filter={}), self.opening, turns, operation.turn)

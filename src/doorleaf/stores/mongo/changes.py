@@ -54,17 +54,21 @@ def one_by_one() -> str:
 class Changes:
     """A change stream of MongoDB: see :class:`doorleaf.operations.results.ChangeStream`."""
 
-    def __init__(self, client: AsyncMongoClient[Any], stream: AsyncChangeStream[RawBSONDocument]) -> None:
+    def __init__(
+        self, client: AsyncMongoClient[Any], stream: AsyncChangeStream[RawBSONDocument], given: Document | None
+    ) -> None:
         self._client = client
         self._stream = stream
         self._asking: asyncio.Task[Any] | None = None
         self._one_by_one = bool(one_by_one()) or not hasattr(stream, "_cursor")
+        self._given = given
+        self._begun = False
 
     @property
     def token(self) -> Document | None:
-        """Where to go on from here."""
+        """Where to go on from here; None where events may have come with the opening that nobody has taken."""
         found = self._stream.resume_token
-        return None if found is None else dict(found)
+        return None if found is None or (found == self._given and not self._begun) else dict(found)
 
     async def moment(self) -> Timestamp | None:
         """The time of the cluster at this moment, where it has one."""
@@ -97,6 +101,7 @@ class Changes:
     async def _taken(self) -> list[Any]:
         """The next event, if one comes, and those that came with it: for them nobody waits."""
         event = await self._stream.try_next()
+        self._begun = True
         events: list[Any] = [] if event is None else [event]
         size = 0
         while event is not None and len(events) < _TOGETHER and self._has_more():
@@ -151,7 +156,7 @@ async def watch(client: AsyncMongoClient[Any], operation: Watch) -> Changes:
         target = client.get_database(namespace.database, codec_options=_RAW)
     if operation.scope == "collection":
         target = target[namespace.collection]
-    return Changes(client, await target.watch(stages, **options))
+    return Changes(client, await target.watch(stages, **options), operation.resume_after or operation.start_after)
 
 
 async def _keeps_images(client: AsyncMongoClient[Any]) -> bool:

@@ -94,7 +94,7 @@ class Changes:
         self._seen = -1
         self._renewed = time.monotonic()
         self._over = False
-        self.token: Document = {"_data": change_log.token_of(place.change, place.at)}
+        self.token: Document | None = None if place.ends else {"_data": change_log.token_of(place.change, place.at)}
 
     async def next(self) -> list[Document] | None:
         """The events that have come; see :class:`doorleaf.operations.results.ChangeStream`."""
