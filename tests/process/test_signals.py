@@ -176,7 +176,9 @@ def test_workers_tell_that_a_port_takes_a_restart(tmp_path: Path) -> None:
 
 
 def test_workers_show_the_metrics_of_all_are_replaced_and_end_with_their_parent(tmp_path: Path) -> None:
-    with doorleaf(tmp_path / "data", "--workers", "2") as server:
+    config = tmp_path / "settings.toml"
+    config.touch()
+    with doorleaf(tmp_path / "data", "--workers", "2", "--config", str(config)) as server:
         assert until(lambda: len(workers(server)) == 2)
         for _ in range(20):
             server.ok("findOne")
@@ -191,8 +193,13 @@ def test_workers_show_the_metrics_of_all_are_replaced_and_end_with_their_parent(
         assert re.search(r'doorleaf_build_info\{.*engine="embedded".*\} 1.0', text)
         assert "pid=" not in text
 
+        config.write_text("no_setting = 1\n")
         victim = workers(server)[0]
         victim.kill()
+        assert until(lambda: "has no other in its place until the settings can be read" in server.output())
+        assert "Traceback" not in server.output()
+        assert server.act("findOne").status == 200
+        config.write_text("")
         assert until(lambda: f"worker {victim.pid} died (SIGKILL); another takes its place" in server.output())
         assert until(lambda: len(workers(server)) == 2)
         assert server.act("findOne").status == 200

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from socket import socket
@@ -20,6 +21,12 @@ from doorleaf.cli.live import TOLD
 from doorleaf.cli.processes import Server
 from doorleaf.metrics import forget
 from doorleaf.observability import LOG
+
+ENDING_SECONDS = 1.0
+"""How long a worker that does not answer may take to end before it counts as one that hangs."""
+
+ASKED_SECONDS = 5.0
+"""How often it is asked, while a worker is missing, whether settings that could not be read can be."""
 
 
 class Worker(Process):
@@ -56,13 +63,15 @@ class Workers(Multiprocess):
     """The parent of the workers, which starts another for each that dies.
 
     It stops listening when it ends: else new clients would wait for nobody. ``check`` says whether the settings can be
-    read again, and logs what is wrong.
+    read again, and logs what is wrong: a worker that cannot read them would end, and so would each in its place.
     """
 
     def __init__(self, config: Config, sockets: list[socket], grace: float, check: Callable[[], bool]) -> None:
         super().__init__(config, sockets)
         self._grace = grace
         self._check = check
+        self._lost: set[Process] = set()
+        self._asks_at = 0.0
         if TOLD:
             resource_tracker.ensure_running()  # which lets SIGINT through when it starts, so not while a worker does
             signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
@@ -84,8 +93,12 @@ class Workers(Multiprocess):
         for index, worker in enumerate(self.processes):
             if self.should_exit.is_set():
                 return
+            if worker in self._lost:
+                self._replace(index)
+                continue
             if worker.is_alive(timeout=self.config.timeout_worker_healthcheck):
                 continue
+            worker.process.join(ENDING_SECONDS)  # one that is just killed has closed its pipe, and not yet ended
             hangs = worker.exitcode is None
             worker.kill()
             worker.join()
@@ -98,11 +111,24 @@ class Workers(Multiprocess):
             if not self.should_exit.is_set():
                 how = "hangs and was killed" if hangs else f"died ({_ended(worker.exitcode)})"
                 LOG.error("worker %d %s; another takes its place", worker.pid, how)
-                self.processes[index] = self._started()
+                self._lost.add(worker)
+                self._replace(index)
+
+    def _replace(self, index: int) -> None:
+        """Start a worker in the place of one that is lost, as soon as it can read the settings."""
+        if time.monotonic() < self._asks_at:
+            return
+        if not self._check():
+            LOG.error("a worker that died has no other in its place until the settings can be read")
+            self._asks_at = time.monotonic() + ASKED_SECONDS
+            return
+        self._lost.discard(self.processes[index])
+        self.processes[index] = self._started()
 
     def handle_hup(self) -> None:
         """Let every worker read settings and rules again if they can be read, and open its files anew if not."""
         told = signal.SIGHUP if self._check() else signal.SIGUSR1
+        self._asks_at = 0.0
         for worker in self.processes:
             if worker.pid is not None and worker.exitcode is None:
                 os.kill(worker.pid, told)  # one that is not ready hears it when it is
