@@ -130,6 +130,18 @@ def test_a_trusted_issuer_opens_what_its_tokens_name(home: House) -> None:
         assert kept_out(home, "one", bearer=text) == (401, "InvalidSession")
 
 
+def test_what_was_answered_in_a_workspace_is_not_answered_in_a_later_one_of_its_id(home: House) -> None:
+    shown = {"authorization": f"Bearer {signed(tenant_id='acme', scope='mongo:write')}", "idempotency-key": "k"}
+    made = []
+    for _ in range(2):
+        ok(home.app, "POST", "/workspaces", {"tenant": "acme", "id": "again"}, status=201)
+        answer = home.app.call("POST", "/v1/mongo/again/collections/c/documents", b'{"n":1}', shown)
+        assert answer.status == 201, answer.body
+        made.append(answer.json["data"]["_id"])
+        ok(home.app, "DELETE", "/workspaces/again", status=204)
+    assert made[0] != made[1]
+
+
 def test_a_member_enters_with_a_session(home: House) -> None:
     user = ok(home.app, "POST", "/users", {"email": "ann@example.com", "password": "correct horse"}, status=201)["id"]
     login = home.login("local-userpass", username="ann@example.com", password="correct horse").json["access_token"]

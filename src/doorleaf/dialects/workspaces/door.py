@@ -203,7 +203,8 @@ class Door:
         if not _KEY.fullmatch(key):
             raise InvalidParameter("Idempotency-Key: expected 1 to 255 printable characters")
         request, place = asked.request, asked.place
-        scope = [place.tenant, place.id, request.identity.id, request.method, request.path, key.decode()]
+        at = (place.tenant, place.id, place.birth)
+        scope = [*at, request.identity.id, request.method, request.path, key.decode()]
         name = sha256(bson.encode({"scope": scope})).hexdigest()
         kind = asked.mode.content_type  # what is kept is written in it
         stated = b"\0".join((request.body, request.query, request.headers.get(b"if-match", b""), kind))
