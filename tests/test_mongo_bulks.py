@@ -17,6 +17,7 @@ from doorleaf.errors import (
     DoorleafError,
     DuplicateKey,
     InvalidParameter,
+    RequestError,
     StoreTimeout,
     WriteFailed,
     WriteOutcomeUnknown,
@@ -34,7 +35,7 @@ from doorleaf.operations import (
     UpdateMany,
     UpdateOne,
 )
-from doorleaf.stores.mongo import MongoStore, bulks, guard
+from doorleaf.stores.mongo import MongoStore, bulks, guard, together
 
 
 @pytest.fixture(autouse=True)
@@ -291,3 +292,50 @@ def test_guards_see_few_documents_in_one_turn(
     through(mongodb_uri, [], body, retries=False)
     assert [id_ for _, id_ in seen] == [*range(10)]
     assert max(Counter(turn for turn, _ in seen).values()) == 3
+
+
+def computing(number: int) -> UpdateOne:
+    """An upsert whose ``_id`` has about a thousand bytes and is computed by the server."""
+    made = {"$concat": [{"$toString": {"$literal": number}}, "x" * 1_000]}
+    return UpdateOne(namespace=NS, filter={"n": number}, update=[{"$set": {"_id": made}}], upsert=True)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_ids_that_upserts_compute_are_told_up_to_a_bound(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch, ordered: bool
+) -> None:
+    """A few bytes may ask for ids of megabytes each, so few are asked for at a time and no more than can be told."""
+    monkeypatch.setattr(bulks, "COMPUTED_PARTS", 2)
+    monkeypatch.setattr(bulks, "PARTS", 100)
+    monkeypatch.setattr(bulks, "MOST_RESULT_BYTES", 3_500)
+
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        await store.execute(bulk(*map(computing, range(3))))
+        await store.execute(NONE)
+        proxy.seen.clear()
+        with pytest.raises(RequestError, match="ids of the documents that were upserted") as raised:
+            await store.execute(bulk(*map(computing, range(7)), ordered=ordered))
+        assert raised.value.code == "ReadSizeLimitExceeded"
+        told = raised.value.fields
+        assert (told["upsertedCount"], [*told["upsertedIds"]]) == (4, ["0", "1", "2"])
+        assert await count(store) == 4
+        assert len(proxy.seen) == 2
+
+    through(mongodb_uri, [], body, retries=False)
+
+
+def test_ids_that_a_transaction_upserts_are_bounded_too(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "MOST_RESULT_BYTES", 3_500)
+    monkeypatch.setattr(together, "MOST_RESULT_BYTES", 3_500)
+
+    async def body(store: MongoStore, proxy: Proxy) -> None:
+        refused: list[list[Operation[Any]]] = [[*map(computing, range(4))], [bulk(*map(computing, range(4)))]]
+        for parts in refused:
+            with pytest.raises(DoorleafError, match="the answer has more than 3500 bytes"):
+                await store.execute(Transaction(namespace=NS, operations=parts))
+            assert await count(store) == 0
+        assert (
+            len((await store.execute(Transaction(namespace=NS, operations=[*map(computing, range(3))]))).results) == 3
+        )
+
+    through(mongodb_uri, [], body, retries=False)

@@ -28,7 +28,7 @@ class Result:
         return {camel(item.name): value for item in members(self) if (value := getattr(self, item.name)) is not ABSENT}
 
     def size(self) -> int:
-        """How many bytes of BSON documents and values have that were read; 0 where none were."""
+        """How many bytes of BSON documents and values have that were read or made; 0 where none were."""
         return 0
 
     def is_large(self, size: int, count: int) -> bool:
@@ -44,6 +44,11 @@ class Result:
 def members(result: Result | type[Result]) -> list[Field[Any]]:
     """The fields of a result that are on the wire."""
     return [item for item in fields(result) if item.metadata.get("wire", True)]
+
+
+def size_of(value: Any) -> int:
+    """How many bytes of BSON the value of a field has, about."""
+    return len(bson.encode({"": value}, codec_options=CODEC))
 
 
 @dataclass(slots=True)
@@ -111,6 +116,12 @@ class UpdateResult(Result):
     modified_count: int
     upserted_id: Any = ABSENT
 
+    def size(self) -> int:
+        return 0 if self.upserted_id is ABSENT else size_of(self.upserted_id)
+
+    def is_large(self, size: int, count: int) -> bool:
+        return self.size() >= size
+
     @property
     def written(self) -> dict[str, int]:
         return {"modified": self.modified_count, "upserted": int(self.upserted_id is not ABSENT)}
@@ -153,8 +164,11 @@ class BulkWriteResult(Result):
     upserted_ids: Document = field(default_factory=dict)
     inserted_ids: Document = field(default_factory=dict)
 
+    def size(self) -> int:
+        return sum(map(size_of, self.upserted_ids.values()))  # of inserts a caller sent them, or they are 12 bytes
+
     def is_large(self, size: int, count: int) -> bool:
-        return len(self.inserted_ids) + len(self.upserted_ids) >= count
+        return len(self.inserted_ids) + len(self.upserted_ids) >= count or self.size() >= size
 
     @property
     def written(self) -> dict[str, int]:

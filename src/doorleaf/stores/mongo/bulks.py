@@ -16,7 +16,7 @@ from pymongo import operations as models
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from doorleaf.documents import CODEC, Document, Encoded, Exact, ids_of
-from doorleaf.errors import DoorleafError, InvalidParameter, StoreError, Unsupported, WriteOutcomeUnknown
+from doorleaf.errors import DoorleafError, InvalidParameter, RequestError, StoreError, Unsupported, WriteOutcomeUnknown
 from doorleaf.operations import (
     BulkWrite,
     DeleteMany,
@@ -29,8 +29,8 @@ from doorleaf.operations import (
     Write,
 )
 from doorleaf.operations.capabilities import Sorted
-from doorleaf.operations.results import BulkWriteResult, InsertManyResult
-from doorleaf.stores.base import Failures
+from doorleaf.operations.results import BulkWriteResult, InsertManyResult, size_of
+from doorleaf.stores.base import MOST_RESULT_BYTES, Failures
 from doorleaf.stores.mongo.arguments import check_replacement, check_update, hinted, present
 from doorleaf.stores.mongo.codes import RETRYABLE
 from doorleaf.stores.mongo.errors import MALFORMED, OUTCOME_UNKNOWN, mapped_write, operation_failure, write_error
@@ -40,8 +40,16 @@ PARTS = 2_000
 """How many parts the driver gets at once: it looks at each, and at each failure, in one turn of the event loop, while
 everybody else waits."""
 
+COMPUTED_PARTS = 8
+"""The same where upserts compute what they insert: the ``_id`` that comes back of each may have 16 MiB."""
+
 Answer = Mapping[str, Any]
 """Counts, ``upserted``, ``writeErrors`` and ``writeConcernErrors``, as the driver adds them up."""
+
+TOO_MUCH = (
+    f"the ids of the documents that were upserted have more than {MOST_RESULT_BYTES} bytes, the most that this server "
+    "answers: no further write was sent"
+)
 
 Model = (
     models.InsertOne[Document]
@@ -62,6 +70,7 @@ class Outcome:
         self._answered = 0
         self._failures = Failures()
         self._cause: BulkWriteError | None = None
+        self._room = MOST_RESULT_BYTES
         self.result = BulkWriteResult()
 
     def add(self, answer: Answer, start: int, end: int) -> None:
@@ -72,7 +81,9 @@ class Outcome:
         self.result.deleted_count += answer.get("nRemoved", 0)
         self.result.upserted_count += answer.get("nUpserted", 0)
         for entry in answer.get("upserted", ()):
-            self.result.upserted_ids[str(self._order[start + entry["index"]])] = entry["_id"]
+            self._room -= size_of(entry["_id"])
+            if self._room >= 0:
+                self.result.upserted_ids[str(self._order[start + entry["index"]])] = entry["_id"]
         self._answered = end
 
     def fail(self, error: BulkWriteError, start: int, end: int) -> bool:
@@ -120,11 +131,15 @@ class Outcome:
         return told
 
     async def complete(
-        self, send: Callable[[int, int], Awaitable[Answer]], fields: Callable[[], Document], session: Session
+        self,
+        send: Callable[[int, int], Awaitable[Answer]],
+        fields: Callable[[], Document],
+        session: Session,
+        parts: int,
     ) -> None:
-        """Have all parts sent, some at a time; raises what failed, with ``fields`` that say what was done."""
-        for start in range(0, len(self._order), PARTS):
-            end = min(start + PARTS, len(self._order))
+        """Have all sent, so many ``parts`` at a time; raises what failed, with ``fields`` that say what was done."""
+        for start in range(0, len(self._order), parts):
+            end = min(start + parts, len(self._order))
             if start:
                 await asyncio.sleep(0)
             try:
@@ -137,6 +152,8 @@ class Outcome:
                 if not start or session is not None:
                     raise
                 raise self.broken_off(error, fields()) from error
+            if self._room < 0:
+                raise RequestError(TOO_MUCH, code="ReadSizeLimitExceeded", fields=fields())
         if self._cause is not None:
             raise self.error(fields()) from self._cause
 
@@ -161,7 +178,7 @@ async def insert_many(database: Database, operation: InsertMany, session: Sessio
         await collection.insert_many(documents, ordered=operation.ordered, session=session, comment=operation.comment)
         return {}
 
-    await outcome.complete(send, lambda: _inserted(outcome, ids), session)
+    await outcome.complete(send, lambda: _inserted(outcome, ids), session, PARTS)
     return InsertManyResult(ids)
 
 
@@ -185,7 +202,8 @@ def insert_failed(error: BulkWriteError, ids: list[Any], *, ordered: bool) -> Do
 async def bulk_write(database: Database, operation: BulkWrite, session: Session = None) -> BulkWriteResult:
     """PyMongo's bulk write; insert ids are known before anything is sent, so a failure can tell which went in."""
     writes = operation.operations
-    many = len(writes) > PARTS
+    parts = COMPUTED_PARTS if any(map(_computes, writes)) else PARTS
+    many = len(writes) > parts
     ids: dict[int, Any] = {}
     requests: list[Model] = []
     for index, write in enumerate(writes):
@@ -220,7 +238,7 @@ async def bulk_write(database: Database, operation: BulkWrite, session: Session 
         inserted = {str(index): ids[index] for index in outcome.done() if index in ids} if ids else {}
         return replace(outcome.result, inserted_ids=inserted)
 
-    await outcome.complete(send, lambda: result().wire(), session)
+    await outcome.complete(send, lambda: result().wire(), session, parts)
     return result()
 
 
@@ -255,6 +273,11 @@ def _common_variables(writes: list[Write]) -> Document | None:
             raise Unsupported(f"operations[{index}].let differs from an earlier one: MongoDB takes one for all writes")
         common = variables
     return common
+
+
+def _computes(write: Write) -> bool:
+    """Whether ``write`` may insert an ``_id`` that nobody sent."""
+    return isinstance(write, (UpdateOne, UpdateMany)) and write.upsert and not isinstance(write.update, dict)
 
 
 def _rank(write: Write) -> int:

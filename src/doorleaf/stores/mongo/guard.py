@@ -47,7 +47,7 @@ from doorleaf.operations.results import (
     Result,
     UpdateResult,
 )
-from doorleaf.stores.base import MOST_RESULT_BYTES
+from doorleaf.stores.base import MOST_RESULT_BYTES, answer_too_large
 from doorleaf.stores.mongo import bulks, transactions
 from doorleaf.stores.mongo import writes as unguarded
 from doorleaf.stores.mongo.arguments import RAW, check_replacement, hinted, ordering, present
@@ -303,10 +303,14 @@ def _as_update(operation: Change) -> Change:
 
 async def bulk(database: Database, operation: BulkWrite, session: AsyncClientSession) -> BulkWriteResult:
     """The writes one after the other; the first that fails undoes them all, ordered or not."""
-    total = BulkWriteResult()
+    total, room = BulkWriteResult(), MOST_RESULT_BYTES
     for index, write in enumerate(operation.operations):
         try:
-            total.add(index, await seen(database, write, session))
+            result = await seen(database, write, session)
+            room -= result.size()
+            if room < 0:
+                raise answer_too_large(MOST_RESULT_BYTES)
+            total.add(index, result)
         except OperationFailure as error:
             if error.has_error_label("TransientTransactionError") or transactions_missing(error):
                 raise
