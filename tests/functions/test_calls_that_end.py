@@ -4,21 +4,23 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import httpx
 import jwt
 import orjson
 import pytest
 from asgi import KEY, Answer, Application, application
-from servers import doorleaf, secantus
+from servers import secantus
 from shop_app import endpoint, write
 
 from doorleaf.access import lasting
+from doorleaf.access.callers import Credentials, Identity
+from doorleaf.dialects.base import Request
+from doorleaf.functions.call import Call
+from doorleaf.functions.standing import Standing
 
 SECRET = "an-hs256-key-of-at-least-32-characters"
 STEPS = "context.services.get('mongodb-atlas').db('shop').collection('steps')"
@@ -195,30 +197,30 @@ def test_a_token_that_runs_out_ends_no_call(app: Application, monkeypatch: pytes
     assert app.call("POST", "/endpoint/py_brief", headers=shown).status == 401
 
 
-def test_a_server_of_its_own_ends_a_call(tmp_path: Path) -> None:
-    many = PYTHON.replace("MINDS", "False").replace(f"range({MANY})", "range(100_000)")
-    write(app_folder(tmp_path / "app"), {"functions/py_goes_on.py": many})
-    with doorleaf(tmp_path / "data", "--app", str(tmp_path / "app")) as server:
-        shown = {"apiKey": server.key}
-        made = httpx.post(f"{server.url}/api/admin/v1/keys", headers=shown, json={"name": "used"}, timeout=60).json()
-        answers: list[httpx.Response] = []
+def test_the_embedded_database_ends_a_call_too(tmp_path: Path) -> None:
+    with application(tmp_path / "data", app=app_folder(tmp_path / "app"), login_rate="") as own:
+        made = own.run(admin(own, "POST", "/keys", {"name": "used"})())
+        revoke = admin(own, "POST", "/keys/used/revoke")
+        answer, taken = ended(own, "/endpoint/py_minds_nothing", b"", {"apiKey": made["key"]}, revoke)
+        assert (answer.status, answer.json["error_code"]) == (401, "InvalidSession"), answer.body
+        assert 0 < taken < MANY
 
-        def call() -> None:
-            own = {"apiKey": made["key"]}
-            answers.append(httpx.post(f"{server.url}/endpoint/py_goes_on", headers=own, timeout=60))
 
-        def steps() -> int:
-            body, path = {"database": "shop", "collection": "steps"}, "/data/v1/action/countDocuments"
-            count: int = httpx.post(f"{server.url}{path}", headers=shown, json=body, timeout=60).json()["count"]
-            return count
+def test_what_one_call_learns_of_its_caller_holds_for_those_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that asks for little is not left with rights of before by one that asks for much."""
+    before, after = (Identity(id="a", kind="server", provider="api-key") for _ in range(2))
+    shown = Credentials(api_key="x")
+    request = Request("POST", "/", {}, "192.0.2.1", "id", identity=before, shown=shown)
 
-        calling = threading.Thread(target=call)
-        calling.start()
-        while not steps():
-            assert calling.is_alive(), answers
-            time.sleep(0.02)
-        ended = httpx.post(f"{server.url}/api/admin/v1/keys/used/revoke", headers=shown, timeout=60)
-        assert ended.status_code in (200, 204), ended.text
-        calling.join()
-        assert steps() > 0
-        assert (answers[0].status_code, answers[0].json()["error_code"]) == (401, "InvalidSession"), answers[0].text
+    async def identify(credentials: Credentials, surface: str = "") -> Identity:
+        return after
+
+    async def scenario() -> None:
+        standing, nothing = Standing(request, identify), cast(Any, None)
+        monkeypatch.setattr(lasting, "CHECK_SECONDS", 3600.0)
+        busy, other = (Call(nothing, nothing, nothing, before, request, 0.0, standing=standing) for _ in range(2))
+        for call in (busy, other):
+            await call.require_caller()
+            assert call.identity is after
+
+    asyncio.run(scenario())

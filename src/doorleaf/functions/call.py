@@ -249,15 +249,17 @@ class Call:
     async def require_caller(self) -> None:
         """Go on with the rights that its caller has by now. AccessError where they may go on no longer."""
         standing = self.standing
-        if standing is None or standing.due > time.monotonic():
+        if standing is None:
             return
-        try:
-            self.identity = await standing.look()
-        except DoorleafError:
-            if self.limit is not None:
-                with contextlib.suppress(RuntimeError):  # what it left behind may ask as well
-                    self.limit.reschedule(0.0)  # whatever it does with the error
-            raise
+        if standing.due <= time.monotonic():
+            try:
+                await standing.look()
+            except DoorleafError:
+                if self.limit is not None:
+                    with contextlib.suppress(RuntimeError):  # what it left behind may ask as well
+                        self.limit.reschedule(0.0)  # whatever it does with the error
+                raise
+        self.identity = standing.identity  # which another call for the same caller may have looked at
 
     async def execute(self, name: str, arguments: list[Any]) -> Any:
         """Call another function for this one."""

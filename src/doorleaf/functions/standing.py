@@ -26,8 +26,14 @@ class Standing:
         self.due = self._began + lasting.CHECK_SECONDS
         self.over: DoorleafError | None = None
 
-    async def look(self) -> Identity:
-        """Who they are by now. AccessError, from then on each time, once they are nobody."""
+    @property
+    def identity(self) -> Identity:
+        """Who they are, as last looked at."""
+        identity: Identity = self._request.identity
+        return identity
+
+    async def look(self) -> None:
+        """Find out who they are by now. AccessError, from then on each time, once they are nobody."""
         if self.over is None:
             now = time.monotonic()
             self.due = now + lasting.CHECK_SECONDS
@@ -37,5 +43,3 @@ class Standing:
                 self.over, self.due = error, -math.inf
         if self.over is not None:
             raise self.over.with_traceback(None)  # each time it would grow
-        identity: Identity = self._request.identity
-        return identity
