@@ -6,9 +6,11 @@ import asyncio
 import gzip
 import itertools
 import json
+import os
 import resource
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +18,9 @@ import pytest
 from asgi import Answer, Application
 from cube_app import Crud, ask, database, key_of, ok, on_engine, refused, registered
 
+from doorleaf.apart.turns import Turns
+from doorleaf.dialects.datacube import importing as imports
+from doorleaf.dialects.datacube import uploads
 from doorleaf.dialects.datacube.importing import RUNNING
 from doorleaf.transfer import importing, rows
 
@@ -179,6 +184,37 @@ def test_all_or_nothing_without_room_on_the_disk(
         refused(answer, 503, "StoreUnavailable")
         assert answer.json.get("inserted_count", 0) == 0
         assert events.all() == []
+
+
+def test_a_thread_that_reads_on_reads_no_file_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sent a file is gone while it is read, and what is opened next mostly has the number of that file."""
+    taking, going, done = threading.Event(), threading.Event(), threading.Event()
+
+    def late(rows: Any, most: int) -> Any:
+        taking.set()
+        going.wait(60)
+        try:
+            return importing.take(rows, most)
+        finally:
+            done.set()
+
+    async def scenario() -> int:
+        with uploads.temporary(tmp_path) as file:
+            uploads.put(file, b'{"n":"%b"}\n' % (b"x" * 40_000) * 100)
+            asked = imports._Asked("events", "json", True, "", "")
+            turn = imports._Turn(Turns(1), "ada")
+            looking = asyncio.create_task(imports._looked_through(uploads.Form(file), asked, turn))
+            await asyncio.to_thread(taking.wait, 60)
+            looking.cancel()
+            await asyncio.wait({looking})
+        with (tmp_path / "other").open("xb+") as other:
+            other.truncate(4_000_000)
+            going.set()
+            await asyncio.to_thread(done.wait, 60)
+            return os.lseek(other.fileno(), 0, os.SEEK_CUR)
+
+    monkeypatch.setattr(imports, "take", late)
+    assert asyncio.run(scenario()) == 0
 
 
 def test_what_was_cut_off_is_taken_up_again(events: Crud) -> None:

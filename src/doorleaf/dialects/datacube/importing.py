@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from weakref import WeakValueDictionary
 
 import bson
@@ -197,7 +197,8 @@ class Imports:
         plan = _plan(inside, asked)
         importer = Importer(execute.run, plan, lambda report: None, lambda row: _reject(asked, row), turn.taken)
         try:
-            report = await importer.run(await _READING.run(_SECONDS, _rows, form, asked))
+            with read_again(form.file) as file:
+                report = await importer.run(await _READING.run(_SECONDS, _rows, file, asked))
             if undo is not None and (report.rejected or report.stopped):
                 await undo.run()
                 why = report.stopped if report.refused is not None else "some rows cannot be"
@@ -289,10 +290,11 @@ class _Undo:
     async def run(self) -> None:
         """Take everything out."""
         self._file.truncate(self._size)
-        ids = (one["_id"] for one in bson.decode_file_iter(read_again(self._file), CODEC))
         place = self._inside.at(self._asked.collection)
-        while some := list(islice(ids, _UNDONE)):
-            await self._inside.run(DeleteMany(namespace=place, filter={"_id": {"$in": some}}), _BATCH_BYTES)
+        with read_again(self._file) as file:
+            ids = (one["_id"] for one in bson.decode_file_iter(file, CODEC))
+            while some := list(islice(ids, _UNDONE)):
+                await self._inside.run(DeleteMany(namespace=place, filter={"_id": {"$in": some}}), _BATCH_BYTES)
 
     def close(self) -> None:
         self._file.close()
@@ -349,9 +351,9 @@ def _plan(inside: Inside, asked: _Asked) -> Plan:
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
-def _rows(form: Form, asked: _Asked) -> Rows:
-    """The rows of the file from its beginning."""
-    source = Source(read_again(form.file))
+def _rows(file: BinaryIO, asked: _Asked) -> Rows:
+    """The rows of the file from where it is read."""
+    source = Source(file)
     read = _bounded(source.read)
     if asked.format in ("csv", "tsv"):
         return Table(read, delimiter="\t" if asked.format == "tsv" else ",", skip_blank=True).rows()
@@ -375,16 +377,17 @@ def _bounded(read: Read) -> Read:
 async def _looked_through(form: Form, asked: _Asked, turn: _Turn) -> tuple[list[Row], bool]:
     """Some of the first rows of the file that are documents, and where nothing or everything is to be put in, whether
     any is none."""
+    sample: list[Row] = []
+    bad, batch = False, Batch([])
     try:
-        rows = await _READING.run(_SECONDS, _rows, form, asked)
-        sample: list[Row] = []
-        bad, batch = False, Batch([])
-        while not batch.last and (asked.whole or not sample):
-            batch = await turn.taken(rows, SAMPLE)
-            if batch.error is not None:
-                raise batch.error
-            bad = _rejected(asked, batch.rows) or bad
-            sample = sample or [row for row in batch.rows if row.is_good]
+        with read_again(form.file) as file:
+            rows = await _READING.run(_SECONDS, _rows, file, asked)
+            while not batch.last and (asked.whole or not sample):
+                batch = await turn.taken(rows, SAMPLE)
+                if batch.error is not None:
+                    raise batch.error
+                bad = _rejected(asked, batch.rows) or bad
+                sample = sample or [row for row in batch.rows if row.is_good]
     except Unreadable as error:
         raise mistake("json_file", error.message) from None
     if not asked.whole:

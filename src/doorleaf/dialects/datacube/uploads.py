@@ -80,7 +80,8 @@ def temporary(folder: Path) -> IO[bytes]:
 
 
 def read_again(file: IO[bytes]) -> BinaryIO:
-    """A reader of what was put into ``file``, from its beginning; its own end closes nothing."""
+    """A reader of what was put into ``file``, from its beginning. It is to be closed before ``file``, which it does not
+    close: a thread may read on, and the number of a file that is closed is soon another's, or a connection's."""
     file.seek(0)
     return open(file.fileno(), "rb", closefd=False)
 
