@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from doorleaf.errors import DoorleafError, FunctionsUnavailable, InvalidParameter, PermissionDenied
-from doorleaf.functions.outgoing import MAX_BYTES, Outgoing, is_public
+from doorleaf.functions.outgoing import MAX_BYTES, Outgoing, as_safe, is_public
 from doorleaf.observability import configure_logging
 
 
@@ -151,6 +151,17 @@ def test_redirects_are_followed_when_asked_and_judged_anew(port: int) -> None:
             ask(outgoing, f"{base}/to?{target}", follow=True)
     with pytest.raises(InvalidParameter, match="more than 5 redirects"):
         ask(outgoing, f"{base}/to?/to?/to?/to?/to?/to?/to?/b", follow=True)
+
+
+def test_proofs_go_to_the_same_server_and_never_in_the_open() -> None:
+    for url, to, safe in (
+        ("https://a.example/x", "https://a.example/y", True),
+        ("http://a.example/x", "https://a.example/x", True),
+        ("https://a.example/x", "HTTP://a.example/x", False),
+        ("https://a.example/x", "https://a.example:444/x", False),
+        ("https://a.example/x", "https://b.example/x", False),
+    ):
+        assert as_safe(url, to) is safe, (url, to)
 
 
 def test_sizes_and_headers_are_bounded(port: int) -> None:

@@ -66,7 +66,7 @@ class Outgoing:
                     to = answer.pop("location")
                     if to is None or not asked.get("follow"):
                         return answer
-                    if urlsplit(to := urljoin(url, to)).netloc != urlsplit(url).netloc:
+                    if not as_safe(url, to := urljoin(url, to)):
                         headers, user = [(name, value) for name, value in headers if name.lower() not in _SECRET], None
                     if answer["statusCode"] == 303 or (answer["statusCode"] in (301, 302) and method == "POST"):
                         method, body = "GET", None
@@ -166,6 +166,12 @@ def is_public(text: str) -> bool:
         if address.packed[:12] == bytes(12) or address.is_site_local:
             return False
     return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def as_safe(url: str, to: str) -> bool:
+    """Whether what proves who asks ``url`` may go ``to`` another one: to the same server, and not in the open."""
+    before, after = urlsplit(url), urlsplit(to)
+    return before.netloc == after.netloc and (before.scheme != "https" or after.scheme == "https")
 
 
 def _headers(given: Any) -> list[tuple[str, str]]:
