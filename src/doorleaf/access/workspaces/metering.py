@@ -188,8 +188,9 @@ class Metering:
                 await self._system.insert(COLLECTION, {"_id": place.id, "holder": None, "begun": 0, "ended": 0})
             return None
         as_found = {"_id": place.id, "holder": found["holder"], "at": found.get("at")}
-        if found.get("at") is None:
-            change = {"$set": {"seconds": seconds}, "$currentDate": {"at": True}}
+        # A server of a version before says ``until``, and leaves of the rest what others have written.
+        if found.get("at") is None or "until" in found:
+            change = {"$set": {"seconds": seconds}, "$currentDate": {"at": True}, "$unset": {"until": ""}}
             await self._system.update(COLLECTION, as_found, change)
             return None
         return as_found if (found["looked"] - found["at"]).total_seconds() > found["seconds"] else None
