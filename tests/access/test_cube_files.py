@@ -172,7 +172,7 @@ def test_all_or_nothing_without_room_on_the_disk(
 ) -> None:
     if "mongo" not in request.node.name:
         pytest.skip("the database is in this process, whose files may not grow")
-    monkeypatch.setattr(importing, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(importing, "LONGEST_WAIT", 0.01)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     for number in (1500, 4000):  # the file itself finds room, and then not even that
         file = b'{"n":1}\n' * number
