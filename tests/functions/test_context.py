@@ -33,7 +33,7 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
      {"method": "GET", "url": "https://a.example/p?a=1", "headers": {"cookie": ["z=0; a=1; b=x=y"], "Authorization": ["Basic dTo6cA=="]}, "follow": False}),
     ("context.http.get({ url: 'https://u%40x:p%C3%A9@a.example/x@y', cookies: 'c=1' })",
      {"method": "GET", "url": "https://a.example/x@y", "headers": {"Cookie": ["c=1"], "Authorization": ["Basic dUB4OnDDqQ=="]}, "follow": False}),
-    ("context.http.get({ url: 'https://a.example/#x', query: { a: 1 }, username: 'u', password: 'p', headers: { authorization: 'own' } })",
+    ("context.http.get({ url: 'https://a.example/#x?y', query: { a: 1 }, username: 'u', password: 'p', headers: { authorization: 'own' } })",
      {"method": "GET", "url": "https://a.example/?a=1", "headers": {"authorization": ["own"]}, "follow": False}),
     ("context.http.get({ url: 'https://a.example/', username: 'u', password: 'p', digestAuth: true })",
      {"method": "GET", "url": "https://a.example/", "headers": {}, "follow": False, "digest": ["u", "p"]}),

@@ -70,7 +70,10 @@ async function exchange(method, url, given) {
   if (cookies) headers[header("Cookie")] = [[...(headers[header("Cookie")] ?? []), jar(cookies)].join("; ")];
   let target = options.url ?? `${scheme ?? "https"}://${host ?? fail("context.http: expected a url or a host")}${path ?? ""}`;
   const pairs = queried(params ?? query ?? {});
-  if (pairs) target = target.replace(/#[^]*$/, "") + (target.includes("?") ? "&" : "?") + pairs;
+  if (pairs) {
+    target = target.replace(/#[^]*$/, "");
+    target += (target.includes("?") ? "&" : "?") + pairs;
+  }
   // Who is named in the address, or beside it.
   const [, start, named, rest] = /^(https?:\/\/)([^/?#]*)@([^]*)$/i.exec(target) ?? [];
   if (named !== undefined) target = start + rest;

@@ -328,7 +328,9 @@ const nodeProcess = once(() => {
   hrtime.bigint = () => BigInt(Date.now()) * 1000000n;
   const output = (fd) => {
     // What is written there is a line of the log.
-    const made = { fd, isTTY: false, columns: 80, writable: true, write(text) { log(fd === 1 ? "info" : "error")(String(text).replace(/\n$/, "")); return true; }, end() {}, emit: () => false };
+    const told = (given) => { if (typeof given.at(-1) === "function") process.nextTick(given.at(-1)); }; // when it is written
+    const write = (text, ...given) => { log(fd === 1 ? "info" : "error")(String(text).replace(/\n$/, "")); told(given); return true; };
+    const made = { fd, isTTY: false, columns: 80, writable: true, write, end: (...given) => told(given), emit: () => false };
     for (const name of ["on", "once", "off", "removeListener"]) made[name] = () => made;
     return made;
   };
