@@ -21,7 +21,7 @@ C = Namespace("db", "c")
 
 class Counting:
     """A store that counts the streams that it opens, those that are open and the most that ever were;
-    it can be away."""
+    it can be away, or ``mute``: then they open, and cannot be read."""
 
     def __init__(self, store: EmbeddedStore | MongoStore) -> None:
         self.store = store
@@ -29,6 +29,7 @@ class Counting:
         self.open_now = 0
         self.most = 0
         self.away = False
+        self.mute = False
 
     async def open(self) -> None:
         await self.store.open()
@@ -63,7 +64,7 @@ class Counted:
         return self._stream.token
 
     async def next(self) -> list[Document] | None:
-        if self._store.away:
+        if self._store.away or self._store.mute:
             raise StoreUnavailable("the database cannot be reached")
         return await self._stream.next()
 

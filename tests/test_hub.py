@@ -162,16 +162,18 @@ def test_a_database_that_was_away_is_gone_on_with() -> None:
     run(body)
 
 
-def test_a_database_that_stays_away_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", ["away", "mute"])
+def test_a_database_that_stays_away_is_an_error(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     monkeypatch.setattr(feeds, "AWAY_SECONDS", 0.0)
 
     async def body(router: Router, store: Counting) -> None:
         streams = [await watch(router) for _ in range(3)]
-        store.away = True
+        setattr(store, how, True)
         for stream in streams:
             with pytest.raises(StoreUnavailable):
                 await keys(stream, 1)
-        store.away = False
+        assert store.opened <= 2
+        setattr(store, how, False)
         again = await watch(router)
         await fill(router, 1)
         assert await keys(again, 1) == [1]
@@ -396,7 +398,9 @@ def test_one_caller_and_all_watch_so_many_different_things() -> None:
     run(body, most_feeds=8)
 
 
-def test_what_others_left_to_one_caller_keeps_nobody_out() -> None:
+def test_what_others_left_to_one_caller_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "WAIT_SECONDS", 0.1)
+
     async def body(router: Router, store: Counting) -> None:
         async def watched(caller: str, number: int) -> ChangeStream:
             return await watch(router, namespace=Namespace("db", f"c{number}"), turn=caller)

@@ -83,6 +83,8 @@ class Feed:
         self.callers: dict[str, int] = {}
         """How often each caller listens, in the order of their coming."""
         self._stream: ChangeStream | None = None
+        self._attempts, self._until = 0, 0.0
+        """How often the stream was opened anew since it was last read, and how long that may go on."""
         self._reading: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
         self._waiting: set[asyncio.Future[None]] = set()
@@ -230,6 +232,7 @@ class Feed:
                 except StoreError as error:
                     await self._reopen(error)
                     continue
+                self._attempts = 0
                 if events is None:
                     self.over = True
                     return
@@ -247,19 +250,23 @@ class Feed:
             await self._stream.close()
 
     async def _reopen(self, error: DoorleafError) -> None:
-        """Go on behind what was read last, as soon as the database is there again; raises when it stays away."""
+        """Go on behind what was read last, as soon as the database is there again; raises when it stays away, or lets
+        the stream be opened again and again and not be read."""
         assert self._stream is not None  # noqa: S101  # it has just failed
         await self._stream.close()
-        if self.token is None:
+        if not self._attempts:
+            self._until = time.monotonic() + AWAY_SECONDS
+        if self.token is None or (self._attempts and time.monotonic() > self._until):
             raise error
-        until, again = time.monotonic() + AWAY_SECONDS, altered(self.operation, start_after=self.token)
-        for attempt in range(10_000):
-            await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+        again = altered(self.operation, start_after=self.token)
+        while True:
+            await asyncio.sleep(_PAUSES[min(self._attempts, len(_PAUSES) - 1)])
+            self._attempts += 1
             try:
                 self._stream = await self.opening(again)
                 return
             except StoreError:
-                if time.monotonic() > until:
+                if time.monotonic() > self._until:
                     raise
 
     def _add(self, events: list[Document]) -> None:
