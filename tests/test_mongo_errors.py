@@ -30,6 +30,13 @@ from doorleaf.stores.mongo.bulks import insert_failed
 from doorleaf.stores.mongo.errors import Misconfigured, mapped, mapped_write, without_addresses, write_error
 
 
+def half_a_pair() -> UnicodeError:
+    """What making BSON of such a string raises: a function in Python may have one."""
+    with pytest.raises(UnicodeEncodeError) as raised:
+        bson.encode({"a": "\ud800"})
+    return raised.value
+
+
 def failure(code: int, message: str = "no", **details: Any) -> driver.OperationFailure:
     return driver.OperationFailure(message, code, {"errmsg": message, "code": code, **details})
 
@@ -81,6 +88,7 @@ def failure(code: int, message: str = "no", **details: Any) -> driver.OperationF
         (driver.DocumentTooLarge("big"), DataError, 10334),
         (InvalidDocument("cannot encode object"), InvalidParameter, None),
         (OverflowError("MongoDB can only handle up to 8-byte ints"), InvalidParameter, None),
+        (half_a_pair(), InvalidParameter, None),
         (driver.PyMongoError("what"), InternalError, None),
     ],
 )
@@ -166,6 +174,7 @@ def labelled(error: driver.PyMongoError, *labels: str) -> driver.PyMongoError:
         (failure(2), False),
         (failure(462), False),
         (failure(91), False),
+        (half_a_pair(), False),
         # What a second attempt meets does not tell what became of the first.
         (attempted(0, None, driver.NotPrimaryError("not primary")), False),
         (attempted(1, driver.NotPrimaryError("one"), driver.NotPrimaryError("two")), False),

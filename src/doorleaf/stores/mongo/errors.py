@@ -94,7 +94,7 @@ def mapped(error: Exception) -> DoorleafError:
         return _refused(error)
     if isinstance(error, InvalidBSON):
         return StoreUnavailable(UNREADABLE)
-    if isinstance(error, (BSONError, OverflowError)):
+    if isinstance(error, (BSONError, OverflowError, UnicodeEncodeError)):
         return _unencodable(error)
     return StoreUnavailable(UNREADABLE) if isinstance(error, MALFORMED) else _misuse(error)
 
@@ -151,7 +151,7 @@ def _leaves_open(error: Exception) -> bool:
     if isinstance(error, driver.ConnectionFailure):
         # The driver says of connections that could not be made that the system is overloaded.
         return not error.has_error_label("SystemOverloadedError") and "connection pool paused" not in str(error)
-    if isinstance(error, (BSONError, OverflowError)):
+    if isinstance(error, (BSONError, OverflowError, UnicodeEncodeError)):
         return isinstance(error, InvalidBSON)  # the others are of what was to be sent
     return isinstance(error, (TimeoutError, driver.ProtocolError, *MALFORMED)) or _says_nothing(error)
 
@@ -238,6 +238,8 @@ def _unencodable(error: Exception) -> DoorleafError:
         return InvalidParameter(f"a value has no BSON form: {without_addresses(str(error))[:200]}")
     if isinstance(error, OverflowError):
         return InvalidParameter("an integer is outside the 64 bits that BSON has")
+    if isinstance(error, UnicodeEncodeError):
+        return InvalidParameter("a string has half a surrogate pair")
     return InvalidParameter(f"a value has no BSON form: {without_addresses(str(error))[:200]}")
 
 
