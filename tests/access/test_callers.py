@@ -29,6 +29,7 @@ OTHERS: dict[str, Any] = {
     "ends": True,
     "caller": "64b7f0000000000000000003",
     "tenancy": Tenancy(Workspace("wks_one", "ten_one", "mongodb-atlas", "one"), frozenset(("mongo:read",))),
+    "together": "wks_one",
 }
 
 

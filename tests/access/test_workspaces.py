@@ -134,11 +134,11 @@ def test_what_was_answered_in_a_workspace_is_not_answered_in_a_later_one_of_its_
     shown = {"authorization": f"Bearer {signed(tenant_id='acme', scope='mongo:write')}", "idempotency-key": "k"}
     made = []
     for _ in range(2):
-        ok(home.app, "POST", "/workspaces", {"tenant": "acme", "id": "again"}, status=201)
-        answer = home.app.call("POST", "/v1/mongo/again/collections/c/documents", b'{"n":1}', shown)
+        ok(home.app, "POST", "/workspaces", {"tenant": "acme", "id": "reborn"}, status=201)
+        answer = home.app.call("POST", "/v1/mongo/reborn/collections/c/documents", b'{"n":1}', shown)
         assert answer.status == 201, answer.body
         made.append(answer.json["data"]["_id"])
-        ok(home.app, "DELETE", "/workspaces/again", status=204)
+        ok(home.app, "DELETE", "/workspaces/reborn", status=204)
     assert made[0] != made[1]
 
 

@@ -86,7 +86,9 @@ class Identity:
         """A hash of everything about the caller; it is another one as soon as anything about them is."""
         rights = (self.admin, self.key_name, self.roles, self.ends, self.limits, self.scope and self.scope.listed)
         tenancy = None if self.tenancy is None else self.tenancy.described
-        who = repr((self.id, self.kind, self.provider, self.caller, rights, tenancy)).encode("utf-8", "surrogatepass")
+        who = repr((self.id, self.kind, self.provider, self.caller, self.together, rights, tenancy)).encode(
+            "utf-8", "surrogatepass"
+        )
         values = {"data": self.data, "custom_data": self.custom_data, "identities": self.identities}
         return sha256(who + bson.encode(values, codec_options=CODEC)).digest()
 
