@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,18 @@ def template_of(method: str, path: str) -> str:
         if same and template.startswith(ADMIN) and method.lower() in DOCUMENT["paths"][template]:
             return str(template.removeprefix(ADMIN))
     raise AssertionError(f"the OpenAPI document has no {method} {path}")
+
+
+def step(app: Application, method: str, path: str, body: Any = None) -> Callable[[], Awaitable[Any]]:
+    """What an administrator asks for while something else goes on; it answers the content."""
+
+    async def taken() -> Any:
+        content = b"" if body is None else orjson.dumps(body)
+        answer = await app.request(method, f"{ADMIN}{path}", content, {"apiKey": KEY})
+        assert answer.status in (200, 201, 204), answer.body
+        return answer.json if answer.body else None
+
+    return taken
 
 
 def _validator(response: dict[str, Any]) -> Draft202012Validator:

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from admin_app import step
 from asgi import KEY, Application, application
 from cube_app import SETTINGS, database, key_of, registered
 
@@ -36,18 +37,6 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
 def asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who calls is asked at each piece."""
     monkeypatch.setattr(streams, "CHECK_SECONDS", 0.0)
-
-
-def admin(app: Application, method: str, path: str, body: Any = None) -> Callable[[], Awaitable[Any]]:
-    """A step that manages keys."""
-
-    async def step() -> Any:
-        content = b"" if body is None else orjson.dumps(body)
-        answer = await app.request(method, f"/api/admin/v1{path}", content, {"apiKey": KEY})
-        assert answer.status in (200, 201, 204), answer.body
-        return answer.json if answer.body else None
-
-    return step
 
 
 def talk(
@@ -80,9 +69,9 @@ def lines(first: int, many: int = 2_000) -> bytes:
 
 @pytest.fixture
 def key(app: Application) -> Iterator[str]:
-    made = app.run(admin(app, "POST", "/keys", {"name": "used", "admin": True})())
+    made = app.run(step(app, "POST", "/keys", {"name": "used", "admin": True})())
     yield made["key"]
-    app.run(admin(app, "DELETE", "/keys/used")())
+    app.run(step(app, "DELETE", "/keys/used")())
     app.act("deleteMany", {**PLACE, "filter": {}})
 
 
@@ -93,7 +82,7 @@ def stored(app: Application) -> int:
 
 def test_lines_are_put_in_for_as_long_as_the_key_is_good(app: Application, key: str) -> None:
     shown = {"apiKey": key, "content-type": LINES}
-    end = admin(app, "POST", "/keys/used/revoke")
+    end = step(app, "POST", "/keys/used/revoke")
     path = "/data/v1/action/insertMany"
     status, body, _ = talk(app, "POST", path, shown, [lines(0), lines(2_000), end, lines(4_000)], QUERY)
     assert (status, orjson.loads(body)["error_code"]) == (401, "InvalidSession")
@@ -103,7 +92,7 @@ def test_lines_are_put_in_for_as_long_as_the_key_is_good(app: Application, key: 
 
 
 def test_a_key_that_is_narrowed_puts_in_no_more_lines(app: Application, key: str) -> None:
-    narrow = admin(app, "PATCH", "/keys/used", {"databases": ["elsewhere"]})
+    narrow = step(app, "PATCH", "/keys/used", {"databases": ["elsewhere"]})
     shown = {"apiKey": key, "content-type": LINES}
     steps: list[Step] = [lines(0), narrow, lines(2_000), lines(4_000)]
     status, body, _ = talk(app, "POST", "/data/v1/action/insertMany", shown, steps, QUERY)
@@ -130,11 +119,11 @@ def downloaded(app: Application, key: str, *steps: Step) -> list[Any]:
 @pytest.mark.parametrize("read", [found, downloaded])
 def test_a_long_answer_ends_with_its_key(app: Application, key: str, read: Callable[..., list[Any]]) -> None:
     assert [one["_id"] for one in read(app, key)] == list(range(LONG))
-    changed = admin(app, "PATCH", "/keys/used", {"expires": "2099-01-01T00:00:00Z"})
+    changed = step(app, "PATCH", "/keys/used", {"expires": "2099-01-01T00:00:00Z"})
     *whole, last = read(app, key, changed)
     assert 0 < len(whole) < LONG
     assert last["error_code"] == "InvalidSession"
-    *whole, last = read(app, key, admin(app, "POST", "/keys/used/revoke"))
+    *whole, last = read(app, key, step(app, "POST", "/keys/used/revoke"))
     assert 0 < len(whole) < LONG
     assert last["error_code"] == "InvalidSession"
 

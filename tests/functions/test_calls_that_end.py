@@ -12,6 +12,7 @@ from typing import Any, cast
 import jwt
 import orjson
 import pytest
+from admin_app import step
 from asgi import KEY, Answer, Application, application
 from servers import secantus
 from shop_app import endpoint, write
@@ -91,18 +92,6 @@ def asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lasting, "CHECK_SECONDS", 0.0)
 
 
-def admin(app: Application, method: str, path: str, body: Any = None) -> Step:
-    """A step that an administrator takes."""
-
-    async def step() -> Any:
-        content = b"" if body is None else orjson.dumps(body)
-        answer = await app.request(method, f"/api/admin/v1{path}", content, {"apiKey": KEY})
-        assert answer.status in (200, 201, 204), answer.body
-        return answer.json if answer.body else None
-
-    return step
-
-
 async def steps(app: Application, **filter: Any) -> int:
     body = orjson.dumps({"database": "shop", "collection": "steps", "filter": filter})
     answer = await app.request("POST", "/data/v1/action/countDocuments", body, {"apiKey": KEY})
@@ -128,14 +117,14 @@ def ended(app: Application, path: str, body: bytes, shown: dict[str, str], end: 
 
 @pytest.fixture
 def key(app: Application) -> Iterator[str]:
-    made = app.run(admin(app, "POST", "/keys", {"name": "used"})())
+    made = app.run(step(app, "POST", "/keys", {"name": "used"})())
     yield made["key"]
-    app.run(admin(app, "DELETE", "/keys/used")())
+    app.run(step(app, "DELETE", "/keys/used")())
 
 
 @pytest.mark.parametrize("name", ["goes_on", "minds_nothing", "py_goes_on", "py_minds_nothing", "through"])
 def test_a_call_ends_with_its_key(app: Application, key: str, name: str) -> None:
-    revoke = admin(app, "POST", "/keys/used/revoke")
+    revoke = step(app, "POST", "/keys/used/revoke")
     answer, taken = ended(app, f"/endpoint/{name}", b"", {"apiKey": key}, revoke)
     assert (answer.status, answer.json["error_code"]) == (401, "InvalidSession"), answer.body
     assert 0 < taken < MANY
@@ -155,21 +144,21 @@ def test_a_call_of_a_client_ends_with_its_session_or_user(app: Application) -> N
         assert answer.status == 204, answer.body
 
     first, second = logged_in(), logged_in()
-    for told, end in ((first, log_out), (second, admin(app, "POST", f"/users/{second['user_id']}/disable"))):
+    for told, end in ((first, log_out), (second, step(app, "POST", f"/users/{second['user_id']}/disable"))):
         answer, taken = ended(app, f"{base}/functions/call", body, shown(told), end)
         assert (answer.status, answer.json["error_code"]) == (401, "InvalidSession"), answer.body
         assert 0 < taken < MANY
 
 
 def test_a_call_goes_on_with_the_rights_that_are_left(app: Application, key: str) -> None:
-    narrow = admin(app, "PATCH", "/keys/used", {"databases": ["elsewhere"]})
+    narrow = step(app, "PATCH", "/keys/used", {"databases": ["elsewhere"]})
     answer, taken = ended(app, "/endpoint/narrowed", b"", {"apiKey": key}, narrow)
     assert (answer.status, answer.json[0]) == (200, "PermissionDenied"), answer.body
     assert 0 < taken < MANY
 
 
 def test_what_was_done_together_is_done_by_nobody(app: Application, key: str) -> None:
-    revoke = admin(app, "POST", "/keys/used/revoke")
+    revoke = step(app, "POST", "/keys/used/revoke")
     answer, taken = ended(app, "/endpoint/all_or_nothing", b"", {"apiKey": key}, revoke)
     assert (answer.status, answer.json["error_code"]) == (401, "InvalidSession"), answer.body
     assert taken == 1
@@ -179,7 +168,7 @@ def test_what_was_done_together_is_done_by_nobody(app: Application, key: str) ->
 def test_a_call_that_runs_as_somebody_else_comes_to_its_end(app: Application, key: str) -> None:
     body, path = orjson.dumps({"name": "brief", "arguments": []}), "/api/client/v2.0/app/lasts-abcde/functions/call"
     login = app.call("POST", "/api/client/v2.0/app/lasts-abcde/auth/providers/anon-user/login", b"{}").json
-    end = admin(app, "POST", f"/users/{login['user_id']}/disable")
+    end = step(app, "POST", f"/users/{login['user_id']}/disable")
     answer, taken = ended(app, path, body, {"authorization": f"Bearer {login['access_token']}"}, end)
     assert (answer.status, answer.json, taken) == (200, "whole", 30)
 
@@ -199,8 +188,8 @@ def test_a_token_that_runs_out_ends_no_call(app: Application, monkeypatch: pytes
 
 def test_the_embedded_database_ends_a_call_too(tmp_path: Path) -> None:
     with application(tmp_path / "data", app=app_folder(tmp_path / "app"), login_rate="") as own:
-        made = own.run(admin(own, "POST", "/keys", {"name": "used"})())
-        revoke = admin(own, "POST", "/keys/used/revoke")
+        made = own.run(step(own, "POST", "/keys", {"name": "used"})())
+        revoke = step(own, "POST", "/keys/used/revoke")
         answer, taken = ended(own, "/endpoint/py_minds_nothing", b"", {"apiKey": made["key"]}, revoke)
         assert (answer.status, answer.json["error_code"]) == (401, "InvalidSession"), answer.body
         assert 0 < taken < MANY
