@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from doorleaf.errors import DoorleafError, FunctionsUnavailable, InvalidParameter, PermissionDenied
+from doorleaf.errors import DoorleafError, FunctionsUnavailable, InvalidParameter, PermissionDenied, Unsupported
 from doorleaf.functions.outgoing import MAX_BYTES, Outgoing, as_safe, is_public
 from doorleaf.observability import configure_logging
 
@@ -108,7 +108,7 @@ def test_no_log_has_what_is_asked(port: int, capsys: pytest.CaptureFixture[str])
 
 
 def test_digest(port: int) -> None:
-    """The proof is that of RFC 7616; what is no challenge is answered as it came."""
+    """The proof is that of RFC 7616; a challenge of another kind is answered as it came."""
     outgoing = Outgoing(["localhost"], here)
 
     def answer(challenge: str, user: Any) -> Any:
@@ -129,8 +129,11 @@ def test_digest(port: int) -> None:
         between = (fields["nc"], fields["cnonce"], "auth")
         assert (status, fields["username"], fields["uri"]) == (200, "u", path)
         assert fields["response"] == digest(digest("u", "r", "p"), "n", *between, digest("POST", path))
-    for challenge in ("Digest nonsense", 'Digest realm="r"', 'Digest realm="r",nonce="n",algorithm=none', "Negotiate"):
-        assert answer(challenge, ["u", "p"])[:2] == (401, ""), challenge
+    begun = 'Digest realm="r",nonce="n"'
+    for challenge in ("Digest nonsense", 'Digest realm="r"', f"{begun},algorithm=none", f'{begun},qop="auth-int"'):
+        with pytest.raises(Unsupported, match="digestAuth"):
+            answer(challenge, ["u", "p"])
+    assert answer("Negotiate", ["u", "p"])[:2] == (401, "")
     assert answer('Digest realm="r",nonce="n"', None)[:2] == (401, "")
     for user in (["u"], "up", ["", ""], ["u\r\nX: y", "p"], ['u"', "p"]):
         with pytest.raises(InvalidParameter, match="digestAuth"):

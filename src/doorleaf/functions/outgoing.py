@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 from doorleaf import __version__
 from doorleaf.documents import Document
-from doorleaf.errors import FunctionsUnavailable, InvalidParameter, PermissionDenied
+from doorleaf.errors import FunctionsUnavailable, InvalidParameter, PermissionDenied, Unsupported
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_SECONDS = 30.0
@@ -208,7 +208,10 @@ def _user(given: Any) -> tuple[str, str] | None:
 def _digest(
     httpx: Any, user: tuple[str, str] | None, method: str, url: str, answer: Document
 ) -> tuple[str, str] | None:
-    """The header by which ``user`` answers to what a server wants proof of; None where it wants none of this kind."""
+    """The header by which ``user`` answers to what a server wants proof of; None where it wants none of this kind.
+
+    Unsupported where it wants one of this kind that cannot be read, or is of another method than ``auth``.
+    """
     if user is None:
         return None
     request = httpx.Request(method, url)
@@ -217,8 +220,10 @@ def _digest(
     next(steps)
     try:
         steps.send(httpx.Response(401, headers=said, request=request))
-    except (StopIteration, httpx.ProtocolError, LookupError, ValueError, NotImplementedError):
+    except StopIteration:
         return None
+    except (httpx.ProtocolError, LookupError, ValueError, NotImplementedError):  # each for another challenge
+        raise Unsupported("digestAuth: the other server asks for a proof that nobody can give here") from None
     return "Authorization", request.headers["Authorization"]
 
 
