@@ -49,7 +49,12 @@ def raw_query(query: bytes) -> str:
     if not query:
         return ""
     parts = query.decode("latin-1").split("&")
-    return "&".join(part for part in parts if unquote_plus(part.partition("=")[0]) != "secret")
+    return "&".join(part for part in parts if not shows_secret(part))
+
+
+def shows_secret(part: str) -> bool:
+    """Whether a caller shows a secret by ``part`` of the query, however the parameter's name is written."""
+    return unquote_plus(part.partition("=")[0]) == "secret"
 
 
 def described(request: HttpRequest | None) -> Mapping[str, Any]:

@@ -47,14 +47,13 @@ class Request:
     """One HTTP request. ``headers`` have lower-case names and single values; ``params`` are the path's variables.
 
     ``identity``, ``surface``, the dialect's name, and ``shown``, by which the caller is known, are set once they are,
-    ``body`` once it was read
-    (decompressed, within the limit), and ``namespace`` once it is known what it is about. ``prefix`` is the path before
-    ``path`` that a trusted proxy takes away. ``segments`` are the path's where one of them has a slash in it, which
-    ``path`` cannot tell. ``audited`` is set once it was accounted for that the request was refused or failed, so that
-    nobody does so again. ``chosen`` is what a dialect found out about the request. ``upload`` is the body
-    where the route reads it as it comes; ``body`` is empty then. ``answers`` are those of functions that rules called.
-    ``started`` is when it began, in seconds of no certain clock. ``repeated`` are the values of headers that came more
-    than once, which ``headers`` has joined by commas.
+    ``body`` once it was read (decompressed, within the limit), and ``namespace`` once it is known what it is about.
+    ``prefix`` is the path before ``path`` that a trusted proxy takes away. ``segments`` are the path's where one of
+    them has a slash in it, which ``path`` cannot tell. ``audited`` is set once it was accounted for that the request
+    was refused or failed, so that nobody does so again. ``chosen`` is what a dialect found out about the request.
+    ``upload`` is the body where the route reads it as it comes; ``body`` is empty then. ``answers`` are those of
+    functions that rules called. ``started`` is when it began, in seconds of no certain clock. ``repeated`` are the
+    values of headers that came more than once, which ``headers`` has joined by commas.
     """
 
     method: str

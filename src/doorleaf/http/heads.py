@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote, unquote_to_bytes
 
+from doorleaf.access.request import shows_secret
 from doorleaf.errors import InvalidParameter
 
 _SINGLE = frozenset(
@@ -42,10 +43,9 @@ def id_of(headers: Mapping[bytes, bytes], target: bytes) -> str | None:
 
 def _secrets_of(target: bytes) -> Iterator[bytes]:
     """What the query of ``target`` shows as a secret, however that is written."""
-    for part in target.partition(b"?")[2].split(b"&"):
-        name, _, value = (unquote_to_bytes(text) for text in part.replace(b"+", b" ").partition(b"="))
-        if name == b"secret":
-            yield value
+    for part in target.partition(b"?")[2].decode("latin-1").split("&"):
+        if shows_secret(part):
+            yield unquote_to_bytes(part.partition("=")[2].replace("+", " ").encode("latin-1"))
 
 
 def segments(raw_path: bytes) -> tuple[str, ...] | None:
